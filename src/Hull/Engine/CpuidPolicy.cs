@@ -1,0 +1,344 @@
+using System;
+using System.Collections.Generic;
+using System.Runtime.Intrinsics.X86;
+
+namespace Hull.Engine;
+
+/// <summary>Instruction sets that the engine's translator can be told to offer or to hide.</summary>
+public sealed record CpuidFeatures
+{
+    /// <summary>AVX, with XCR0 bit 2.</summary>
+    public bool Avx { get; init; }
+
+    /// <summary>AVX2.</summary>
+    public bool Avx2 { get; init; }
+
+    /// <summary>BMI1 and LZCNT.</summary>
+    public bool Bmi1 { get; init; }
+
+    /// <summary>BMI2.</summary>
+    public bool Bmi2 { get; init; }
+
+    /// <summary>FMA3.</summary>
+    public bool Fma { get; init; }
+
+    /// <summary>F16C.</summary>
+    public bool F16c { get; init; }
+
+    /// <summary>Nothing that has a VEX prefix.</summary>
+    public static CpuidFeatures None { get; } = new();
+
+    /// <summary>All of them.</summary>
+    public static CpuidFeatures All { get; } =
+        new() { Avx = true, Avx2 = true, Bmi1 = true, Bmi2 = true, Fma = true, F16c = true };
+}
+
+/// <summary>What CPUID depends on besides the leaf: the vCPU's state at the moment.</summary>
+public readonly record struct CpuidContext
+{
+    /// <summary>CR4.OSXSAVE.</summary>
+    public bool Osxsave { get; init; }
+
+    /// <summary>XCR0.</summary>
+    public ulong Xcr0 { get; init; }
+
+    /// <summary>The (x2)APIC id.</summary>
+    public uint ApicId { get; init; }
+
+    /// <summary>IA32_APIC_BASE bit 11.</summary>
+    public bool ApicEnabled { get; init; }
+}
+
+/// <summary>
+/// CPUID as a guest sees it, computed once from the host and what the engine can do. What is not on the whitelist here
+/// is hidden. SDM vol. 2A, "CPUID"; APM vol. 3, "Obtaining Processor Information Via the CPUID Instruction".
+/// </summary>
+public sealed class CpuidPolicy
+{
+    private readonly Dictionary<ulong, CpuidResult> _leaves = [];
+    private readonly uint _maxBasic;
+    private readonly uint _maxExtended;
+
+    private CpuidPolicy(Func<uint, uint, CpuidResult> host, ulong tscHz, ulong apicBusHz, int vcpus, CpuidFeatures features)
+    {
+        CpuidResult zero = host(0, 0);
+        IsIntel = zero.Ebx == 0x756E_6547; // "Genu"
+        uint hostExtended = host(0x8000_0000, 0).Eax;
+        _maxBasic = IsIntel ? 0x1Fu : 0x16u;
+        _maxExtended = IsIntel ? 0x8000_0008 : Math.Clamp(hostExtended, 0x8000_0008, 0x8000_0021);
+        uint hostPhysical = host(0x8000_0008, 0).Eax & 0xFF;
+        PhysicalBits = (int)Math.Clamp(hostPhysical == 0 ? 46 : hostPhysical, 36, 46);
+        TscHz = tscHz;
+        Vcpus = vcpus;
+
+        CpuidResult one = host(1, 0);
+        bool avx = features.Avx && (one.Ecx & (1u << 28)) != 0;
+        SupportedXcr0 = avx ? 7u : 3u;
+        Features = avx ? features : CpuidFeatures.None with { Bmi1 = features.Bmi1, Bmi2 = features.Bmi2 };
+
+        _leaves[0] = zero with { Eax = _maxBasic };
+        AddFeatures(one, host(7, 0), host(0x8000_0001, 0));
+        AddCaches(host, zero);
+        AddTopology();
+        AddExtendedState(host);
+        AddFrequencies(apicBusHz);
+        AddExtended(host, zero);
+    }
+
+    /// <summary>The vendor is Intel; otherwise AMD's rules hold (SYSCALL, SYSENTER, SYSRET).</summary>
+    public bool IsIntel { get; }
+
+    /// <summary>MAXPHYADDR.</summary>
+    public int PhysicalBits { get; }
+
+    /// <summary>The bits that XCR0 may have: x87, SSE, AVX.</summary>
+    public ulong SupportedXcr0 { get; }
+
+    /// <summary>The instruction sets that were asked for and that the host has.</summary>
+    public CpuidFeatures Features { get; }
+
+    /// <summary>Ticks of the time-stamp counter in a second.</summary>
+    public ulong TscHz { get; }
+
+    /// <summary>How many vCPUs the topology leaves show.</summary>
+    public int Vcpus { get; }
+
+    /// <summary>IA32_ARCH_CAPABILITIES: none of the known faults exists, so the guest needs no mitigation.</summary>
+    /// <remarks>
+    /// RDCL_NO, IBRS_ALL, SKIP_L1DFL_VMENTRY, SSB_NO, MDS_NO, IF_PSCHANGE_MC_NO, TAA_NO, SBDR_SSDP_NO, FBSDP_NO,
+    /// PSDP_NO, BHI_NO, PBRSB_NO, GDS_NO, RFDS_NO, ITS_NO.
+    /// </remarks>
+    public static ulong ArchCapabilities =>
+        0x1 | 0x2 | 0x8 | 0x10 | 0x20 | 0x40 | 0x100 | 0x2000 | 0x4000 | 0x8000 | (1UL << 20) | (1UL << 24)
+        | (1UL << 26) | (1UL << 27) | (1UL << 62);
+
+    /// <summary>The bits that CR4 may have.</summary>
+    public ulong SupportedCr4 { get; private set; }
+
+    /// <summary>The bits that IA32_EFER may have.</summary>
+    public ulong SupportedEfer { get; private set; }
+
+    /// <summary>What the host has and the engine does; without AVX and what builds on it.</summary>
+    public static CpuidPolicy HostSafe(ulong tscHz, ulong apicBusHz, int vcpus) =>
+        HostSafe(tscHz, apicBusHz, vcpus, CpuidFeatures.None);
+
+    /// <summary>What the host has and the engine does.</summary>
+    /// <param name="tscHz">Frequency of the guest's time-stamp counter.</param>
+    /// <param name="apicBusHz">Frequency of the local APIC timer before its divider; also the "core crystal" of leaf 15h.</param>
+    /// <param name="vcpus">vCPUs of the machine, one core each in one package.</param>
+    /// <param name="features">Which VEX-encoded sets to offer, as far as the host has them.</param>
+    public static CpuidPolicy HostSafe(ulong tscHz, ulong apicBusHz, int vcpus, CpuidFeatures features) =>
+        new(HostLeaf, tscHz, apicBusHz, vcpus, features);
+
+    /// <summary>The answer to CPUID before the dynamic bits (OSXSAVE, APIC id) are filled in.</summary>
+    public CpuidResult Query(uint leaf, uint subleaf) =>
+        Query(leaf, subleaf, new CpuidContext { Xcr0 = 1, ApicEnabled = true });
+
+    /// <summary>The answer to CPUID on a vCPU in a given state.</summary>
+    public CpuidResult Query(uint leaf, uint subleaf, in CpuidContext context)
+    {
+        // QUIRK: a leaf that does not exist reads as zeros on every vendor's model (Intel repeats the last basic one).
+        bool indexed = leaf is 4 or 7 or 0xB or 0xD or 0x1F;
+        if (!_leaves.TryGetValue(Key(leaf, indexed ? subleaf : 0), out CpuidResult result))
+        {
+            return leaf is 0xB or 0x1F && leaf <= _maxBasic
+                ? new CpuidResult(0, 0, subleaf & 0xFF, context.ApicId)
+                : default;
+        }
+
+        return leaf switch
+        {
+            1 => result with
+            {
+                Ebx = result.Ebx | (context.ApicId << 24),
+                Ecx = result.Ecx | (context.Osxsave ? 1u << 27 : 0),
+                Edx = context.ApicEnabled ? result.Edx : result.Edx & ~(1u << 9),
+            },
+            0xB or 0x1F => result with { Edx = context.ApicId },
+            0xD when subleaf == 0 => result with { Ebx = AreaBytes(context.Xcr0) },
+            0xD when subleaf == 1 => result with { Ebx = AreaBytes(context.Xcr0) },
+            _ => result,
+        };
+    }
+
+    /// <summary>A policy over an invented host; for tests.</summary>
+    internal static CpuidPolicy Over(
+        Func<uint, uint, CpuidResult> host, ulong tscHz, ulong apicBusHz, int vcpus, CpuidFeatures features) =>
+        new(host, tscHz, apicBusHz, vcpus, features);
+
+    private static CpuidResult HostLeaf(uint leaf, uint subleaf)
+    {
+        (int eax, int ebx, int ecx, int edx) = X86Base.CpuId((int)leaf, (int)subleaf);
+        return new CpuidResult((uint)eax, (uint)ebx, (uint)ecx, (uint)edx);
+    }
+
+    private static ulong Key(uint leaf, uint subleaf) => ((ulong)leaf << 32) | subleaf;
+
+    private static uint AreaBytes(ulong xcr0) => (xcr0 & 4) != 0 ? 832u : 576u;
+
+    private static uint Bit(bool set, int bit) => set ? 1u << bit : 0;
+
+    private void AddFeatures(CpuidResult one, CpuidResult seven, CpuidResult extended)
+    {
+        // SSE3, PCLMULQDQ, SSSE3, CX16, SSE4.1, SSE4.2, MOVBE, POPCNT, AES, RDRAND; XSAVE is the engine's own.
+        uint ecx = one.Ecx & ((1u << 0) | (1u << 1) | (1u << 9) | (1u << 13) | (1u << 19) | (1u << 20) | (1u << 22)
+            | (1u << 23) | (1u << 25) | (1u << 30));
+        ecx |= one.Ecx & (Bit(Features.Fma, 12) | Bit(Features.Avx, 28) | Bit(Features.F16c, 29));
+        // PCID, x2APIC, TSC-deadline, XSAVE and "hypervisor" are emulated on any host.
+        ecx |= (1u << 17) | (1u << 21) | (1u << 24) | (1u << 26) | (1u << 31);
+        // FPU VME DE PSE TSC MSR PAE MCE CX8 APIC SEP MTRR PGE MCA CMOV PAT PSE36 CLFLUSH MMX FXSR SSE SSE2.
+        const uint edx = 0x0783_FBFF | (1u << 19);
+        uint logical = (uint)Math.Min(Vcpus, 255);
+        _leaves[Key(1, 0)] = new CpuidResult(
+            one.Eax, (8u << 8) | (logical << 16), ecx, edx | Bit(Vcpus > 1, 28));
+
+        // ERMS, RDSEED, ADX, CLFLUSHOPT, CLWB, SHA from the host; FSGSBASE, TSC_ADJUST, SMEP, INVPCID, SMAP are emulated.
+        uint ebx = seven.Ebx & ((1u << 9) | (1u << 18) | (1u << 19) | (1u << 23) | (1u << 24) | (1u << 29));
+        ebx |= seven.Ebx & (Bit(Features.Bmi1, 3) | Bit(Features.Avx2, 5) | Bit(Features.Bmi2, 8));
+        ebx |= (1u << 0) | (1u << 1) | (1u << 7) | (1u << 10) | (1u << 20);
+        const uint umipRdpid = (1u << 2) | (1u << 22);
+        uint sevenEdx = seven.Edx & (1u << 4); // FSRM
+        if (IsIntel)
+        {
+            sevenEdx |= (1u << 26) | (1u << 29); // IBRS and IBPB; ARCH_CAPABILITIES
+        }
+
+        _leaves[Key(7, 0)] = new CpuidResult(0, ebx, umipRdpid, sevenEdx);
+        SupportedCr4 = 0x7FF | (1 << 11) | (1 << 16) | (1 << 17) | (1 << 18) | (1 << 20) | (1 << 21);
+
+        // LAHF, LZCNT, PREFETCHW, and on AMD misaligned SSE; SYSCALL, NX, 1 GiB pages, RDTSCP, long mode.
+        uint farEcx = (extended.Ecx & (1u << 8)) | 1 | (extended.Ecx & Bit(Features.Bmi1, 5));
+        uint farEdx = (1u << 11) | (1u << 20) | (1u << 26) | (1u << 27) | (1u << 29);
+        uint farEax = 0;
+        if (!IsIntel)
+        {
+            farEcx |= extended.Ecx & (1u << 7);
+            farEdx |= edx & 0x0183_F3FF;
+            farEax = one.Eax;
+        }
+
+        _leaves[Key(0x8000_0001, 0)] = new CpuidResult(farEax, 0, farEcx, farEdx);
+        SupportedEfer = 0x1 | (1 << 8) | (1 << 10) | (1 << 11);
+    }
+
+    private void AddCaches(Func<uint, uint, CpuidResult> host, CpuidResult zero)
+    {
+        if (!IsIntel || zero.Eax < 4)
+        {
+            return;
+        }
+
+        _leaves[Key(2, 0)] = host(2, 0);
+        uint cores = (uint)Math.Min(Vcpus, 64) - 1;
+        for (uint index = 0; index < 8; index++)
+        {
+            CpuidResult cache = host(4, index);
+            if ((cache.Eax & 0x1F) == 0)
+            {
+                break;
+            }
+
+            uint level = (cache.Eax >> 5) & 7;
+            uint sharing = level >= 3 ? RoundUpToPowerOfTwo((uint)Vcpus) - 1 : 0;
+            uint eax = (cache.Eax & 0x3FF) | (Math.Min(sharing, 0xFFF) << 14) | (cores << 26);
+            _leaves[Key(4, index)] = cache with { Eax = eax };
+        }
+    }
+
+    private void AddTopology()
+    {
+        _leaves[Key(6, 0)] = new CpuidResult(4, 0, 0, 0); // ARAT: the APIC timer never stops
+        uint shift = (uint)System.Numerics.BitOperations.Log2(RoundUpToPowerOfTwo((uint)Vcpus));
+        foreach (uint leaf in (ReadOnlySpan<uint>)[0xB, 0x1F])
+        {
+            if (leaf <= _maxBasic)
+            {
+                _leaves[Key(leaf, 0)] = new CpuidResult(0, 1, 0x100, 0);
+                _leaves[Key(leaf, 1)] = new CpuidResult(shift, (uint)Vcpus, 0x201, 0);
+            }
+        }
+    }
+
+    private void AddExtendedState(Func<uint, uint, CpuidResult> host)
+    {
+        _leaves[Key(0xD, 0)] = new CpuidResult((uint)SupportedXcr0, 576, AreaBytes(SupportedXcr0), 0);
+        // XSAVEOPT, XSAVEC, XGETBV with ECX = 1, XSAVES: all emulated, offered where the host has XSAVE at all.
+        bool hostXsave = (host(1, 0).Ecx & (1u << 26)) != 0;
+        _leaves[Key(0xD, 1)] = new CpuidResult(hostXsave ? 0xFu : 0, 576, 0, 0);
+        if ((SupportedXcr0 & 4) != 0)
+        {
+            _leaves[Key(0xD, 2)] = new CpuidResult(256, 576, 0, 0);
+        }
+    }
+
+    /// <summary>
+    /// Leaf 15h says TSC = crystal * EBX / EAX, and Linux takes the crystal for the clock of the APIC timer. It multiplies
+    /// the crystal in kHz by EBX in 32 bits, so the fraction must have a small numerator.
+    /// </summary>
+    private void AddFrequencies(ulong apicBusHz)
+    {
+        if (apicBusHz is > 0 and <= uint.MaxValue)
+        {
+            ulong most = Math.Max(1, uint.MaxValue / Math.Max(1, apicBusHz / 1000));
+            (ulong numerator, ulong denominator) = Approximate(TscHz, apicBusHz, most);
+            _leaves[Key(0x15, 0)] = new CpuidResult((uint)denominator, (uint)numerator, (uint)apicBusHz, 0);
+        }
+
+        uint megahertz = (uint)Math.Min(TscHz / 1_000_000, 0xFFFF);
+        _leaves[Key(0x16, 0)] = new CpuidResult(megahertz, megahertz, 100, 0);
+    }
+
+    private void AddExtended(Func<uint, uint, CpuidResult> host, CpuidResult zero)
+    {
+        _leaves[Key(0x8000_0000, 0)] = IsIntel
+            ? new CpuidResult(_maxExtended, 0, 0, 0)
+            : zero with { Eax = _maxExtended };
+        for (uint leaf = 0x8000_0002; leaf <= 0x8000_0006; leaf++)
+        {
+            _leaves[Key(leaf, 0)] = host(leaf, 0);
+        }
+
+        _leaves[Key(0x8000_0007, 0)] = new CpuidResult(0, 0, 0, 1u << 8); // invariant TSC
+        uint sizes = (uint)PhysicalBits | (48u << 8);
+        if (IsIntel)
+        {
+            _leaves[Key(0x8000_0008, 0)] = new CpuidResult(sizes, 0, 0, 0);
+            return;
+        }
+
+        // IBPB, IBRS, SSB_NO, BTC_NO; the count of cores and the width of the APIC id that they take.
+        const uint ebx = (1u << 12) | (1u << 14) | (1u << 26) | (1u << 29);
+        uint width = (uint)System.Numerics.BitOperations.Log2(RoundUpToPowerOfTwo((uint)Vcpus));
+        _leaves[Key(0x8000_0008, 0)] = new CpuidResult(sizes, ebx, ((uint)Vcpus - 1) & 0xFF | (width << 12), 0);
+        if (_maxExtended >= 0x8000_0021)
+        {
+            // LFENCE always serialising, null selectors clear the base, SRSO_NO; ECX: TSA_SQ_NO, TSA_L1_NO.
+            _leaves[Key(0x8000_0021, 0)] = new CpuidResult((1u << 2) | (1u << 6) | (1u << 29), 0, 6, 0);
+        }
+    }
+
+    private static uint RoundUpToPowerOfTwo(uint value) => System.Numerics.BitOperations.RoundUpToPowerOf2(value);
+
+    /// <summary>The last convergent of a continued fraction with a numerator of at most <paramref name="most"/>.</summary>
+    private static (ulong Numerator, ulong Denominator) Approximate(ulong value, ulong divisor, ulong most)
+    {
+        ulong a = value;
+        ulong b = divisor;
+        (ulong p0, ulong q0, ulong p1, ulong q1) = (0, 1, 1, 0);
+        while (b != 0)
+        {
+            ulong whole = a / b;
+            UInt128 p2 = ((UInt128)whole * p1) + p0;
+            UInt128 q2 = ((UInt128)whole * q1) + q0;
+            if (p2 > most || q2 > uint.MaxValue)
+            {
+                break;
+            }
+
+            (p0, q0, p1, q1) = (p1, q1, (ulong)p2, (ulong)q2);
+            (a, b) = (b, a - whole * b);
+        }
+
+        return q1 == 0 ? (Math.Min(most, Math.Max(1, value / divisor)), 1) : (p1, q1);
+    }
+}

@@ -1,0 +1,40 @@
+namespace Hull.Engine;
+
+/// <summary>The four registers that CPUID returns.</summary>
+public readonly record struct CpuidResult(uint Eax, uint Ebx, uint Ecx, uint Edx);
+
+/// <summary>
+/// What the guest finds besides a PC: hypervisor CPUID leaves, MSRs and hypercalls. The KVM-style paravirtual clock is
+/// one, Xen another. Engines know this interface only. Called on the vCPU's own thread.
+/// </summary>
+public interface IPersonality
+{
+    /// <summary>Answers a leaf in 0x40000000-0x400000FF (or overrides another).</summary>
+    /// <returns>False: not this personality's.</returns>
+    bool TryCpuid(uint leaf, uint subleaf, out CpuidResult result);
+
+    /// <summary>RDMSR of an index that the engine does not know.</summary>
+    /// <returns>False for #GP.</returns>
+    bool TryReadMsr(int vcpu, uint index, out ulong value);
+
+    /// <summary>WRMSR to an index that the engine does not know.</summary>
+    /// <returns>False for #GP.</returns>
+    bool TryWriteMsr(int vcpu, uint index, ulong value);
+
+    /// <summary>VMCALL or VMMCALL.</summary>
+    /// <returns>False for #UD.</returns>
+    bool TryHypercall(int vcpu, IHypercallRegisters registers);
+}
+
+/// <summary>The registers of a hypercall in progress: general registers in encoding order, and where the call came from.</summary>
+public interface IHypercallRegisters
+{
+    /// <summary>Reads or writes general register <paramref name="index"/>.</summary>
+    ulong this[int index] { get; set; }
+
+    /// <summary>True in 64-bit mode.</summary>
+    bool Is64Bit { get; }
+
+    /// <summary>The privilege level of the caller, 0-3.</summary>
+    int Cpl { get; }
+}

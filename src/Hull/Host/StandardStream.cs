@@ -1,0 +1,87 @@
+using System;
+using System.IO;
+using System.Runtime.InteropServices;
+
+namespace Hull.Host;
+
+/// <summary>
+/// Standard input, output and error as they are: bytes through read(2) and write(2), without System.Console and the
+/// time that it takes to start.
+/// </summary>
+public sealed class StandardStream
+{
+    private const int Interrupted = 4;
+    private const int TryAgain = 11;
+    private const ulong PollIn = 1;
+    private const ulong PollOut = 4;
+
+    private readonly int _fd;
+
+    private StandardStream(int fd) => _fd = fd;
+
+    /// <summary>Standard input.</summary>
+    public static StandardStream Input { get; } = new(0);
+
+    /// <summary>Standard output.</summary>
+    public static StandardStream Output { get; } = new(1);
+
+    /// <summary>Standard error.</summary>
+    public static StandardStream Error { get; } = new(2);
+
+    /// <summary>True when a terminal is behind it.</summary>
+    public bool IsTerminal => LibcStreams.IsATty(_fd) == 1;
+
+    /// <summary>True when it is /dev/null: nothing will ever come.</summary>
+    public bool IsNull => File.ResolveLinkTarget($"/proc/self/fd/{_fd}", false)?.FullName == "/dev/null";
+
+    /// <summary>Reads what is there, waiting for the first byte.</summary>
+    /// <returns>Bytes read; 0 at the end, and when the stream is closed or broken.</returns>
+    public int Read(Span<byte> buffer)
+    {
+        while (true)
+        {
+            nint got = LibcStreams.Read(_fd, buffer, (nuint)buffer.Length);
+            if (got >= 0)
+            {
+                return (int)got;
+            }
+
+            if (!WaitAfter(Marshal.GetLastPInvokeError(), PollIn))
+            {
+                return 0;
+            }
+        }
+    }
+
+    /// <summary>Writes all bytes, waiting for a slow reader.</summary>
+    /// <returns>False when the other end is gone.</returns>
+    public bool TryWrite(ReadOnlySpan<byte> bytes)
+    {
+        while (bytes.Length > 0)
+        {
+            nint put = LibcStreams.Write(_fd, bytes, (nuint)bytes.Length);
+            if (put >= 0)
+            {
+                bytes = bytes[(int)put..];
+            }
+            else if (!WaitAfter(Marshal.GetLastPInvokeError(), PollOut))
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+
+    // A terminal shared with another program may be in non-blocking mode: wait, then try again.
+    private bool WaitAfter(int errno, ulong events)
+    {
+        if (errno == TryAgain)
+        {
+            Span<ulong> descriptor = [(uint)_fd | (events << 32)];
+            _ = LibcStreams.Poll(descriptor, 1, -1);
+        }
+
+        return errno is Interrupted or TryAgain;
+    }
+}

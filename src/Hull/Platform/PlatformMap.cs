@@ -1,0 +1,128 @@
+namespace Hull.Platform;
+
+/// <summary>
+/// Every address, port and interrupt of the PC in one place. RAM fills [0, 0xC0000000) and goes on at 4 GiB
+/// (see <see cref="Memory.GuestMemory"/>).
+/// </summary>
+public static class PlatformMap
+{
+    /// <summary>PCI memory below 4 GiB: BARs are assigned from here.</summary>
+    public const ulong PciMemoryBase = 0xC000_0000;
+
+    /// <summary>End (exclusive) of PCI memory below 4 GiB.</summary>
+    public const ulong PciMemoryEnd = 0xE000_0000;
+
+    /// <summary>PCI Express enhanced configuration (ECAM), 256 buses: 256 MiB.</summary>
+    public const ulong EcamBase = 0xE000_0000;
+
+    /// <summary>Bytes of ECAM: 1 MiB a bus.</summary>
+    public const ulong EcamSize = 0x1000_0000;
+
+    /// <summary>I/O APIC registers.</summary>
+    public const ulong IoApicBase = 0xFEC0_0000;
+
+    /// <summary>HPET registers.</summary>
+    public const ulong HpetBase = 0xFED0_0000;
+
+    /// <summary>Local APIC registers after reset; also where message-signalled interrupts are written.</summary>
+    public const ulong LocalApicBase = 0xFEE0_0000;
+
+    /// <summary>PCI memory above 4 GiB and above RAM starts at the next multiple of this.</summary>
+    public const ulong PciMemory64Alignment = 0x40_0000_0000;
+
+    /// <summary>Master 8259 (two ports).</summary>
+    public const ushort Pic1Port = 0x20;
+
+    /// <summary>Slave 8259 (two ports).</summary>
+    public const ushort Pic2Port = 0xA0;
+
+    /// <summary>Edge/level control registers of the two 8259s.</summary>
+    public const ushort ElcrPort = 0x4D0;
+
+    /// <summary>8254 timer (four ports).</summary>
+    public const ushort PitPort = 0x40;
+
+    /// <summary>System control port B: gate and output of the 8254's channel 2.</summary>
+    public const ushort PortB = 0x61;
+
+    /// <summary>i8042 data port.</summary>
+    public const ushort I8042DataPort = 0x60;
+
+    /// <summary>i8042 command and status port.</summary>
+    public const ushort I8042CommandPort = 0x64;
+
+    /// <summary>MC146818 RTC and CMOS RAM: index and data.</summary>
+    public const ushort RtcPort = 0x70;
+
+    /// <summary>Delay and POST port.</summary>
+    public const ushort PostPort = 0x80;
+
+    /// <summary>Fast A20 and reset.</summary>
+    public const ushort PortA = 0x92;
+
+    /// <summary>First serial port, COM1.</summary>
+    public const ushort Com1Port = 0x3F8;
+
+    /// <summary>Second serial port, COM2.</summary>
+    public const ushort Com2Port = 0x2F8;
+
+    /// <summary>Third serial port, COM3.</summary>
+    public const ushort Com3Port = 0x3E8;
+
+    /// <summary>Fourth serial port, COM4.</summary>
+    public const ushort Com4Port = 0x2E8;
+
+    /// <summary>ACPI PM1a event block (4 bytes); the control block follows.</summary>
+    public const ushort AcpiPm1EventPort = 0x600;
+
+    /// <summary>ACPI PM1a control block (2 bytes).</summary>
+    public const ushort AcpiPm1ControlPort = 0x604;
+
+    /// <summary>ACPI PM timer (4 bytes, 3.579545 MHz).</summary>
+    public const ushort AcpiPmTimerPort = 0x608;
+
+    /// <summary>PCI configuration mechanism 1: address.</summary>
+    public const ushort PciConfigAddressPort = 0xCF8;
+
+    /// <summary>PCI configuration mechanism 1: data. Port 0xCF9 between them is the reset control register.</summary>
+    public const ushort PciConfigDataPort = 0xCFC;
+
+    /// <summary>Reset control register; writing 6 resets the machine.</summary>
+    public const ushort ResetPort = 0xCF9;
+
+    /// <summary>SLP_TYP that means S5 (soft off) in PM1a control.</summary>
+    public const int AcpiSleepTypeS5 = 5;
+
+    /// <summary>ISA interrupt of the 8254. The MADT overrides it to I/O APIC input 2.</summary>
+    public const int PitIrq = 0;
+
+    /// <summary>ISA interrupt of the keyboard.</summary>
+    public const int KeyboardIrq = 1;
+
+    /// <summary>ISA interrupt of COM2 and COM4.</summary>
+    public const int Com2Irq = 3;
+
+    /// <summary>ISA interrupt of COM1 and COM3.</summary>
+    public const int Com1Irq = 4;
+
+    /// <summary>ISA interrupt of the RTC.</summary>
+    public const int RtcIrq = 8;
+
+    /// <summary>ACPI system control interrupt (level, active high).</summary>
+    public const int AcpiSciIrq = 9;
+
+    /// <summary>Inputs of the I/O APIC.</summary>
+    public const int IoApicInputs = 24;
+
+    /// <summary>First I/O APIC input for PCI INTx; INTA-INTD of slot n go to inputs 16 + (n + pin) % 8.</summary>
+    public const int PciIrqBase = 16;
+
+    /// <summary>I/O APIC identity in the MADT.</summary>
+    public const byte IoApicId = 0;
+
+    /// <summary>Where the loader puts ACPI tables: the RSDP, then the rest, inside the BIOS area (reserved in E820).</summary>
+    public const ulong AcpiTablesBase = 0xE_0000;
+
+    /// <summary>End (exclusive) of the room for ACPI tables below 1 MiB.</summary>
+    public const ulong AcpiTablesEnd = 0x10_0000;
+}
