@@ -1,0 +1,27 @@
+using System.Collections.Generic;
+using Hull.Bus;
+using Hull.Devices.Serial;
+
+namespace Hull.Devices;
+
+/// <summary>What a <see cref="Chipset"/> needs to know of its machine.</summary>
+internal sealed record ChipsetOptions
+{
+    /// <summary>How many vCPUs; as many local APICs, with ids from 0.</summary>
+    internal required int Vcpus { get; init; }
+
+    /// <summary>Bytes of RAM below 4 GiB, for CMOS.</summary>
+    internal required ulong LowMemory { get; init; }
+
+    /// <summary>Bytes of RAM from 4 GiB on, for CMOS.</summary>
+    internal ulong HighMemory { get; init; }
+
+    /// <summary>Where COM1-COM4 send to; a port that is missing or null sends to nobody.</summary>
+    internal IReadOnlyList<ISerialOutput?> SerialOutputs { get; init; } = [];
+
+    /// <summary>
+    /// Where interrupt messages go when the engine has the local APICs (KVM's split irqchip); then
+    /// <see cref="Chipset.LocalApics"/> is empty. Null: local APICs are made here.
+    /// </summary>
+    internal IMsiSink? ExternalMessages { get; init; }
+}
