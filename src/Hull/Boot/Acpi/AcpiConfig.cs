@@ -1,0 +1,39 @@
+using Hull.Memory;
+using Hull.Platform;
+
+namespace Hull.Boot.Acpi;
+
+/// <summary>What the tables must know of the machine.</summary>
+internal sealed record AcpiConfig
+{
+    /// <summary>Virtual processors; their APIC identities are 0, 1, 2 and so on.</summary>
+    internal int VcpuCount { get; init; } = 1;
+
+    /// <summary>True: an HPET table.</summary>
+    internal bool HasHpet { get; init; }
+
+    /// <summary>True: keyboard and mouse controller.</summary>
+    internal bool HasI8042 { get; init; } = true;
+
+    /// <summary>True: a VGA adapter may be probed.</summary>
+    internal bool HasVga { get; init; } = true;
+
+    /// <summary>Serial ports, 0-4.</summary>
+    internal int SerialPorts { get; init; } = 4;
+
+    /// <summary>Where PCI memory above RAM starts.</summary>
+    internal ulong PciMemory64Base { get; init; } = PlatformMap.PciMemory64Alignment;
+
+    /// <summary>What a boot request says of the machine.</summary>
+    internal static AcpiConfig For(GuestMemory memory, BootRequest request)
+    {
+        const ulong step = PlatformMap.PciMemory64Alignment;
+        return new AcpiConfig
+        {
+            VcpuCount = request.VcpuCount,
+            HasHpet = request.Hpet,
+            SerialPorts = request.SerialPorts,
+            PciMemory64Base = (GuestMemory.HighBase + memory.HighSize + step - 1) / step * step,
+        };
+    }
+}

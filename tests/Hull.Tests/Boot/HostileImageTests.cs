@@ -1,0 +1,117 @@
+using System;
+using Hull.Boot;
+using Hull.Host;
+using Hull.Memory;
+using Xunit;
+using Xunit.Abstractions;
+
+namespace Hull.Tests.Boot;
+
+/// <summary>Damaged images: only a HullException may come out, and memory stays bounded.</summary>
+public sealed class HostileImageTests(ITestOutputHelper output) : BootFixture
+{
+    private const long AllocationLimit = 64L << 20;
+
+    [Theory]
+    [InlineData("elf")]
+    [InlineData("None")]
+    [InlineData("Gzip")]
+    [InlineData("Xz")]
+    [InlineData("Zstd")]
+    [InlineData("Lz4")]
+    public void TruncatedEvery64Bytes_OnlyHullExceptions(string kind)
+    {
+        byte[] image = Image(kind);
+        for (int length = 0; length < image.Length; length += 64)
+        {
+            Try(image.AsSpan(0, length).ToArray());
+        }
+    }
+
+    [Theory]
+    [InlineData("elf", 8000, 101)]
+    [InlineData("Gzip", 6000, 102)]
+    [InlineData("Xz", 3000, 103)]
+    [InlineData("Zstd", 2500, 104)]
+    [InlineData("Lz4", 500, 105)]
+    [InlineData("Unknown", 1000, 106)]
+    public void SeededMutations_OnlyHullExceptions(string kind, int cases, int seed)
+    {
+        Random random = new(seed);
+        byte[] original = Image(kind);
+        for (int i = 0; i < cases; i++)
+        {
+            byte[] image = [.. original];
+            int changes = random.Next(1, 5);
+            for (int c = 0; c < changes; c++)
+            {
+                Mutate(image, random);
+            }
+
+            try
+            {
+                Try(image);
+            }
+            catch
+            {
+                output.WriteLine($"kind {kind}, seed {seed}, case {i}");
+                throw;
+            }
+        }
+    }
+
+    [Fact]
+    public void BombOfZeros_StopsAtTheLimit()
+    {
+        byte[] elf = TestImages.Elf();
+        byte[] bomb = [.. elf, .. new byte[300 << 20]];
+        byte[] image = TestImages.BzImage(TestImages.Pack(PackingMethod.Gzip, bomb));
+
+        Assert.Contains("more than 256 MiB follow", Refusal(image), StringComparison.Ordinal);
+    }
+
+    private static byte[] Image(string kind) => kind == "elf"
+        ? TestImages.Elf()
+        : TestImages.BzImage(TestImages.Pack(Enum.Parse<PackingMethod>(kind), TestImages.Elf()));
+
+    /// <summary>Mostly in the headers, where it matters, and with numbers that hurt.</summary>
+    private static void Mutate(byte[] image, Random random)
+    {
+        int limit = random.Next(3) switch
+        {
+            0 => Math.Min(image.Length, 0x270),
+            1 => Math.Min(image.Length, 0x1000),
+            _ => image.Length,
+        };
+        int at = random.Next(limit);
+        Span<byte> value = stackalloc byte[8];
+        BitConverter.TryWriteBytes(value, random.Next(6) switch
+        {
+            0 => 0UL,
+            1 => ulong.MaxValue,
+            2 => 1UL << random.Next(64),
+            3 => (1UL << random.Next(64)) - 1,
+            4 => (ulong)random.NextInt64(0, 32 << 20),
+            _ => (ulong)random.NextInt64(),
+        });
+        int width = Math.Min(1 << random.Next(4), image.Length - at);
+        value[..width].CopyTo(image.AsSpan(at));
+    }
+
+    private void Try(byte[] image)
+    {
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        try
+        {
+            LoadedKernel kernel = Load(image);
+            Assert.True(Memory.Contains(new GuestPhysical(kernel.Entry), 1));
+            Assert.True(kernel.KernelEnd <= Memory.Size);
+        }
+        catch (HullException e)
+        {
+            Assert.DoesNotContain('\n', e.Message);
+        }
+
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, AllocationLimit);
+    }
+}
