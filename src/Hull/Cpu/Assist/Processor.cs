@@ -1,0 +1,136 @@
+using Hull.Cpu.Mmu;
+using Hull.Cpu.State;
+using Hull.Engine;
+using Hull.Host;
+using Iced.Intel;
+
+namespace Hull.Cpu.Assist;
+
+/// <summary>CPUID, time-stamp counter, HLT, hypercalls, cache control, XGETBV. SDM vol. 2.</summary>
+internal static unsafe class Processor
+{
+    /// <summary>CPUID: the personality may answer any leaf, then the policy.</summary>
+    internal static AssistResult Cpuid(SoftVcpu vcpu)
+    {
+        CpuState* cpu = vcpu.Cpu;
+        uint leaf = (uint)cpu->Gpr[Gpr.Rax];
+        uint subleaf = (uint)cpu->Gpr[Gpr.Rcx];
+        if (vcpu.Personality is not { } personality || !personality.TryCpuid(leaf, subleaf, out CpuidResult result))
+        {
+            CpuidContext context = new()
+            {
+                ApicEnabled = (vcpu.Apic.BaseMsr & 0x800) != 0,
+                ApicId = (uint)vcpu.Index,
+                Osxsave = (cpu->Cr4 & Cr4.Osxsave) != 0,
+                Xcr0 = cpu->Xcr0,
+            };
+            result = vcpu.Cpuid.Query(leaf, subleaf, context);
+        }
+
+        cpu->Gpr[Gpr.Rax] = result.Eax;
+        cpu->Gpr[Gpr.Rbx] = result.Ebx;
+        cpu->Gpr[Gpr.Rcx] = result.Ecx;
+        cpu->Gpr[Gpr.Rdx] = result.Edx;
+        return AssistResult.Next;
+    }
+
+    /// <summary>RDTSC and RDTSCP.</summary>
+    internal static AssistResult Rdtsc(SoftVcpu vcpu, bool withAux)
+    {
+        CpuState* cpu = vcpu.Cpu;
+        if ((cpu->Cr4 & Cr4.Tsd) != 0 && cpu->Cpl != 0)
+        {
+            return Outcome.Protection(vcpu);
+        }
+
+        ulong tsc = HostTsc.Read() + cpu->TscOffset;
+        cpu->Gpr[Gpr.Rax] = (uint)tsc;
+        cpu->Gpr[Gpr.Rdx] = tsc >> 32;
+        if (withAux)
+        {
+            cpu->Gpr[Gpr.Rcx] = (uint)cpu->TscAux;
+        }
+
+        return AssistResult.Next;
+    }
+
+    /// <summary>RDPID.</summary>
+    internal static AssistResult Rdpid(SoftVcpu vcpu, in Instruction instruction)
+    {
+        Operands.Write(vcpu.Cpu, instruction.Op0Register, (uint)vcpu.Cpu->TscAux);
+        return AssistResult.Next;
+    }
+
+    /// <summary>HLT.</summary>
+    internal static AssistResult Hlt(SoftVcpu vcpu, in Instruction instruction)
+    {
+        CpuState* cpu = vcpu.Cpu;
+        if (cpu->Cpl != 0)
+        {
+            return Outcome.Protection(vcpu);
+        }
+
+        cpu->Rip = CpuMode.Next(cpu, instruction.Length);
+        return AssistResult.Halt;
+    }
+
+    /// <summary>VMCALL and VMMCALL: the personality's, else #UD.</summary>
+    internal static AssistResult Hypercall(SoftVcpu vcpu, in Instruction instruction) =>
+        vcpu.Personality is { } personality && personality.TryHypercall(vcpu.Index, vcpu.HypercallRegisters)
+            ? Outcome.Leave(vcpu, instruction)
+            : Outcome.Undefined(vcpu);
+
+    /// <summary>INVD, WBINVD, WBNOINVD: caches are coherent, so nothing but the check.</summary>
+    internal static AssistResult InvalidateCaches(SoftVcpu vcpu) =>
+        vcpu.Cpu->Cpl != 0 ? Outcome.Protection(vcpu) : AssistResult.Next;
+
+    /// <summary>CLFLUSH, CLFLUSHOPT, CLWB: checked like a load of one byte.</summary>
+    internal static AssistResult FlushLine(SoftVcpu vcpu, in Instruction instruction) =>
+        Outcome.NextIf(
+            Segmentation.TryLinear(vcpu, instruction, 1, Access.Load, out ulong linear)
+            && vcpu.Mmu.Translate(linear, Access.Load, out _));
+
+    /// <summary>XGETBV: XCR0, or with ECX = 1 the components of it in use.</summary>
+    internal static AssistResult Xgetbv(SoftVcpu vcpu)
+    {
+        CpuState* cpu = vcpu.Cpu;
+        if ((cpu->Cr4 & Cr4.Osxsave) == 0)
+        {
+            return Outcome.Undefined(vcpu);
+        }
+
+        uint index = (uint)cpu->Gpr[Gpr.Rcx];
+        if (index > 1)
+        {
+            return Outcome.Protection(vcpu);
+        }
+
+        ulong value = cpu->Xcr0;
+        if (index == 1)
+        {
+            X87State.Capture(vcpu);
+            value &= ExtendedState.InUse(cpu);
+        }
+
+        cpu->Gpr[Gpr.Rax] = (uint)value;
+        cpu->Gpr[Gpr.Rdx] = value >> 32;
+        return AssistResult.Next;
+    }
+}
+
+/// <summary>A vCPU's registers as a personality sees them in a hypercall.</summary>
+internal sealed unsafe class HypercallRegisters(SoftVcpu vcpu) : IHypercallRegisters
+{
+    /// <inheritdoc/>
+    public ulong this[int index]
+    {
+        get => vcpu.Cpu->Gpr[index & 15];
+        set => vcpu.Cpu->Gpr[index & 15] = value;
+    }
+
+    /// <inheritdoc/>
+    public bool Is64Bit => CpuMode.Is64Bit(vcpu.Cpu);
+
+    /// <inheritdoc/>
+    public int Cpl => vcpu.Cpu->Cpl;
+}

@@ -1,0 +1,401 @@
+using System;
+using System.Runtime.CompilerServices;
+using Hull.Cpu.Mmu;
+using Hull.Cpu.State;
+using Hull.Memory;
+
+namespace Hull.Cpu.Assist;
+
+/// <summary>
+/// The work of string instructions: as many elements as fit into the current page of each operand, straight in host
+/// memory; or one element through the MMU where a page boundary, a device, a limit or an address wrap is near.
+/// </summary>
+internal static unsafe class StringRuns
+{
+    /// <summary>Does between one element and <paramref name="most"/>.</summary>
+    /// <param name="vcpu">The vCPU; its registers are not touched, except flags and the accumulator.</param>
+    /// <param name="context">The instruction.</param>
+    /// <param name="most">How many elements are left.</param>
+    /// <param name="stop">The condition of REPE or REPNE has ended the instruction.</param>
+    /// <returns>How many were done; 0 when a fault was recorded.</returns>
+    internal static ulong Step(SoftVcpu vcpu, in StringContext context, ulong most, out bool stop)
+    {
+        stop = false;
+        switch (context.Operation)
+        {
+            case StringOperation.Move:
+                return Move(vcpu, context, most);
+            case StringOperation.Fill:
+                return Fill(vcpu, context, most);
+            case StringOperation.Load:
+                return LoadOne(vcpu, context);
+            case StringOperation.Scan:
+                return Scan(vcpu, context, most, out stop);
+            case StringOperation.Compare:
+                return Compare(vcpu, context, most, out stop);
+            case StringOperation.Input:
+                return InputOne(vcpu, context);
+            default:
+                return OutputOne(vcpu, context);
+        }
+    }
+
+    private static ulong Move(SoftVcpu vcpu, in StringContext context, ulong most)
+    {
+        CpuState* cpu = vcpu.Cpu;
+        ulong from = cpu->Gpr[Gpr.Rsi] & context.Mask;
+        ulong to = cpu->Gpr[Gpr.Rdi] & context.Mask;
+        ulong run = RunLength(cpu, context, context.Source, from, most, Access.Load, out ulong source);
+        run = Math.Min(run, RunLength(cpu, context, Seg.Es, to, most, Access.Store, out ulong destination));
+        if (run > 1)
+        {
+            if (!vcpu.Mmu.FindHost(source, Access.Load, out byte* sourceAt)
+                || !vcpu.Mmu.FindHost(destination, Access.Store, out byte* destinationAt))
+            {
+                return 0;
+            }
+
+            if (sourceAt != null && destinationAt != null)
+            {
+                uint bytes = (uint)run * (uint)context.Size;
+                uint back = context.Backward ? bytes - (uint)context.Size : 0;
+                Copy(destinationAt - back, sourceAt - back, bytes, context);
+                vcpu.Mmu.Written(destinationAt - back, bytes);
+                return run;
+            }
+        }
+
+        return LoadElement(vcpu, context, context.Source, from, out ulong value)
+            && StoreElement(vcpu, context, to, value) ? 1u : 0u;
+    }
+
+    private static ulong Fill(SoftVcpu vcpu, in StringContext context, ulong most)
+    {
+        CpuState* cpu = vcpu.Cpu;
+        ulong to = cpu->Gpr[Gpr.Rdi] & context.Mask;
+        ulong value = cpu->Gpr[Gpr.Rax];
+        ulong run = RunLength(cpu, context, Seg.Es, to, most, Access.Store, out ulong destination);
+        if (run > 1)
+        {
+            if (!vcpu.Mmu.FindHost(destination, Access.Store, out byte* at))
+            {
+                return 0;
+            }
+
+            if (at != null)
+            {
+                uint bytes = (uint)run * (uint)context.Size;
+                at -= context.Backward ? bytes - (uint)context.Size : 0;
+                FillRun(at, (int)run, context.Size, value);
+                vcpu.Mmu.Written(at, bytes);
+                return run;
+            }
+        }
+
+        return StoreElement(vcpu, context, to, value) ? 1u : 0u;
+    }
+
+    private static ulong Scan(SoftVcpu vcpu, in StringContext context, ulong most, out bool stop)
+    {
+        CpuState* cpu = vcpu.Cpu;
+        stop = false;
+        ulong at = cpu->Gpr[Gpr.Rdi] & context.Mask;
+        ulong accumulator = cpu->Gpr[Gpr.Rax] & Operands.SizeMask(context.Size);
+        ulong run = RunLength(cpu, context, Seg.Es, at, most, Access.Load, out ulong linear);
+        if (run > 1)
+        {
+            if (!vcpu.Mmu.FindHost(linear, Access.Load, out byte* host))
+            {
+                return 0;
+            }
+
+            if (host != null)
+            {
+                nint step = context.Backward ? -context.Size : context.Size;
+                ulong index = SkipScanned(context, host, (int)run, accumulator);
+                ulong element;
+                do
+                {
+                    // SAFETY: RunLength keeps all elements of the run inside the page that FindHost gave.
+                    element = ReadElement(host + ((nint)index * step), context.Size);
+                    stop = Stops(context, accumulator == element);
+                    index++;
+                }
+                while (index < run && !stop);
+
+                SetFlags(cpu, accumulator, element, context.Size);
+                return index;
+            }
+        }
+
+        if (!LoadElement(vcpu, context, Seg.Es, at, out ulong value))
+        {
+            return 0;
+        }
+
+        SetFlags(cpu, accumulator, value, context.Size);
+        stop = Stops(context, accumulator == value);
+        return 1;
+    }
+
+    private static ulong Compare(SoftVcpu vcpu, in StringContext context, ulong most, out bool stop)
+    {
+        CpuState* cpu = vcpu.Cpu;
+        stop = false;
+        ulong first = cpu->Gpr[Gpr.Rsi] & context.Mask;
+        ulong second = cpu->Gpr[Gpr.Rdi] & context.Mask;
+        ulong run = RunLength(cpu, context, context.Source, first, most, Access.Load, out ulong left);
+        run = Math.Min(run, RunLength(cpu, context, Seg.Es, second, most, Access.Load, out ulong right));
+        if (run > 1)
+        {
+            if (!vcpu.Mmu.FindHost(left, Access.Load, out byte* leftAt)
+                || !vcpu.Mmu.FindHost(right, Access.Load, out byte* rightAt))
+            {
+                return 0;
+            }
+
+            if (leftAt != null && rightAt != null)
+            {
+                nint step = context.Backward ? -context.Size : context.Size;
+                ulong index = SkipEqual(context, leftAt, rightAt, (int)run);
+                ulong x;
+                ulong y;
+                do
+                {
+                    // SAFETY: RunLength keeps all elements of the run inside the pages that FindHost gave.
+                    x = ReadElement(leftAt + ((nint)index * step), context.Size);
+                    y = ReadElement(rightAt + ((nint)index * step), context.Size);
+                    stop = Stops(context, x == y);
+                    index++;
+                }
+                while (index < run && !stop);
+
+                SetFlags(cpu, x, y, context.Size);
+                return index;
+            }
+        }
+
+        if (!LoadElement(vcpu, context, context.Source, first, out ulong a)
+            || !LoadElement(vcpu, context, Seg.Es, second, out ulong b))
+        {
+            return 0;
+        }
+
+        SetFlags(cpu, a, b, context.Size);
+        stop = Stops(context, a == b);
+        return 1;
+    }
+
+    private static ulong LoadOne(SoftVcpu vcpu, in StringContext context)
+    {
+        ulong from = vcpu.Cpu->Gpr[Gpr.Rsi] & context.Mask;
+        if (!LoadElement(vcpu, context, context.Source, from, out ulong value))
+        {
+            return 0;
+        }
+
+        Operands.WriteAccumulator(vcpu.Cpu, value, context.Size);
+        return 1;
+    }
+
+    /// <summary>The destination is checked before the port is read, because the read may have an effect.</summary>
+    private static ulong InputOne(SoftVcpu vcpu, in StringContext context)
+    {
+        CpuState* cpu = vcpu.Cpu;
+        ulong to = cpu->Gpr[Gpr.Rdi] & context.Mask;
+        if (!Segmentation.TryLinear(vcpu, Seg.Es, to, (uint)context.Size, Access.Store, out ulong linear)
+            || !vcpu.Mmu.Probe(linear, context.Size, Access.Store))
+        {
+            return 0;
+        }
+
+        uint value = vcpu.Bus.ReadPort((ushort)cpu->Gpr[Gpr.Rdx], context.Size);
+        return Operands.StoreSized(vcpu, linear, context.Size, value, Access.Store) ? 1u : 0u;
+    }
+
+    private static ulong OutputOne(SoftVcpu vcpu, in StringContext context)
+    {
+        CpuState* cpu = vcpu.Cpu;
+        ulong from = cpu->Gpr[Gpr.Rsi] & context.Mask;
+        if (!LoadElement(vcpu, context, context.Source, from, out ulong value))
+        {
+            return 0;
+        }
+
+        vcpu.Bus.WritePort((ushort)cpu->Gpr[Gpr.Rdx], context.Size, (uint)value);
+        return 1;
+    }
+
+    /// <summary>
+    /// How many elements from here can be reached without leaving the page, wrapping the address or meeting the limit;
+    /// 0 or 1 means: take the careful way.
+    /// </summary>
+    private static ulong RunLength(
+        CpuState* cpu, in StringContext context, int segment, ulong offset, ulong most, Access access, out ulong linear)
+    {
+        ref CpuSegment register = ref cpu->Segments[segment];
+        bool wide = CpuMode.Is64Bit(cpu);
+        linear = wide ? (segment >= Seg.Fs ? register.Base + offset : offset) : (uint)(register.Base + offset);
+        uint size = (uint)context.Size;
+        uint inPage = (uint)linear & 0xFFF;
+        if (inPage + size > GuestMemory.PageSize || context.Mask - offset < size - 1 || (wide && !CpuMode.IsCanonical(linear)))
+        {
+            return 0;
+        }
+
+        ulong run = context.Backward
+            ? Math.Min(inPage / size, offset / size) + 1
+            : Math.Min((GuestMemory.PageSize - inPage) / size, Math.Min((context.Mask - offset - (size - 1)) / size, GuestMemory.PageSize) + 1);
+        run = Math.Min(run, most);
+        if (wide || run == 0)
+        {
+            return run;
+        }
+
+        ulong lowest = context.Backward ? offset - ((run - 1) * size) : offset;
+        return Segmentation.IsInside(cpu, register, lowest, (uint)run * size, access) ? run : 0;
+    }
+
+    /// <summary>Elements that certainly do not stop a forward scan; the one behind them is looked at as usual.</summary>
+    private static ulong SkipScanned(in StringContext context, byte* host, int run, ulong value)
+    {
+        // SAFETY: RunLength keeps all elements of the run inside the page that FindHost gave.
+        return context.Backward ? 0 : context.Size switch
+        {
+            1 => Skip(new ReadOnlySpan<byte>(host, run), (byte)value, context),
+            2 => Skip(new ReadOnlySpan<ushort>(host, run), (ushort)value, context),
+            4 => Skip(new ReadOnlySpan<uint>(host, run), (uint)value, context),
+            _ => Skip(new ReadOnlySpan<ulong>(host, run), value, context),
+        };
+    }
+
+    private static ulong Skip<T>(ReadOnlySpan<T> elements, T value, in StringContext context)
+        where T : unmanaged, IEquatable<T>
+    {
+        int found = context.StopsWhenEqual ? elements.IndexOf(value)
+            : context.StopsWhenDifferent ? elements.IndexOfAnyExcept(value) : 0;
+        return (ulong)(found < 0 ? elements.Length - 1 : found);
+    }
+
+    /// <summary>Elements that are equal at the start of a forward REPE CMPS, short of the last.</summary>
+    private static ulong SkipEqual(in StringContext context, byte* left, byte* right, int run)
+    {
+        if (context.Backward || !context.StopsWhenDifferent)
+        {
+            return 0;
+        }
+
+        // SAFETY: RunLength keeps all elements of the run inside the pages that FindHost gave.
+        int bytes = run * context.Size;
+        int equal = new ReadOnlySpan<byte>(left, bytes).CommonPrefixLength(new ReadOnlySpan<byte>(right, bytes));
+        return (ulong)Math.Min(equal / context.Size, run - 1);
+    }
+
+    private static bool Stops(in StringContext context, bool equal) =>
+        equal ? context.StopsWhenEqual : context.StopsWhenDifferent;
+
+    private static bool LoadElement(
+        SoftVcpu vcpu, in StringContext context, int segment, ulong offset, out ulong value)
+    {
+        value = 0;
+        return Segmentation.TryLinear(vcpu, segment, offset, (uint)context.Size, Access.Load, out ulong linear)
+            && Operands.LoadSized(vcpu, linear, context.Size, Access.Load, out value);
+    }
+
+    private static bool StoreElement(SoftVcpu vcpu, in StringContext context, ulong offset, ulong value) =>
+        Segmentation.TryLinear(vcpu, Seg.Es, offset, (uint)context.Size, Access.Store, out ulong linear)
+        && Operands.StoreSized(vcpu, linear, context.Size, value, Access.Store);
+
+    /// <summary>
+    /// Copies element by element as the CPU would see it: where the destination starts inside the part of the source that
+    /// is still to be read, the pattern repeats.
+    /// </summary>
+    private static void Copy(byte* destination, byte* source, uint bytes, in StringContext context)
+    {
+        // SAFETY: both runs lie inside one host page each; RunLength has made sure of that.
+        bool repeats = context.Backward
+            ? destination < source && destination + bytes > source
+            : destination > source && destination < source + bytes;
+        if (!repeats)
+        {
+            Buffer.MemoryCopy(source, destination, bytes, bytes);
+            return;
+        }
+
+        uint distance = (uint)Math.Abs(destination - source);
+        if (context.Backward || distance < (uint)context.Size)
+        {
+            CopyElements(destination, source, bytes, context);
+            return;
+        }
+
+        for (uint done = 0; done < bytes;)
+        {
+            uint piece = Math.Min(distance, bytes - done);
+            Buffer.MemoryCopy(source + done, destination + done, piece, piece);
+            done += piece;
+        }
+    }
+
+    private static void CopyElements(byte* destination, byte* source, uint bytes, in StringContext context)
+    {
+        uint size = (uint)context.Size;
+        for (uint done = 0; done < bytes; done += size)
+        {
+            uint at = context.Backward ? bytes - size - done : done;
+            // SAFETY: at + size is at most bytes, the run that the caller checked.
+            WriteElement(destination + at, context.Size, ReadElement(source + at, context.Size));
+        }
+    }
+
+    private static void FillRun(byte* at, int count, int size, ulong value)
+    {
+        // SAFETY: count * size bytes from here lie inside one host page; RunLength has made sure of that.
+        switch (size)
+        {
+            case 1:
+                new Span<byte>(at, count).Fill((byte)value);
+                break;
+            case 2:
+                new Span<ushort>(at, count).Fill((ushort)value);
+                break;
+            case 4:
+                new Span<uint>(at, count).Fill((uint)value);
+                break;
+            default:
+                new Span<ulong>(at, count).Fill(value);
+                break;
+        }
+    }
+
+    // SAFETY of both: the callers keep the element inside a checked host page.
+    private static ulong ReadElement(byte* at, int size) => size switch
+    {
+        1 => *at,
+        2 => Unsafe.ReadUnaligned<ushort>(at),
+        4 => Unsafe.ReadUnaligned<uint>(at),
+        _ => Unsafe.ReadUnaligned<ulong>(at),
+    };
+
+    private static void WriteElement(byte* at, int size, ulong value)
+    {
+        switch (size)
+        {
+            case 1:
+                *at = (byte)value;
+                break;
+            case 2:
+                Unsafe.WriteUnaligned(at, (ushort)value);
+                break;
+            case 4:
+                Unsafe.WriteUnaligned(at, (uint)value);
+                break;
+            default:
+                Unsafe.WriteUnaligned(at, value);
+                break;
+        }
+    }
+
+    private static void SetFlags(CpuState* cpu, ulong left, ulong right, int size) =>
+        cpu->ArithmeticFlags = FlagArithmetic.Subtract(left, right, size);
+}

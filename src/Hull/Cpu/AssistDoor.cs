@@ -1,0 +1,89 @@
+using Hull.Cpu.Assist;
+using Hull.Cpu.Mmu;
+using Hull.Cpu.State;
+using Hull.Cpu.Translate;
+using Iced.Intel;
+
+namespace Hull.Cpu;
+
+/// <summary>
+/// Runs the assists that generated code calls, and says whether the block goes on. See docs/translator.md, "Assists".
+/// </summary>
+internal sealed unsafe class AssistDoor
+{
+    private readonly SoftVcpu _vcpu;
+    private readonly SoftEngine _engine;
+    private readonly CodeCache _cache;
+    private readonly CpuState* _cpu;
+    private readonly Tlb _tlb;
+    private readonly VcpuCounters _counters;
+    private readonly BlockFinder _finder;
+
+    internal AssistDoor(SoftVcpu vcpu, SoftEngine engine, BlockFinder finder)
+    {
+        _vcpu = vcpu;
+        _engine = engine;
+        _cache = engine.Cache;
+        _cpu = vcpu.Cpu;
+        _tlb = vcpu.Tlb;
+        _counters = vcpu.Counters;
+        _finder = finder;
+    }
+
+    /// <summary>Runs an assist. Returns 0 to go on in the block.</summary>
+    internal ulong Run(int record)
+    {
+        if ((record & Assists.RaiseRecord) != 0)
+        {
+            _vcpu.Raise((byte)record);
+            _cpu->ExitReason = (ulong)ExitReason.Fault;
+            return 1;
+        }
+
+        _counters.CountAssist(_cache.AssistRecords[record].Mnemonic);
+        Instruction instruction = _cache.AssistRecords[record];
+        ulong invalidations = _engine.Invalidations;
+        _cpu->Rip = instruction.IP;
+        switch (SystemAssists.Execute(_vcpu, instruction))
+        {
+            case AssistResult.Next:
+                if (invalidations != _engine.Invalidations)
+                {
+                    // The assist wrote over code, perhaps over the block that called it.
+                    _cpu->Rip = _finder.NextRip(instruction);
+                    _cpu->ExitReason = (ulong)ExitReason.AssistJump;
+                    return 1;
+                }
+
+                if (_cpu->SmapCount != 0 && (_cpu->SystemFlags & Rflags.Ac) == 0)
+                {
+                    _tlb.DropSmap();
+                }
+
+                return 0;
+            case AssistResult.Jump:
+                _cpu->ExitReason = (ulong)ExitReason.AssistJump;
+                return 1;
+            case AssistResult.Halt:
+                _cpu->ExitReason = (ulong)ExitReason.Halt;
+                return 1;
+            default:
+                _cpu->ExitReason = (ulong)ExitReason.Fault;
+                if (_engine.Strict && _vcpu.Pending.Vector == Vector.InvalidOpcode)
+                {
+                    StopAtUnknown(instruction);
+                }
+
+                return 1;
+        }
+    }
+
+    // UD0-UD2 are known: they are there to raise #UD.
+    private void StopAtUnknown(in Instruction instruction)
+    {
+        if (instruction.Mnemonic is not (Mnemonic.Ud0 or Mnemonic.Ud1 or Mnemonic.Ud2))
+        {
+            _vcpu.Fail($"unknown instruction at rip 0x{instruction.IP:x}: {instruction} (HULL_STRICT)");
+        }
+    }
+}

@@ -1,0 +1,213 @@
+using Hull.Cpu.Mmu;
+using Hull.Cpu.State;
+using Hull.Cpu.Translate;
+using Iced.Intel;
+
+namespace Hull.Cpu;
+
+/// <summary>
+/// Finds the generated code for RIP: the mode, the jump cache, the code cache, and links between blocks.
+/// See docs/translator.md, "How a block is made" and "Links".
+/// </summary>
+internal sealed unsafe class BlockFinder
+{
+    private readonly SoftVcpu _vcpu;
+    private readonly SoftEngine _engine;
+    private readonly CodeCache _cache;
+    private readonly CpuState* _cpu;
+    private readonly Tlb _tlb;
+    private readonly SoftMmu _mmu;
+    private readonly VcpuCounters _counters;
+    private BlockMode _lastMode = (BlockMode)uint.MaxValue;
+
+    internal BlockFinder(SoftVcpu vcpu, SoftEngine engine)
+    {
+        _vcpu = vcpu;
+        _engine = engine;
+        _cache = engine.Cache;
+        _cpu = vcpu.Cpu;
+        _tlb = vcpu.Tlb;
+        _mmu = vcpu.Mmu;
+        _counters = vcpu.Counters;
+    }
+
+    /// <summary>The generated code at RIP, translated if need be; null when fetching it faulted.</summary>
+    internal byte* FindEntry(BlockMode extra, int limit)
+    {
+        BlockMode mode = ComputeMode();
+        bool user = (mode & BlockMode.User) != 0;
+        if (((mode ^ _lastMode) & ~BlockMode.User) != 0)
+        {
+            _tlb.FlushJumps();
+            _lastMode = mode;
+        }
+
+        if (extra != 0)
+        {
+            int special = FindBlock(mode | extra, limit, out _);
+            return special < 0 ? null : _cache.Blocks[special].MemoryFlagsEntry;
+        }
+
+        byte* entry = _tlb.FindJump(_cpu->Rip, user);
+        if (entry != null)
+        {
+            return entry;
+        }
+
+        int index = FindBlock(mode, limit, out bool global);
+        if (index < 0)
+        {
+            return null;
+        }
+
+        entry = _cache.Blocks[index].MemoryFlagsEntry;
+        _tlb.FillJump(_cpu->Rip, user, global, entry);
+        return entry;
+    }
+
+    /// <summary>A jump without a target yet: RIP first, so that events are taken at the right place, then the link.</summary>
+    internal void FollowLink(int linkIndex)
+    {
+        _cpu->Rip = _cache.Links[linkIndex].Target;
+        if (_cpu->AttentionBits != 0)
+        {
+            return;
+        }
+
+        ulong flushes = _engine.CacheFlushes;
+        BlockMode mode = ComputeMode();
+        int source = _cache.Links[linkIndex].Source;
+        int target = FindBlock(mode, Translator.MaximumInstructions, out bool global);
+        if (target < 0)
+        {
+            // The fetch faults: the loop comes to the same rip again and delivers it.
+            return;
+        }
+
+        ref Block block = ref _cache.Blocks[target];
+        if (flushes != _engine.CacheFlushes)
+        {
+            return;
+        }
+
+        ref Link link = ref _cache.Links[linkIndex];
+        ref Block from = ref _cache.Blocks[source];
+        if (block.SecondPage != ulong.MaxValue)
+        {
+            // Nothing may link to a block in two pages, whose second page could move; loops meet it all the same.
+            _tlb.FillJump(_cpu->Rip, (mode & BlockMode.User) != 0, global, block.MemoryFlagsEntry);
+            if (!link.Cross && link.Linked < 0 && from.Valid)
+            {
+                _engine.SendThroughJumpCache(linkIndex, (mode & BlockMode.User) != 0);
+            }
+
+            return;
+        }
+
+        bool stable = link.Cross ? global : (from.Key.Physical ^ block.Key.Physical) >> 12 == 0;
+        if (link.Linked < 0 && from.Valid && from.Key.Mode == mode && stable)
+        {
+            _cache.Connect(linkIndex, target);
+        }
+        else
+        {
+            _tlb.FillJump(_cpu->Rip, (mode & BlockMode.User) != 0, global, block.MemoryFlagsEntry);
+        }
+    }
+
+    /// <summary>All that a translation depends on besides its bytes and its address, as it is now.</summary>
+    internal BlockMode ComputeMode()
+    {
+        BlockMode mode = _cpu->Cpl switch { 3 => BlockMode.User, 0 => 0, _ => BlockMode.Ring12 };
+        ref CpuSegment code = ref _cpu->Segments[Seg.Cs];
+        const uint LongCode = 1 << 13;
+        const uint Big = 1 << 14;
+        if ((_cpu->Efer & Efer.Lma) != 0 && (code.Attributes & LongCode) != 0)
+        {
+            mode |= BlockMode.Code64;
+        }
+        else
+        {
+            bool real = (_cpu->Cr0 & Cr0.Pe) == 0 || (_cpu->SystemFlags & Rflags.Vm) != 0;
+            mode |= !real && (code.Attributes & Big) != 0 ? BlockMode.Code32 : BlockMode.Code16;
+            mode |= !real && (_cpu->Segments[Seg.Ss].Attributes & Big) != 0 ? BlockMode.Stack32 : 0;
+            mode |= !real && IsFlat() ? BlockMode.Flat : 0;
+        }
+
+        ulong cr0 = _cpu->Cr0;
+        if ((cr0 & (Cr0.Ts | Cr0.Em)) != 0)
+        {
+            mode |= BlockMode.NoX87;
+            mode |= (cr0 & Cr0.Ts) != 0 ? BlockMode.NoMedia : 0;
+            mode |= (cr0 & Cr0.Em) != 0 ? BlockMode.NoSse | BlockMode.NoMmx : 0;
+        }
+
+        mode |= (_cpu->Cr4 & Cr4.Osfxsr) == 0 ? BlockMode.NoSse : 0;
+        mode |= (_cpu->Cr4 & Cr4.Osxsave) != 0 && (_cpu->Xcr0 & 6) == 6 ? BlockMode.Avx : 0;
+        mode |= (_cpu->Cr4 & Cr4.Tsd) != 0 && _cpu->Cpl != 0 ? BlockMode.NoTsc : 0;
+        return mode;
+    }
+
+    /// <summary>The rip behind an instruction, cut to the code size.</summary>
+    internal ulong NextRip(in Instruction instruction) => (ComputeMode() & BlockMode.CodeMask) switch
+    {
+        BlockMode.Code64 => instruction.NextIP,
+        BlockMode.Code32 => (uint)instruction.NextIP,
+        _ => (ushort)instruction.NextIP,
+    };
+
+    private int FindBlock(BlockMode mode, int limit, out bool global)
+    {
+        global = false;
+        _counters.Lookups++;
+        ulong linear = (mode & BlockMode.CodeMask) == BlockMode.Code64
+            ? _cpu->Rip
+            : (uint)(_cpu->Rip + _cpu->Segments[Seg.Cs].Base);
+        if (!CheckCodeLimit(mode) || !_mmu.Translate(linear, Access.Fetch, out PageTranslation page))
+        {
+            return -1;
+        }
+
+        global = page.Global;
+        BlockKey key = new(page.PhysicalPage | (linear & 0xFFF), _cpu->Rip, mode);
+        bool special = (mode & BlockMode.Unlinked) != 0;
+        int index = special ? -1 : _cache.Find(key);
+        if (index >= 0 && SecondPageMatches(index, linear))
+        {
+            return index;
+        }
+
+        return _engine.Translate(_vcpu, key, linear, page.Host, limit);
+    }
+
+    private bool CheckCodeLimit(BlockMode mode) =>
+        (mode & BlockMode.CodeMask) == BlockMode.Code64
+        || _cpu->Rip <= _cpu->Segments[Seg.Cs].Limit
+        || _vcpu.Raise(13, 0);
+
+    private bool SecondPageMatches(int index, ulong linear)
+    {
+        ulong second = _cache.Blocks[index].SecondPage;
+        return second == ulong.MaxValue
+            || (_mmu.Translate((linear & ~0xFFFUL) + 4096, Access.Fetch, out PageTranslation page)
+                && page.PhysicalPage == second);
+    }
+
+    private bool IsFlat()
+    {
+        const uint Unusable = 1 << 16;
+        for (int i = Seg.Es; i <= Seg.Ds; i++)
+        {
+            ref CpuSegment segment = ref _cpu->Segments[i];
+            bool expandDown = (segment.Attributes & 0xC) == 4;
+            bool writable = i == Seg.Cs || (segment.Attributes & 0xA) == 2;
+            if (segment.Base != 0 || segment.Limit != uint.MaxValue || expandDown || !writable
+                || (segment.Attributes & Unusable) != 0)
+            {
+                return false;
+            }
+        }
+
+        return (_cpu->Segments[Seg.Cs].Attributes & 2) != 0;
+    }
+}

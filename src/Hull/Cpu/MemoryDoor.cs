@@ -1,0 +1,145 @@
+using System;
+using Hull.Cpu.Assist;
+using Hull.Cpu.Mmu;
+using Hull.Cpu.State;
+using Hull.Cpu.Translate;
+using Hull.Memory;
+
+namespace Hull.Cpu;
+
+/// <summary>
+/// What generated code asks for memory that it cannot reach alone: accesses that missed the inline TLB, and careful ones.
+/// See docs/translator.md, "Memory".
+/// </summary>
+internal sealed unsafe class MemoryDoor
+{
+    private readonly SoftVcpu _vcpu;
+    private readonly CpuState* _cpu;
+    private readonly Tlb _tlb;
+    private readonly SoftMmu _mmu;
+    private readonly VcpuCounters _counters;
+    private readonly GuestMemory _memory;
+    private readonly CodeCache _cache;
+    private readonly PreciseExits _exits;
+    private ulong _carefulLinear;
+    private int _carefulSize;
+    private byte* _carefulAt;
+
+    internal MemoryDoor(SoftVcpu vcpu, SoftEngine engine, PreciseExits exits)
+    {
+        _vcpu = vcpu;
+        _cpu = vcpu.Cpu;
+        _tlb = vcpu.Tlb;
+        _mmu = vcpu.Mmu;
+        _counters = vcpu.Counters;
+        _memory = engine.Memory;
+        _cache = engine.Cache;
+        _exits = exits;
+    }
+
+    /// <summary>An access missed the inline TLB: translates, fills the line, or chooses another way.</summary>
+    internal byte* MemorySlow(ulong linear, int size, bool store, byte* back)
+    {
+        if (store)
+        {
+            _counters.StoreMisses++;
+        }
+        else
+        {
+            _counters.LoadMisses++;
+        }
+
+        int offset = (int)(linear & 0xFFF);
+        if (offset + size > GuestMemory.PageSize)
+        {
+            return _exits.Leave(ExitReason.Careful, back);
+        }
+
+        bool user = _cpu->Cpl == 3;
+        PageTranslation page = default;
+        page.Host = _tlb.Victims.Find(linear, user, store, out page.Global);
+        bool smap = false;
+        if (page.Host != null)
+        {
+            _counters.VictimHits++;
+        }
+        else if (!_mmu.Translate(linear, store ? Access.Store : Access.Load, out page))
+        {
+            return _exits.LeaveFaulting(linear, size, store, back);
+        }
+        else if (page.Host == null)
+        {
+            return _exits.Leave(ExitReason.Careful, back);
+        }
+        else
+        {
+            smap = page.User && !user && (_cpu->Cr4 & Cr4.Smap) != 0;
+            if (!smap)
+            {
+                _tlb.Victims.Fill(linear, user, store, page);
+            }
+        }
+
+        if (store)
+        {
+            ulong frame = (ulong)(page.Host - _memory.Base) / GuestMemory.PageSize;
+            ulong grains = _memory.Pages.CodeGrains(frame);
+            if (grains != 0)
+            {
+                if ((grains & CodeCache.GrainMask((uint)offset, (uint)(offset + size))) != 0)
+                {
+                    return _exits.Leave(ExitReason.Careful, back);
+                }
+
+                _counters.StoresBesideCode++;
+                return page.Host + offset;
+            }
+        }
+
+        _tlb.Fill(linear, page, user, store, smap);
+        return page.Host + offset;
+    }
+
+    /// <summary>Checks a careful operand and copies it to the bounce buffer.</summary>
+    internal byte* CarefulLoad(ulong address, int siteIndex, byte* back)
+    {
+        CarefulSite site = _cache.CarefulSites[siteIndex];
+        ulong linear = address;
+        Access access = (site.ForStore ? Access.Store : Access.Load) | (site.Stack ? Access.Stack : Access.Load);
+        if (site.Segment != MemoryLowering.Linear
+            && !Segmentation.TryLinear(_vcpu, site.Segment, address, site.Size, access, out linear))
+        {
+            return _exits.LeaveFaulting(address, site.Size, site.ForStore, back);
+        }
+
+        // The operand keeps its misalignment, so that SSE's alignment checks see what the guest's address says.
+        byte* at = (byte*)(((nint)(&_cpu->Bounce) + 63) & ~63) + (linear & 63);
+        if (site.ForStore && !_mmu.Probe(linear, site.Size, access))
+        {
+            return _exits.LeaveFaulting(linear, site.Size, true, back);
+        }
+
+        // SAFETY: the buffer has 256 bytes; 63 of alignment, 63 of misalignment and at most 64 of operand fit.
+        if (site.Load && !_mmu.Load(linear, new Span<byte>(at, site.Size), access & ~Access.Store))
+        {
+            return _exits.LeaveFaulting(linear, site.Size, false, back);
+        }
+
+        _carefulLinear = linear;
+        _carefulSize = site.Size;
+        _carefulAt = at;
+        return at;
+    }
+
+    /// <summary>Writes the bounce buffer back.</summary>
+    internal bool CarefulStore(byte* back)
+    {
+        if (_mmu.Store(_carefulLinear, new ReadOnlySpan<byte>(_carefulAt, _carefulSize)))
+        {
+            return true;
+        }
+
+        _exits.Leave(ExitReason.Fault, back);
+        return false;
+    }
+}

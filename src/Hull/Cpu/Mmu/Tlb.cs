@@ -1,0 +1,229 @@
+using System.Runtime.CompilerServices;
+using Hull.Cpu.State;
+
+namespace Hull.Cpu.Mmu;
+
+/// <summary>
+/// The inline TLBs and jump caches that generated code looks into: filling and emptying them. Both live behind
+/// <see cref="CpuState"/>. Lines of a TLB hold translations whose rights were checked for the table's kind of access.
+/// </summary>
+internal sealed unsafe class Tlb
+{
+    private const int SmapRoom = 64;
+    private const int LineWords = StateLayout.TlbEntries / 64;
+    private readonly CpuState* _cpu;
+    private readonly int[] _smapLines = new int[SmapRoom];
+    private readonly ulong[] _notGlobal = new ulong[4 * LineWords];
+    private ulong _generation;
+    private bool _supervisorJumpsNotGlobal;
+
+    internal Tlb(CpuState* cpu)
+    {
+        _cpu = cpu;
+        FlushAll();
+    }
+
+    /// <summary>The second level, looked up by C#.</summary>
+    internal VictimTlb Victims { get; } = new();
+
+    /// <summary>Times that both jump caches were emptied.</summary>
+    internal ulong JumpFlushes { get; private set; }
+
+    /// <summary>Times that what is not global was emptied.</summary>
+    internal ulong Flushes { get; private set; }
+
+    /// <summary>Times that everything was emptied.</summary>
+    internal ulong FullFlushes { get; private set; }
+
+    /// <summary>
+    /// Enters a translation for accesses of one kind. With <paramref name="smap"/> it is a user page that supervisor code
+    /// may reach only while AC is set.
+    /// </summary>
+    internal void Fill(ulong linear, in PageTranslation page, bool user, bool store, bool smap)
+    {
+        int line = Line(linear);
+        int table = (user ? 2 : 0) + (store ? 1 : 0);
+        ulong bit = 1UL << (line & 63);
+        ref ulong word = ref _notGlobal[(table * LineWords) + (line >> 6)];
+        word = page.Global ? word & ~bit : word | bit;
+        TlbEntry* entry = Table(user, store) + line;
+        entry->Tag = linear & ~0xFFFUL;
+        entry->Host = (ulong)page.Host;
+        if (smap && _cpu->SmapCount < SmapRoom)
+        {
+            _smapLines[_cpu->SmapCount++] = (line << 1) | (store ? 1 : 0);
+        }
+        else if (smap)
+        {
+            entry->Tag = Empty(line);
+        }
+    }
+
+    /// <summary>The host page of a linear address; null when the table has none, whatever the reason.</summary>
+    internal byte* Find(ulong linear, bool user, bool store)
+    {
+        TlbEntry* entry = Table(user, store) + Line(linear);
+        return entry->Tag == (linear & ~0xFFFUL) ? (byte*)entry->Host : null;
+    }
+
+    /// <summary>AC was cleared: user pages leave the supervisor's tables.</summary>
+    internal void DropSmap()
+    {
+        for (uint i = 0; i < _cpu->SmapCount; i++)
+        {
+            int line = _smapLines[i] >> 1;
+            Table(false, (_smapLines[i] & 1) != 0)[line].Tag = Empty(line);
+        }
+
+        _cpu->SmapCount = 0;
+    }
+
+    /// <summary>Empties all tables and the jump caches.</summary>
+    internal void FlushAll()
+    {
+        FullFlushes++;
+        Victims.FlushAll();
+        byte* tables = (byte*)_cpu + StateLayout.TlbBase;
+        Unsafe.InitBlock(tables, 0, 4 * StateLayout.TlbBytes);
+        for (int table = 0; table < 4; table++)
+        {
+            ((TlbEntry*)(tables + (table * StateLayout.TlbBytes)))->Tag = Empty(0);
+        }
+
+        System.Array.Clear(_notGlobal);
+        _cpu->SmapCount = 0;
+        FlushJumps();
+    }
+
+    /// <summary>
+    /// Empties what is not global, as a write to CR3 does. Between two of them few lines are filled, so only those are
+    /// visited; the kernel's own pages and jumps stay.
+    /// </summary>
+    internal void FlushNonGlobal()
+    {
+        Flushes++;
+        Victims.FlushNonGlobal();
+        for (int i = 0; i < _notGlobal.Length; i++)
+        {
+            ulong word = _notGlobal[i];
+            _notGlobal[i] = 0;
+            TlbEntry* entries = (TlbEntry*)((byte*)_cpu + StateLayout.TlbBase) + (i * 64);
+            for (; word != 0; word &= word - 1)
+            {
+                int at = System.Numerics.BitOperations.TrailingZeroCount(word);
+                entries[at].Tag = Empty(((i % LineWords) * 64) + at);
+            }
+        }
+
+        DropSmap();
+        if (_supervisorJumpsNotGlobal)
+        {
+            FlushJumps();
+        }
+        else
+        {
+            NewKey(ref _cpu->UserJumpCacheKey);
+        }
+    }
+
+    /// <summary>Forgets one linear page.</summary>
+    internal void FlushPage(ulong linear)
+    {
+        int line = Line(linear);
+        Victims.FlushPage(linear);
+        for (int table = 0; table < 4; table++)
+        {
+            TlbEntry* entry = Table((table & 2) != 0, (table & 1) != 0) + line;
+            if (entry->Tag == (linear & ~0xFFFUL))
+            {
+                entry->Tag = Empty(line);
+            }
+        }
+
+        FlushJumps();
+    }
+
+    /// <summary>Takes a host page out of the store tables: code was translated from it, or it is to be watched.</summary>
+    internal void ProtectPage(byte* hostPage)
+    {
+        for (int table = 0; table < 2; table++)
+        {
+            TlbEntry* entries = Table(table != 0, true);
+            for (int line = 0; line < StateLayout.TlbEntries; line++)
+            {
+                if (entries[line].Host == (ulong)hostPage)
+                {
+                    entries[line].Tag = Empty(line);
+                }
+            }
+        }
+    }
+
+    /// <summary>Enters a block into a jump cache.</summary>
+    internal void FillJump(ulong rip, bool user, bool global, byte* entry)
+    {
+        JumpEntry* line = Jump(rip, user);
+        line->Tag = rip ^ Key(user);
+        line->Host = (ulong)entry;
+        _supervisorJumpsNotGlobal |= !user && !global;
+    }
+
+    /// <summary>Looks a block up in a jump cache; null when it is not there.</summary>
+    internal byte* FindJump(ulong rip, bool user)
+    {
+        JumpEntry* line = Jump(rip, user);
+        return line->Tag == (rip ^ Key(user)) ? (byte*)line->Host : null;
+    }
+
+    /// <summary>Forgets a block that is going away.</summary>
+    internal void DropJump(ulong rip, byte* entry)
+    {
+        for (int user = 0; user < 2; user++)
+        {
+            JumpEntry* line = Jump(rip, user != 0);
+            if (line->Host == (ulong)entry)
+            {
+                line->Tag = 0;
+                line->Host = 0;
+            }
+        }
+    }
+
+    /// <summary>Empties the jump caches by changing the keys that are mixed into their tags.</summary>
+    internal void FlushJumps()
+    {
+        JumpFlushes++;
+        _supervisorJumpsNotGlobal = false;
+        NewKey(ref _cpu->JumpCacheKey);
+        NewKey(ref _cpu->UserJumpCacheKey);
+    }
+
+    // 48 address bits are significant; the key lives in bits 48-62, so that bit 63 still tells the halves apart.
+    private void NewKey(ref ulong key)
+    {
+        _generation++;
+        if (_generation > 0x7FFE)
+        {
+            // Keys start again: nothing tagged with an old one may be left.
+            _generation = 2;
+            Unsafe.InitBlock((byte*)_cpu + StateLayout.JumpCacheBase, 0, 2 * StateLayout.JumpCacheBytes);
+            _cpu->JumpCacheKey = 1UL << 48;
+            _cpu->UserJumpCacheKey = 1UL << 48;
+            _supervisorJumpsNotGlobal = false;
+        }
+
+        key = _generation << 48;
+    }
+
+    private ulong Key(bool user) => user ? _cpu->UserJumpCacheKey : _cpu->JumpCacheKey;
+
+    private static int Line(ulong linear) => (int)((linear >> 12) & (StateLayout.TlbEntries - 1));
+
+    // A tag that cannot be hit in this line: it belongs to the neighbour's.
+    private static ulong Empty(int line) => line == 0 ? 0x1000UL : 0;
+
+    private TlbEntry* Table(bool user, bool store) => (TlbEntry*)((byte*)_cpu + StateLayout.Tlb(user, store));
+
+    private JumpEntry* Jump(ulong rip, bool user) =>
+        (JumpEntry*)((byte*)_cpu + StateLayout.JumpCache(user)) + StateLayout.JumpIndex(rip);
+}

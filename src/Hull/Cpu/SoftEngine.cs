@@ -1,0 +1,214 @@
+using System;
+using System.Collections.Generic;
+using System.Diagnostics;
+using System.Linq;
+using Hull.Bus;
+using Hull.Cpu.State;
+using Hull.Cpu.Translate;
+using Hull.Engine;
+using Hull.Memory;
+using Hull.Timeline;
+
+namespace Hull.Cpu;
+
+/// <summary>
+/// The soft engine: a same-ISA binary translator. One code cache serves all vCPUs of a machine. Start reading in
+/// docs/translator.md, then <see cref="SoftVcpu.Run"/> and <see cref="Translator"/>.
+/// </summary>
+internal sealed unsafe class SoftEngine : IEngine, ICodeWatcher
+{
+    private const nuint CodeBytes = 128 << 20;
+    private readonly List<SoftVcpu> _vcpus = [];
+    private readonly Translator _translator;
+    private readonly Thunks _thunks;
+    private readonly Action<int> _forget;
+    private readonly delegate* unmanaged<CpuState*, byte*, ulong> _enter;
+
+    internal SoftEngine(
+        GuestMemory memory,
+        IoBus bus,
+        IMachineClock clock,
+        IPersonality? personality,
+        CpuidPolicy cpuid)
+    {
+        Memory = memory;
+        Bus = bus;
+        Clock = clock;
+        Personality = personality;
+        Cpuid = cpuid;
+        bool avx = cpuid.Features.Avx;
+        Cache = new CodeCache(memory, CodeBytes);
+        _thunks = new Thunks(Cache.Emitter, avx);
+        Cache.SealThunks();
+        _translator = new Translator(Cache, _thunks, avx);
+        _enter = (delegate* unmanaged<CpuState*, byte*, ulong>)_thunks.Enter;
+        _forget = Forget;
+        HostSignals.Register(Cache.CodeStart, Cache.Base + Cache.Size, _thunks.HostFault);
+        memory.Pages.Watch(this);
+    }
+
+    /// <inheritdoc/>
+    public string Name => "soft";
+
+    internal GuestMemory Memory { get; }
+
+    internal IoBus Bus { get; }
+
+    internal IMachineClock Clock { get; }
+
+    internal IPersonality? Personality { get; }
+
+    internal CpuidPolicy Cpuid { get; }
+
+    internal CodeCache Cache { get; }
+
+    /// <summary>An instruction that is not known ends the run instead of raising #UD.</summary>
+    internal bool Strict { get; init; }
+
+    /// <summary>Times that the whole cache was emptied.</summary>
+    internal ulong CacheFlushes { get; private set; }
+
+    /// <summary>Blocks that were translated and that were invalidated.</summary>
+    internal ulong Translations { get; private set; }
+
+    internal ulong Invalidations { get; private set; }
+
+    /// <summary>Time spent translating, in nanoseconds.</summary>
+    internal long TranslationNs => _translationTicks * 1_000_000_000L / Stopwatch.Frequency;
+
+    /// <summary>Guest instructions translated.</summary>
+    internal ulong TranslatedInstructions => _translator.TranslatedInstructions;
+
+    private long _translationTicks;
+
+    /// <inheritdoc/>
+    public IVcpu CreateVcpu(int index, ILocalApic apic)
+    {
+        SoftVcpu vcpu = new(this, index, apic);
+        _vcpus.Add(vcpu);
+        return vcpu;
+    }
+
+    /// <inheritdoc/>
+    public IReadOnlyList<EngineCounter> ReadCounters()
+    {
+        List<EngineCounter> counters =
+        [
+            new("translations", Translations),
+            new("translated-instructions", TranslatedInstructions),
+            new("translation-ns", (ulong)TranslationNs),
+            new("invalidations", Invalidations),
+            new("cache-flushes", CacheFlushes),
+            new("code-bytes", (ulong)(Cache.Emitter.At - Cache.CodeStart)),
+        ];
+        SortedDictionary<string, ulong> sums = new(StringComparer.Ordinal);
+        foreach (SoftVcpu vcpu in _vcpus)
+        {
+            foreach (EngineCounter counter in vcpu.Counters.Read(vcpu.Tlb).Concat(vcpu.Counters.ReadAssists()))
+            {
+                sums[counter.Name] = sums.GetValueOrDefault(counter.Name) + counter.Value;
+            }
+        }
+
+        counters.AddRange(sums.Select(static sum => new EngineCounter(sum.Key, sum.Value)));
+        return counters;
+    }
+
+    /// <summary>Runs generated code until it leaves.</summary>
+    internal void Enter(CpuState* cpu, byte* entry) => _enter(cpu, entry);
+
+    /// <summary>Translates a block, and takes its pages out of the store TLBs. Returns -1 when fetching faulted.</summary>
+    internal int Translate(SoftVcpu vcpu, in BlockKey key, ulong linear, byte* hostPage, int limit)
+    {
+        if (Cache.IsFull)
+        {
+            FlushCache();
+        }
+
+        bool first = IsClean(key.Physical);
+        long start = Stopwatch.GetTimestamp();
+        int index = _translator.Translate(vcpu, key, linear, hostPage, limit);
+        _translationTicks += Stopwatch.GetTimestamp() - start;
+        Translations++;
+        if (index >= 0)
+        {
+            if (first)
+            {
+                Protect(key.Physical);
+            }
+
+            ulong second = Cache.Blocks[index].SecondPage;
+            if (second != ulong.MaxValue)
+            {
+                Protect(second);
+            }
+        }
+
+        return index;
+    }
+
+    /// <summary>Lets a link that can never be patched to its target look into the jump cache first.</summary>
+    internal void SendThroughJumpCache(int link, bool user)
+    {
+        if (!Cache.IsFull)
+        {
+            _translator.SendThroughJumpCache(link, user);
+        }
+    }
+
+    /// <inheritdoc/>
+    public void CodeWritten(ulong offset, ulong length) => Cache.Invalidate(offset, length, _forget);
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        HostSignals.Unregister(Cache.CodeStart);
+        foreach (SoftVcpu vcpu in _vcpus)
+        {
+            vcpu.Dispose();
+        }
+
+        Cache.Dispose();
+    }
+
+    private void FlushCache()
+    {
+        Cache.Flush();
+        CacheFlushes++;
+        foreach (SoftVcpu vcpu in _vcpus)
+        {
+            vcpu.Tlb.FlushJumps();
+        }
+    }
+
+    // True when no code was translated from a page yet, so that stores to it may be in the inline TLBs.
+    private bool IsClean(ulong physical)
+    {
+        ulong offset = Memory.OffsetOf(physical, 1);
+        return offset == ulong.MaxValue || Memory.Pages.CodeGrains(offset / GuestMemory.PageSize) == 0;
+    }
+
+    private void Protect(ulong physical)
+    {
+        byte* page = Memory.HostPage(physical);
+        if (page == null)
+        {
+            return;
+        }
+
+        foreach (SoftVcpu vcpu in _vcpus)
+        {
+            vcpu.Tlb.ProtectPage(page);
+        }
+    }
+
+    private void Forget(int index)
+    {
+        Invalidations++;
+        ref Block block = ref Cache.Blocks[index];
+        foreach (SoftVcpu vcpu in _vcpus)
+        {
+            vcpu.Tlb.DropJump(block.Key.Rip, block.MemoryFlagsEntry);
+        }
+    }
+}

@@ -1,0 +1,355 @@
+using System;
+using System.Runtime.InteropServices;
+using Hull.Bus;
+using Hull.Cpu.Assist;
+using Hull.Cpu.Exceptions;
+using Hull.Cpu.Mmu;
+using Hull.Cpu.State;
+using Hull.Cpu.Translate;
+using Hull.Engine;
+using Hull.Memory;
+using Hull.Timeline;
+
+namespace Hull.Cpu;
+
+/// <summary>
+/// One vCPU of the soft engine: the loop that looks for events, finds or translates the next block, and enters it.
+/// Its parts: <see cref="VcpuEvents"/>, <see cref="BlockFinder"/>, <see cref="MemoryDoor"/>, <see cref="AssistDoor"/>,
+/// <see cref="PreciseExits"/>.
+/// </summary>
+internal sealed unsafe class SoftVcpu : IVcpu
+{
+    private readonly SoftEngine _engine;
+    private readonly CodeCache _cache;
+    private readonly VcpuMemory _stateMemory;
+    private readonly VcpuEvents _events;
+    private readonly BlockFinder _finder;
+    private readonly PreciseExits _exits;
+    private GCHandle _handle;
+    private bool _failed;
+
+    internal SoftVcpu(SoftEngine engine, int index, ILocalApic apic)
+    {
+        _engine = engine;
+        _cache = engine.Cache;
+        Index = index;
+        Apic = apic;
+        Bus = engine.Bus;
+        Cpuid = engine.Cpuid;
+        Personality = engine.Personality;
+        _stateMemory = new VcpuMemory();
+        Cpu = _stateMemory.State;
+        _handle = GCHandle.Alloc(this);
+        Cpu->VcpuHandle = GCHandle.ToIntPtr(_handle);
+        Cpu->TscOffset = engine.Clock.TscOffset;
+        Tlb = new Tlb(Cpu);
+        Mmu = new SoftMmu(this, engine.Memory);
+        CpuReset.PowerOn(Cpu, Cpuid);
+        _events = new VcpuEvents(this);
+        _finder = new BlockFinder(this, engine);
+        _exits = new PreciseExits(this, engine.Cache, _finder);
+        Door = new MemoryDoor(this, engine, _exits);
+        AssistDoor = new AssistDoor(this, engine, _finder);
+    }
+
+    /// <summary>The state block; stable for the vCPU's life.</summary>
+    internal CpuState* Cpu { get; }
+
+    /// <summary>This vCPU's memory view.</summary>
+    internal SoftMmu Mmu { get; }
+
+    /// <summary>The tables that generated code looks into.</summary>
+    internal Tlb Tlb { get; }
+
+    /// <summary>Where generated code asks for memory that it cannot reach alone.</summary>
+    internal MemoryDoor Door { get; }
+
+    /// <summary>Where generated code calls assists.</summary>
+    internal AssistDoor AssistDoor { get; }
+
+    /// <summary>What it counts.</summary>
+    internal VcpuCounters Counters { get; } = new();
+
+    /// <summary>Its local APIC.</summary>
+    internal ILocalApic Apic { get; }
+
+    /// <summary>Ports and MMIO.</summary>
+    internal IoBus Bus { get; }
+
+    /// <summary>The index, 0 for the bootstrap processor.</summary>
+    internal int Index { get; }
+
+    /// <summary>CPUID, as the guest sees it.</summary>
+    internal CpuidPolicy Cpuid { get; }
+
+    /// <summary>What else the guest finds: the paravirtual clock, hypercalls.</summary>
+    internal IPersonality? Personality { get; private set; }
+
+    /// <summary>The registers as a hypercall sees them.</summary>
+    internal HypercallRegisters HypercallRegisters => field ??= new HypercallRegisters(this);
+
+    /// <summary>The exception that an assist or a memory access has recorded, to be delivered when it returns.</summary>
+    internal PendingFault Pending;
+
+    /// <inheritdoc/>
+    public string? FailureMessage { get; private set; }
+
+    /// <summary>Guest pc and name of the block being run, for reports.</summary>
+    internal ulong CurrentRip => Cpu->Rip;
+
+    /// <inheritdoc/>
+    public VcpuExit Run()
+    {
+        X87State.Load(this);
+        try
+        {
+            return RunLoop();
+        }
+        finally
+        {
+            X87State.Capture(this);
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Kick() => _events.Signal(Attention.Kick);
+
+    /// <inheritdoc/>
+    public void InterruptChanged() => _events.Signal(Attention.Interrupt);
+
+    /// <inheritdoc/>
+    public void Nmi() => _events.Signal(Attention.Nmi);
+
+    /// <inheritdoc/>
+    public void Init() => _events.Signal(Attention.Init);
+
+    /// <inheritdoc/>
+    public void Startup(byte vector) => _events.Startup(vector);
+
+    /// <inheritdoc/>
+    public ArchState GetState()
+    {
+        ArchState state = StateTransfer.Read(Cpu);
+        state.Halted = _events.Halted;
+        state.WaitingForStartup = _events.WaitingForStartup;
+        return state;
+    }
+
+    /// <inheritdoc/>
+    public void SetState(ArchState state)
+    {
+        StateTransfer.Write(Cpu, state);
+        _events.Halted = state.Halted;
+        _events.WaitingForStartup = state.WaitingForStartup;
+        Pending = default;
+        Tlb.FlushAll();
+    }
+
+    /// <summary>
+    /// Runs at most <paramref name="instructions"/> guest instructions as one translated block without links, and
+    /// delivers the exception that it raised. For tests and debuggers.
+    /// </summary>
+    /// <returns>False when the vCPU shut down.</returns>
+    internal bool StepBlock(int instructions) => Step(BlockMode.Unlinked, instructions);
+
+    /// <summary>Runs one block and all that it is linked to, until it leaves generated code. For tests.</summary>
+    /// <returns>False when the vCPU shut down.</returns>
+    internal bool StepLinked() => Step(default, Translator.MaximumInstructions);
+
+    /// <summary>A vCPU in its power-on state with an engine of its own: what tests of assists and delivery need.</summary>
+    internal static SoftVcpu ForTests(GuestMemory memory, IoBus bus, ILocalApic apic, CpuidPolicy cpuid) =>
+        (SoftVcpu)new SoftEngine(memory, bus, new MachineClock(), null, cpuid).CreateVcpu(0, apic);
+
+    /// <summary>Gives a vCPU made by <see cref="ForTests"/> a personality.</summary>
+    internal void SetPersonalityForTests(IPersonality personality) => Personality = personality;
+
+    /// <summary>Records an exception without error code. Always returns false, so that callers can return it.</summary>
+    internal bool Raise(byte vector)
+    {
+        Pending = new PendingFault(vector, false, 0);
+        return false;
+    }
+
+    /// <summary>Records an exception with an error code. Always returns false.</summary>
+    internal bool Raise(byte vector, uint errorCode)
+    {
+        Pending = new PendingFault(vector, true, errorCode);
+        return false;
+    }
+
+    /// <summary>Records #PF and writes CR2. Always returns false.</summary>
+    internal bool RaisePageFault(ulong linear, uint errorCode)
+    {
+        Cpu->Cr2 = linear;
+        Pending = new PendingFault(14, true, errorCode);
+        return false;
+    }
+
+    /// <summary>Something of ours failed under generated code: Run ends with the message.</summary>
+    internal void Fail(Exception e)
+    {
+        FailureMessage = $"vCPU {Index} at rip 0x{Cpu->Rip:x}: {e}";
+        _failed = true;
+        Cpu->ExitReason = (ulong)ExitReason.Dispatch;
+    }
+
+    /// <summary>The engine cannot go on: Run ends with the message. Always returns false.</summary>
+    internal bool Fail(string message)
+    {
+        FailureMessage = message;
+        _failed = true;
+        return false;
+    }
+
+    /// <summary>Takes <see cref="Pending"/> through the IDT.</summary>
+    /// <returns>False when the vCPU shut down, or had failed.</returns>
+    internal bool Deliver(EventKind kind)
+    {
+        if (_failed)
+        {
+            return false;
+        }
+
+        Counters.Events++;
+        return ExceptionDelivery.Deliver(this, Pending, kind);
+    }
+
+    /// <summary>All translations were flushed.</summary>
+    internal void CutCrossLinks() => _cache.CutCrossLinks();
+
+    /// <summary>A page's translation was flushed.</summary>
+    internal void CutCrossLinks(ulong linear) => _cache.CutCrossLinks(linear);
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        if (_handle.IsAllocated)
+        {
+            _handle.Free();
+        }
+
+        _stateMemory.Dispose();
+        _events.Dispose();
+    }
+
+    private bool Step(BlockMode extra, int limit)
+    {
+        X87State.Load(this);
+        try
+        {
+            return RunOnce(extra, limit);
+        }
+        finally
+        {
+            X87State.Capture(this);
+        }
+    }
+
+    private VcpuExit RunLoop()
+    {
+        while (true)
+        {
+            if (_events.ArePending && _events.Service() is VcpuExit exit)
+            {
+                return exit;
+            }
+
+            if (_events.Halted || _events.WaitingForStartup)
+            {
+                _events.Wait();
+                continue;
+            }
+
+            if (!RunOnce(default, Translator.MaximumInstructions))
+            {
+                return _failed ? VcpuExit.Failed : VcpuExit.Shutdown;
+            }
+        }
+    }
+
+    // Enters one block (and all that it is linked to), and handles why it was left.
+    private bool RunOnce(BlockMode extra, int limit)
+    {
+        bool trap = (Cpu->SystemFlags & Rflags.Tf) != 0;
+        bool shadow = Cpu->InterruptShadow != 0;
+        if (trap || shadow)
+        {
+            extra |= BlockMode.Single;
+            limit = 1;
+        }
+
+        if (Cpu->SmapCount != 0 && (Cpu->SystemFlags & Rflags.Ac) == 0)
+        {
+            Tlb.DropSmap();
+        }
+
+        Cpu->InterruptShadow = 0;
+        byte* entry = _finder.FindEntry(extra, limit);
+        if (entry == null)
+        {
+            return Deliver(EventKind.Exception);
+        }
+
+        _engine.Enter(Cpu, entry);
+        if (!HandleExit(out bool faulted))
+        {
+            return false;
+        }
+
+        if (trap && !faulted)
+        {
+            const ulong SingleStep = 1 << 14;
+            Cpu->DebugRegisters[6] |= SingleStep;
+            Raise(1);
+            return Deliver(EventKind.Exception);
+        }
+
+        return true;
+    }
+
+    private bool HandleExit(out bool faulted)
+    {
+        faulted = false;
+        if (_failed)
+        {
+            return false;
+        }
+
+        Counters.CountExit(Cpu->ExitReason);
+        switch ((ExitReason)Cpu->ExitReason)
+        {
+            case ExitReason.Link:
+                _finder.FollowLink((int)Cpu->ExitOperand);
+                return true;
+            case ExitReason.Fault:
+                faulted = true;
+                return Deliver(EventKind.Exception);
+            case ExitReason.Halt:
+                _events.Halt();
+                return true;
+            case ExitReason.Careful:
+                return RunCareful(out faulted);
+            case ExitReason.HostFault:
+                faulted = true;
+                return _exits.TakeHostFault() && Deliver(EventKind.Exception);
+            default:
+                return true;
+        }
+    }
+
+    private bool RunCareful(out bool faulted)
+    {
+        byte* entry = _finder.FindEntry(BlockMode.Careful, 1);
+        if (entry == null)
+        {
+            faulted = true;
+            return Deliver(EventKind.Exception);
+        }
+
+        _engine.Enter(Cpu, entry);
+        return HandleExit(out faulted);
+    }
+}
+
+/// <summary>An exception on its way to the guest. SDM vol. 3A, "Exception and Interrupt Reference".</summary>
+internal readonly record struct PendingFault(byte Vector, bool HasErrorCode, uint ErrorCode);

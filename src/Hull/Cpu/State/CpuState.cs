@@ -1,0 +1,271 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+
+namespace Hull.Cpu.State;
+
+/// <summary>
+/// A segment register as generated code and assists see it. In 64-bit mode only <see cref="Base"/> of FS and GS counts.
+/// </summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct CpuSegment
+{
+    /// <summary>Linear base.</summary>
+    internal ulong Base;
+
+    /// <summary>Limit in bytes, after granularity.</summary>
+    internal uint Limit;
+
+    /// <summary>As in <see cref="Engine.SegmentRegister.Attributes"/>: bits 8-15 and 20-23 shifted down by 8; bit 16 unusable.</summary>
+    internal uint Attributes;
+
+    /// <summary>The visible selector.</summary>
+    internal ulong Selector;
+}
+
+/// <summary>GDTR or IDTR in the state.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct CpuTable
+{
+    /// <summary>Linear base.</summary>
+    internal ulong Base;
+
+    /// <summary>Limit in bytes.</summary>
+    internal ulong Limit;
+}
+
+/// <summary>One line of an inline TLB: a hit when (linear ^ Tag) is below 4096; then Host + offset is the host address.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct TlbEntry
+{
+    /// <summary>The linear page. An empty line holds a page that belongs to another line, so that nothing can hit it.</summary>
+    internal ulong Tag;
+
+    /// <summary>The host page.</summary>
+    internal ulong Host;
+}
+
+/// <summary>One line of the jump cache: guest rip (XOR the key of the moment) to generated code.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct JumpEntry
+{
+    /// <summary>Guest rip XOR <see cref="CpuState.JumpCacheKey"/> when it was filled.</summary>
+    internal ulong Tag;
+
+    /// <summary>Host address of the block's memory-flags entry.</summary>
+    internal ulong Host;
+}
+
+/// <summary>
+/// The state of one vCPU as generated code knows it: in mmap'd memory, with host RSP pointing at its first byte while
+/// guest code runs (64 KiB of room below are for signal frames). The order puts the hot fields where an 8-bit
+/// displacement reaches. A test pins every offset that is written into generated code.
+/// While generated code runs, most fields below are only valid at assists: see docs/translator.md.
+/// </summary>
+[StructLayout(LayoutKind.Sequential)]
+internal unsafe struct CpuState
+{
+    /// <summary>CF, PF, AF, ZF, SF, OF in their RFLAGS positions; the other bits are rubbish and never read.</summary>
+    internal ulong ArithmeticFlags;
+
+    /// <summary>Not zero: leave generated code at the next poll. Bits of <see cref="Attention"/>; written by any thread.</summary>
+    internal uint AttentionBits;
+
+    /// <summary>RFLAGS.IF: 0 or 1.</summary>
+    internal byte InterruptFlag;
+
+    /// <summary>RFLAGS.DF: 0 or 1. The host's own DF is always 0.</summary>
+    internal byte DirectionFlag;
+
+    /// <summary>1 while the instruction after STI or MOV SS runs: no interrupt before its end.</summary>
+    internal byte InterruptShadow;
+
+    /// <summary>The current privilege level, 0-3. Always equal to SS.DPL outside real mode.</summary>
+    internal byte Cpl;
+
+    /// <summary>XORed into every tag of the supervisor's jump cache: a new value empties the cache.</summary>
+    internal ulong JumpCacheKey;
+
+    /// <summary>Scratch of the emitted code.</summary>
+    internal ulong Scratch0;
+
+    /// <summary>The general registers in encoding order; valid outside generated code. R9, R10 and R11 always live here.</summary>
+    internal fixed ulong Gpr[16];
+
+    /// <summary>The instruction pointer (an offset in CS); valid outside generated code and in assists.</summary>
+    internal ulong Rip;
+
+    /// <summary>RFLAGS bits that are neither arithmetic nor IF nor DF: TF, IOPL, NT, RF, VM, AC, VIF, VIP, ID.</summary>
+    internal ulong SystemFlags;
+
+    /// <summary>ES, CS, SS, DS, FS, GS.</summary>
+    internal CpuSegments Segments;
+
+    /// <summary>LDTR.</summary>
+    internal CpuSegment Ldtr;
+
+    /// <summary>TR.</summary>
+    internal CpuSegment Tr;
+
+    /// <summary>GDTR.</summary>
+    internal CpuTable Gdtr;
+
+    /// <summary>IDTR.</summary>
+    internal CpuTable Idtr;
+
+    internal ulong Cr0;
+    internal ulong Cr2;
+    internal ulong Cr3;
+    internal ulong Cr4;
+    internal ulong Efer;
+    internal ulong Xcr0;
+
+    /// <summary>DR0-DR7.</summary>
+    internal fixed ulong DebugRegisters[8];
+
+    internal ulong Star;
+    internal ulong Lstar;
+    internal ulong Cstar;
+    internal ulong Sfmask;
+    internal ulong KernelGsBase;
+    internal ulong SysenterCs;
+    internal ulong SysenterEsp;
+    internal ulong SysenterEip;
+    internal ulong TscAux;
+
+    /// <summary>Added to the host's time-stamp counter to give the guest's.</summary>
+    internal ulong TscOffset;
+
+    /// <summary>MXCSR; valid outside generated code.</summary>
+    internal uint Mxcsr;
+
+    /// <summary>Not 0: guest code may have set bits above 127 of a YMM register since the last VZEROUPPER.</summary>
+    internal uint YmmDirty;
+
+    /// <summary>A GCHandle to the <see cref="SoftVcpu"/>.</summary>
+    internal nint VcpuHandle;
+
+    /// <summary>Host RSP of the thread while guest code runs.</summary>
+    internal ulong HostRsp;
+
+    /// <summary>Why generated code was left; written by the exit thunks.</summary>
+    internal ulong ExitReason;
+
+    /// <summary>An operand of the exit: a link site, a host pc, a record's number.</summary>
+    internal ulong ExitOperand;
+
+    /// <summary>Host pc at a host fault inside generated code (SIGFPE, SIGSEGV, SIGILL).</summary>
+    internal ulong FaultPc;
+
+    /// <summary>The signal of that fault.</summary>
+    internal ulong FaultSignal;
+
+    /// <summary>Scratch of thunks.</summary>
+    internal ulong Scratch1;
+
+    /// <summary>Scratch of thunks.</summary>
+    internal ulong Scratch2;
+
+    /// <summary>1 from the delivery of an NMI to the next IRET: no further NMI is taken.</summary>
+    internal ulong NmiBlocked;
+
+    /// <summary>IA32_XSS; no supervisor state component exists, so always 0.</summary>
+    internal ulong Xss;
+
+    /// <summary>IA32_TSC_ADJUST; its changes are already in <see cref="TscOffset"/>.</summary>
+    internal ulong TscAdjust;
+
+    /// <summary>Keeps what follows at a multiple of 64.</summary>
+    internal ulong Reserved0;
+
+    /// <summary>The same for the user's jump cache.</summary>
+    internal ulong UserJumpCacheKey;
+
+    /// <summary>Keeps what follows at a multiple of 64.</summary>
+    internal ulong Reserved1;
+
+    /// <summary>User pages that supervisor code reached with AC set and that are in its inline TLBs; CLAC empties them.</summary>
+    internal uint SmapCount;
+
+    /// <summary>Not 0: an interrupt waits for IF; STI leaves generated code.</summary>
+    internal uint InterruptWaiting;
+
+    /// <summary>The MSRs that only hold state; slots as <see cref="Engine.MsrPolicy"/> says.</summary>
+    internal fixed ulong Msrs[Engine.MsrPolicy.SlotCount];
+
+    /// <summary>Where single careful accesses (MMIO, page crossings) keep their operand:
+    /// at the next multiple of 64 plus the operand's own misalignment.</summary>
+    internal Bytes256 Bounce;
+
+    /// <summary>XMM0-15 as 16 x 16 bytes; valid outside generated code.</summary>
+    internal Bytes256 Xmm;
+
+    /// <summary>Bits 128-255 of YMM0-15, 16 x 16 bytes; valid outside generated code while <see cref="YmmDirty"/>, else zero.</summary>
+    internal Bytes256 YmmHigh;
+
+    /// <summary>FXSAVE64 image through which x87 state enters and leaves the host's registers; XMM parts unused.</summary>
+    internal Bytes512 X87;
+
+    /// <summary>RFLAGS as one value, from its parts. Setting keeps bit 1 set and drops reserved bits.</summary>
+    internal ulong Rflags
+    {
+        readonly get => 2 | (ArithmeticFlags & ArithmeticMask) | ((ulong)InterruptFlag << 9)
+            | ((ulong)DirectionFlag << 10) | SystemFlags;
+        set
+        {
+            ArithmeticFlags = value & ArithmeticMask;
+            InterruptFlag = (byte)((value >> 9) & 1);
+            DirectionFlag = (byte)((value >> 10) & 1);
+            SystemFlags = value & SystemMask;
+        }
+    }
+
+    /// <summary>CF, PF, AF, ZF, SF, OF.</summary>
+    internal const ulong ArithmeticMask = 0x8D5;
+
+    /// <summary>TF, IOPL, NT, RF, VM, AC, VIF, VIP, ID.</summary>
+    internal const ulong SystemMask = 0x3F7100;
+}
+
+/// <summary>The six segment registers, by encoding: 0 ES, 1 CS, 2 SS, 3 DS, 4 FS, 5 GS.</summary>
+[InlineArray(6)]
+internal struct CpuSegments
+{
+    private CpuSegment _first;
+}
+
+/// <summary>256 bytes.</summary>
+[InlineArray(32)]
+internal struct Bytes256
+{
+    private ulong _first;
+}
+
+/// <summary>512 bytes.</summary>
+[InlineArray(64)]
+internal struct Bytes512
+{
+    private ulong _first;
+}
+
+/// <summary>Bits of <see cref="CpuState.AttentionBits"/>.</summary>
+[System.Flags]
+internal enum Attention : uint
+{
+    /// <summary>Nothing.</summary>
+    None = 0,
+
+    /// <summary>The local APIC may have an interrupt.</summary>
+    Interrupt = 1,
+
+    /// <summary>Run is to return.</summary>
+    Kick = 2,
+
+    /// <summary>An NMI is pending.</summary>
+    Nmi = 4,
+
+    /// <summary>INIT arrived.</summary>
+    Init = 8,
+
+    /// <summary>SIPI arrived.</summary>
+    Startup = 16,
+}

@@ -1,0 +1,93 @@
+namespace Hull.Cpu.State;
+
+/// <summary>
+/// Where things lie relative to host RSP while guest code runs: the fields of <see cref="CpuState"/>, then the inline
+/// TLBs, then the jump caches. Generated code holds these numbers.
+/// <code>
+///   -128 KiB           0          4 KiB            36 KiB               164 KiB
+///   | signal frames    | CpuState | 4 TLBs x 8 KiB | 2 jump caches x 64 KiB |
+///                      ^ RSP
+/// </code>
+/// </summary>
+internal static unsafe class StateLayout
+{
+    /// <summary>Room below the state for signal frames (an AVX-512 and AMX frame is about 12 KiB).</summary>
+    internal const int SignalRoom = 128 * 1024;
+
+    /// <summary>Bytes from RSP to the first inline TLB.</summary>
+    internal const int TlbBase = 0x1000;
+
+    /// <summary>Entries of one inline TLB.</summary>
+    internal const int TlbEntries = 512;
+
+    /// <summary>Bytes of one inline TLB.</summary>
+    internal const int TlbBytes = TlbEntries * 16;
+
+    /// <summary>Bytes from RSP to the supervisor's jump cache; the user's follows.</summary>
+    internal const int JumpCacheBase = TlbBase + (4 * TlbBytes);
+
+    /// <summary>Entries of one jump cache.</summary>
+    internal const int JumpCacheEntries = 4096;
+
+    /// <summary>Bytes of one jump cache.</summary>
+    internal const int JumpCacheBytes = JumpCacheEntries * 16;
+
+    /// <summary>Bytes from RSP to the end.</summary>
+    internal const int Size = JumpCacheBase + (2 * JumpCacheBytes);
+
+    internal const int ArithmeticFlags = 0;
+    internal const int AttentionBits = 8;
+    internal const int InterruptFlag = 12;
+    internal const int DirectionFlag = 13;
+    internal const int InterruptShadow = 14;
+    internal const int JumpCacheKey = 16;
+    internal const int Scratch0 = 24;
+    internal const int Gpr = 32;
+    internal const int Rip = 160;
+    internal const int SystemFlags = 168;
+    internal const int Segments = 176;
+
+    internal static readonly int UserJumpCacheKey = Offset(static s => &s->UserJumpCacheKey);
+    internal static readonly int TscOffset = Offset(static s => &s->TscOffset);
+    internal static readonly int Mxcsr = Offset(static s => &s->Mxcsr);
+    internal static readonly int YmmDirty = Offset(static s => &s->YmmDirty);
+    internal static readonly int HostRsp = Offset(static s => &s->HostRsp);
+    internal static readonly int ExitReason = Offset(static s => &s->ExitReason);
+    internal static readonly int ExitOperand = Offset(static s => &s->ExitOperand);
+    internal static readonly int FaultPc = Offset(static s => &s->FaultPc);
+    internal static readonly int FaultSignal = Offset(static s => &s->FaultSignal);
+    internal static readonly int Scratch1 = Offset(static s => &s->Scratch1);
+    internal static readonly int Scratch2 = Offset(static s => &s->Scratch2);
+    internal static readonly int SmapCount = Offset(static s => &s->SmapCount);
+    internal static readonly int InterruptWaiting = Offset(static s => &s->InterruptWaiting);
+    internal static readonly int Bounce = Offset(static s => &s->Bounce);
+    internal static readonly int Xmm = Offset(static s => &s->Xmm);
+    internal static readonly int YmmHigh = Offset(static s => &s->YmmHigh);
+    internal static readonly int X87 = Offset(static s => &s->X87);
+
+    /// <summary>The slot of a general register.</summary>
+    internal static int GprSlot(int register) => Gpr + (register * 8);
+
+    /// <summary>The base of a segment register, by encoding.</summary>
+    internal static int SegmentBase(int segment) => Segments + (segment * sizeof(CpuSegment));
+
+    /// <summary>The inline TLB for one kind of access.</summary>
+    internal static int Tlb(bool user, bool store) => TlbBase + ((user ? 2 : 0) * TlbBytes) + (store ? TlbBytes : 0);
+
+    /// <summary>The jump cache of a privilege level.</summary>
+    internal static int JumpCache(bool user) => JumpCacheBase + (user ? JumpCacheBytes : 0);
+
+    /// <summary>The key of a jump cache.</summary>
+    internal static int JumpKey(bool user) => user ? UserJumpCacheKey : JumpCacheKey;
+
+    /// <summary>The line of a jump cache for a guest rip: the same hash as in the emitted lookup.</summary>
+    internal static int JumpIndex(ulong rip) => (int)(((uint)rip ^ ((uint)rip >> 8)) & (JumpCacheEntries - 1));
+
+    private delegate void* FieldOf(CpuState* state);
+
+    private static int Offset(FieldOf field)
+    {
+        CpuState state;
+        return (int)((byte*)field(&state) - (byte*)&state);
+    }
+}

@@ -1,0 +1,594 @@
+using Hull.Cpu.Decode;
+using Hull.Cpu.State;
+using Iced.Intel;
+
+namespace Hull.Cpu.Translate;
+
+/// <summary>
+/// Emits one block: the two entries, the instructions, and behind them the cold pieces (TLB misses, unlinked exits).
+/// Keeps what the lowerings share: where the flags are, and the side table.
+/// </summary>
+internal sealed unsafe class BlockWriter
+{
+    private readonly CodeCache _cache;
+    private readonly CopyLowering _copy;
+    private readonly StackLowering _stack;
+    private readonly BranchLowering _branch;
+    private readonly SystemLowering _system;
+    private ColdPiece[] _cold = new ColdPiece[64];
+    private int _coldCount;
+    private int _blockIndex;
+    private byte* _blockStart;
+    private bool _ymmMarked;
+
+    internal BlockWriter(CodeCache cache, Thunks thunks, InstructionPlans plans)
+    {
+        _cache = cache;
+        Thunks = thunks;
+        Plans = plans;
+        E = cache.Emitter;
+        Memory = new MemoryLowering(this);
+        _copy = new CopyLowering(this);
+        _stack = new StackLowering(this);
+        _branch = new BranchLowering(this);
+        _system = new SystemLowering(this);
+    }
+
+    internal Emitter E { get; }
+
+    internal Thunks Thunks { get; }
+
+    internal InstructionPlans Plans { get; }
+
+    internal CodeCache Cache => _cache;
+
+    internal MemoryLowering Memory { get; }
+
+    internal BranchLowering Branch => _branch;
+
+    /// <summary>The block's mode.</summary>
+    internal BlockMode Mode { get; private set; }
+
+    /// <summary>The block's first rip.</summary>
+    internal ulong BlockRip { get; private set; }
+
+    /// <summary>True while the block's bytes lie in two pages: nothing may link to it or from it.</summary>
+    internal bool CrossesPage { get; private set; }
+
+    /// <summary>Offset of the instruction being emitted in the block's bytes.</summary>
+    internal int GuestOffset { get; private set; }
+
+    /// <summary>Index of the current instruction's first byte in <see cref="Bytes"/>.</summary>
+    internal byte[] Bytes { get; private set; } = [];
+
+    /// <summary>Where the flags are now.</summary>
+    internal FlagPlace Flags { get; set; }
+
+    /// <summary>An STI stands before the last instruction: look for interrupts at the exit.</summary>
+    internal bool AfterSti { get; private set; }
+
+    internal bool Is64 => (Mode & BlockMode.CodeMask) == BlockMode.Code64;
+
+    internal bool IsUser => (Mode & BlockMode.User) != 0;
+
+    /// <summary>CPL 0.</summary>
+    internal bool IsKernel => (Mode & (BlockMode.User | BlockMode.Ring12)) == 0;
+
+    internal bool IsCareful => (Mode & BlockMode.Careful) != 0;
+
+    /// <summary>The kernel's pages are global as a rule: links may leave the page.</summary>
+    internal bool LinksAcrossPages => !IsUser && Is64;
+
+    /// <summary>Exits go to the run loop.</summary>
+    internal bool Unlinked => (Mode & (BlockMode.Careful | BlockMode.Single | BlockMode.Unlinked)) != 0;
+
+    /// <summary>Emits a block from decoded instructions.</summary>
+    internal void Write(ref Block block, int index, BlockDecoder decoder, int count)
+    {
+        E.At = (byte*)(((nint)E.At + 15) & ~15);
+        _blockIndex = index;
+        _blockStart = E.At;
+        _coldCount = 0;
+        _ymmMarked = false;
+        Mode = block.Key.Mode;
+        BlockRip = block.Key.Rip;
+        CrossesPage = block.SecondPage != ulong.MaxValue;
+        Bytes = decoder.Buffer;
+        GuestOffset = 0;
+        AfterSti = false;
+        block.Code = E.At;
+        EmitEntries(ref block, decoder, count);
+        bool open = true;
+        for (int i = 0; i < count; i++)
+        {
+            ref readonly Instruction instruction = ref decoder.Instructions[i];
+            AfterSti = i > 0 && decoder.Instructions[i - 1].Mnemonic == Mnemonic.Sti;
+            open = EmitInstruction(instruction);
+            GuestOffset += instruction.Length;
+        }
+
+        if (open)
+        {
+            ulong next = Truncate(decoder.Instructions[count - 1].NextIP);
+            _branch.FallThrough(next, decoder.Instructions[count - 1].Mnemonic == Mnemonic.Sti);
+        }
+
+        EmitCold();
+        block.CodeLength = (int)(E.At - block.Code);
+        block.SideCount = _cache.SideRows.Count - block.SideStart;
+        block.LinkCount = _cache.Links.Count - block.LinkStart;
+    }
+
+    /// <summary>
+    /// Writes a stub for a link behind all blocks: flags to the state, a look into the jump cache, and only then the exit.
+    /// </summary>
+    internal void WriteLookupStub(int linkIndex, bool user)
+    {
+        ref Link link = ref _cache.Links[linkIndex];
+        link.Stub = E.At;
+        link.Cross = true;
+        *(int*)link.Site = (int)(E.At - (link.Site + 4));
+        if (link.HostFlags)
+        {
+            EmitSaveFlags();
+        }
+
+        _branch.ThroughJumpCache(link.Target, user);
+        E.StoreStateInt32(StateLayout.ExitOperand, linkIndex);
+        E.Jump(Thunks.LinkExit);
+    }
+
+    /// <summary>True when an rip lies in the block's page.</summary>
+    internal bool SamePage(ulong rip) => (rip >> 12) == (BlockRip >> 12);
+
+    /// <summary>Cuts an rip to the width of the code size.</summary>
+    internal ulong Truncate(ulong rip) => (Mode & BlockMode.CodeMask) switch
+    {
+        BlockMode.Code64 => rip,
+        BlockMode.Code32 => (uint)rip,
+        _ => (ushort)rip,
+    };
+
+    /// <summary>The next emitted code destroys host flags, or C# may look: bring the flags to the state.</summary>
+    internal void FlagsToMemory()
+    {
+        if (Flags == FlagPlace.Host)
+        {
+            EmitSaveFlags();
+        }
+
+        Flags = FlagPlace.Memory;
+    }
+
+    /// <summary>The next instruction reads flags: bring them to the host's.</summary>
+    /// <param name="tempIsBusy">R11 holds an operand.</param>
+    internal void FlagsToHost(bool tempIsBusy = false)
+    {
+        if (Flags == FlagPlace.Memory)
+        {
+            EmitLoadFlags(tempIsBusy);
+            Flags = FlagPlace.Both;
+        }
+    }
+
+    /// <summary>Notes that a host pc belongs to the current instruction.</summary>
+    internal void AddSideRow(byte* pc, bool hostFlags = false) => _cache.SideRows.Add(new SideRow
+    {
+        HostOffset = (int)(pc - _blockStart),
+        GuestOffset = (ushort)GuestOffset,
+        HostFlags = hostFlags,
+    });
+
+    /// <summary>The address size of an instruction, in bits, as its encoding has it.</summary>
+    internal int AddressSize(in Instruction instruction)
+    {
+        bool prefixed = false;
+        for (int i = GuestOffset; i < GuestOffset + instruction.Length; i++)
+        {
+            byte b = Bytes[i];
+            if (b == 0x67)
+            {
+                prefixed = true;
+            }
+            else if (b is not (0x66 or 0xF0 or 0xF2 or 0xF3 or 0x26 or 0x2E or 0x36 or 0x3E or 0x64 or 0x65)
+                && !(Is64 && (b & 0xF0) == 0x40))
+            {
+                break;
+            }
+        }
+
+        return (Mode & BlockMode.CodeMask) switch
+        {
+            BlockMode.Code64 => prefixed ? 32 : 64,
+            BlockMode.Code32 => prefixed ? 16 : 32,
+            _ => prefixed ? 32 : 16,
+        };
+    }
+
+    /// <summary>An instruction that may trap starts here.</summary>
+    internal void NoteTrap(in InstructionPlan plan)
+    {
+        if (plan.MayTrap)
+        {
+            NoteTrapAt(E.At);
+        }
+    }
+
+    /// <summary>An instruction that may trap starts at <paramref name="pc"/>.</summary>
+    internal void NoteTrapAt(byte* pc) => AddSideRow(pc, Flags == FlagPlace.Host);
+
+    /// <summary>Queues a piece to be emitted behind the block.</summary>
+    internal void AddCold(in ColdPiece piece)
+    {
+        if (_coldCount == _cold.Length)
+        {
+            System.Array.Resize(ref _cold, _coldCount * 2);
+        }
+
+        _cold[_coldCount++] = piece;
+    }
+
+    /// <summary>Makes a link whose displacement is at <paramref name="site"/>; its stub is emitted behind the block.</summary>
+    internal void AddLink(byte* site, ulong target, bool hostFlags)
+    {
+        int link = _cache.Links.Add(new Link
+        {
+            Site = site,
+            Target = target,
+            Source = _blockIndex,
+            Linked = -1,
+            Next = -1,
+            HostFlags = hostFlags,
+            Cross = !SamePage(target),
+        });
+        AddCold(new ColdPiece { Kind = ColdKind.LinkStub, Site = site, Number = link });
+    }
+
+    /// <summary>A link with a second jump to its stub, taken when somebody wants attention.</summary>
+    internal void AddLinkWithPoll(byte* site, byte* attention, ulong target, bool hostFlags)
+    {
+        AddLink(site, target, hostFlags);
+        _cold[_coldCount - 1].Back = attention;
+    }
+
+    /// <summary>Emits the call of an assist for the instruction.</summary>
+    internal void EmitAssist(in Instruction instruction)
+    {
+        FlagsToMemory();
+        int record = _cache.AssistRecords.Add(instruction);
+        CallAssist(record);
+    }
+
+    /// <summary>Emits the call of an assist by record number, resuming right behind.</summary>
+    internal void CallAssist(int record)
+    {
+        E.StoreStateInt32(StateLayout.ExitOperand, record);
+        E.Bytes(0x4C, 0x8D, 0x1D);                              // lea r11, [rip+5]
+        E.Int32(5);
+        E.Jump(Thunks.Assist);
+
+        // XRSTOR and a masked load may change what the state says about upper halves.
+        _ymmMarked = false;
+    }
+
+    /// <summary>Emits the raising of an exception at the current instruction.</summary>
+    internal void EmitRaise(int vector, ulong rip)
+    {
+        FlagsToMemory();
+        E.MoveImmediate(HostRegister.Address, rip);
+        E.StoreState(StateLayout.Rip, HostRegister.Address);
+        CallAssist(Assists.RaiseRecord | vector);
+    }
+
+    /// <summary>The instruction writes the upper half of a YMM register.</summary>
+    internal void MarkYmmDirty()
+    {
+        if (!_ymmMarked)
+        {
+            E.StoreStateInt32(StateLayout.YmmDirty, 1);
+            _ymmMarked = true;
+        }
+    }
+
+    /// <summary>All upper halves are zero now.</summary>
+    internal void MarkYmmClean()
+    {
+        E.StoreStateInt32(StateLayout.YmmDirty, 0);
+        _ymmMarked = false;
+    }
+
+    // pushfq; pop [rsp]: the address of the pop is computed after it has moved RSP back.
+    private void EmitSaveFlags() => E.Bytes(0x9C, 0x8F, 0x04, 0x24);
+
+    /// <summary>
+    /// Loads the six flags from the state without touching a guest register: OF through an addition that overflows
+    /// exactly when bit 11 is set (bit 10, DF, is always 0 in the image), the others through SAHF.
+    /// </summary>
+    private void EmitLoadFlags(bool tempIsBusy)
+    {
+        if (tempIsBusy)
+        {
+            E.StoreState(StateLayout.Scratch0, HostRegister.Rax);
+        }
+        else
+        {
+            E.Move(HostRegister.Temp, HostRegister.Rax);
+        }
+
+        E.Bytes(0x0F, 0xB7, 0x04, 0x24);                        // movzx eax, word [rsp]
+        E.Bytes(0x66, 0xC1, 0xC0, 0x08);                        // rol ax, 8
+        E.Bytes(0xC0, 0xE0, 0x04);                              // shl al, 4
+        E.Bytes(0x00, 0xC0);                                    // add al, al
+        E.Byte(0x9E);                                           // sahf
+        if (tempIsBusy)
+        {
+            E.LoadState(HostRegister.Rax, StateLayout.Scratch0);
+        }
+        else
+        {
+            E.Move(HostRegister.Rax, HostRegister.Temp);
+        }
+    }
+
+    private void EmitEntries(ref Block block, BlockDecoder decoder, int count)
+    {
+        switch (FirstInterest(decoder, count))
+        {
+            case FlagPlace.Host:
+                block.MemoryFlagsEntry = E.At;
+                EmitLoadFlags(false);
+                block.HostFlagsEntry = E.At;
+                Flags = FlagPlace.Host;
+                break;
+            case FlagPlace.Memory:
+                block.HostFlagsEntry = E.At;
+                EmitSaveFlags();
+                block.MemoryFlagsEntry = E.At;
+                Flags = FlagPlace.Memory;
+                break;
+            default:
+                block.HostFlagsEntry = E.At;
+                block.MemoryFlagsEntry = E.At;
+                Flags = FlagPlace.Memory;
+                break;
+        }
+    }
+
+    // Where the first instruction that cares wants the old flags; Both when they are overwritten first.
+    private FlagPlace FirstInterest(BlockDecoder decoder, int count)
+    {
+        for (int i = 0; i < count; i++)
+        {
+            ref readonly Instruction instruction = ref decoder.Instructions[i];
+            ref readonly InstructionPlan plan = ref Plans.For(instruction);
+            if (plan.Kind == PlanKind.Nop)
+            {
+                continue;
+            }
+
+            if (plan.Kind != PlanKind.Copy)
+            {
+                if (plan.Kind == PlanKind.Lower && instruction.IsJccShortOrNear)
+                {
+                    return FlagPlace.Host;
+                }
+
+                if (instruction.Mnemonic is Mnemonic.Lea or Mnemonic.Cld or Mnemonic.Std or Mnemonic.Cli)
+                {
+                    continue;
+                }
+
+                return FlagPlace.Memory;
+            }
+
+            if (plan.MayTrap || instruction.HasMemoryOperand())
+            {
+                return FlagPlace.Memory;
+            }
+
+            switch (FlagEffects.Of(instruction))
+            {
+                case FlagEffect.None:
+                    break;
+                case FlagEffect.WritesAll:
+                    return FlagPlace.Both;
+                default:
+                    return FlagPlace.Host;
+            }
+        }
+
+        return FlagPlace.Memory;
+    }
+
+    // Returns false when the block has ended with its own exit.
+    private bool EmitInstruction(in Instruction instruction)
+    {
+        ref readonly InstructionPlan plan = ref Plans.For(instruction);
+        if (Unavailable(plan, out int vector))
+        {
+            EmitRaise(vector, Truncate(instruction.IP));
+            return true;
+        }
+
+        switch (plan.Kind)
+        {
+            case PlanKind.Nop:
+                return true;
+            case PlanKind.Copy:
+                _copy.Emit(instruction, plan);
+                return true;
+            case PlanKind.Assist:
+                EmitAssist(instruction);
+                return true;
+            case PlanKind.AssistEnd:
+                EmitAssist(instruction);
+                _branch.ToDispatch(Truncate(instruction.NextIP));
+                return false;
+            case PlanKind.Undefined:
+                EmitAssist(instruction);
+                _branch.ToDispatch(Truncate(instruction.NextIP));
+                return false;
+            default:
+                return EmitLowered(instruction, plan);
+        }
+    }
+
+    private bool EmitLowered(in Instruction instruction, in InstructionPlan plan)
+    {
+        switch (instruction.Mnemonic)
+        {
+            case Mnemonic.Push:
+            case Mnemonic.Pop:
+            case Mnemonic.Leave:
+                _stack.Emit(instruction);
+                return true;
+            case Mnemonic.Call:
+            case Mnemonic.Ret:
+            case Mnemonic.Jmp:
+            case Mnemonic.Loop or Mnemonic.Loope or Mnemonic.Loopne:
+            case Mnemonic.Jcxz or Mnemonic.Jecxz or Mnemonic.Jrcxz:
+                _branch.Emit(instruction, _stack);
+                return false;
+            case Mnemonic.Lea:
+                _copy.EmitLea(instruction);
+                return true;
+            case Mnemonic.Bt or Mnemonic.Bts or Mnemonic.Btr or Mnemonic.Btc:
+                _copy.EmitBitTest(instruction, plan);
+                return true;
+            case Mnemonic.Mov:
+                _copy.EmitSpecialMove(instruction);
+                return true;
+            case Mnemonic.Cli or Mnemonic.Sti or Mnemonic.Cld or Mnemonic.Std or Mnemonic.Clac or Mnemonic.Stac or Mnemonic.Rdtsc:
+                _system.Emit(instruction);
+                return true;
+            default:
+                _branch.Emit(instruction, _stack);
+                return false;
+        }
+    }
+
+    private bool Unavailable(in InstructionPlan plan, out int vector)
+    {
+        const int InvalidOpcode = 6;
+        const int DeviceNotAvailable = 7;
+        vector = 0;
+        switch (plan.Unit)
+        {
+            case UnitKind.X87:
+                vector = (Mode & BlockMode.NoX87) != 0 ? DeviceNotAvailable : 0;
+                break;
+            case UnitKind.Mmx:
+                vector = (Mode & BlockMode.NoMmx) != 0 ? InvalidOpcode
+                    : (Mode & BlockMode.NoMedia) != 0 ? DeviceNotAvailable : 0;
+                break;
+            case UnitKind.Sse:
+                vector = (Mode & BlockMode.NoSse) != 0 ? InvalidOpcode
+                    : (Mode & BlockMode.NoMedia) != 0 ? DeviceNotAvailable : 0;
+                break;
+            case UnitKind.Avx:
+                vector = (Mode & BlockMode.Avx) == 0 ? InvalidOpcode
+                    : (Mode & BlockMode.NoMedia) != 0 ? DeviceNotAvailable : 0;
+                break;
+            default:
+                break;
+        }
+
+        return vector != 0 && plan.Kind != PlanKind.Undefined;
+    }
+
+    private void EmitCold()
+    {
+        for (int i = 0; i < _coldCount; i++)
+        {
+            ColdPiece piece = _cold[i];
+            switch (piece.Kind)
+            {
+                case ColdKind.TlbMiss:
+                    Memory.EmitMiss(piece);
+                    break;
+                case ColdKind.LinkStub:
+                    EmitLinkStub(piece);
+                    break;
+                default:
+                    E.Patch(piece.Site);
+                    E.StoreStateInt32(StateLayout.ExitOperand, piece.Number);
+                    E.Bytes(0x4C, 0x8D, 0x1D);                  // lea r11, [rip+back]
+                    E.Int32((int)(piece.Back - (E.At + 4)));
+                    E.Jump(Thunks.Assist);
+                    break;
+            }
+        }
+    }
+
+    private void EmitLinkStub(in ColdPiece piece)
+    {
+        ref Link link = ref _cache.Links[piece.Number];
+        link.Stub = E.At;
+        E.Patch(piece.Site);
+        if (piece.Back != null)
+        {
+            E.Patch(piece.Back);
+        }
+
+        if (link.HostFlags)
+        {
+            EmitSaveFlags();
+        }
+
+        if (link.Cross)
+        {
+            _branch.ThroughJumpCache(link.Target, IsUser);
+        }
+
+        E.StoreStateInt32(StateLayout.ExitOperand, piece.Number);
+        E.Jump(Thunks.LinkExit);
+    }
+}
+
+/// <summary>The kinds of code behind a block.</summary>
+internal enum ColdKind : byte
+{
+    /// <summary>An access that missed the inline TLB.</summary>
+    TlbMiss,
+
+    /// <summary>An exit without a target.</summary>
+    LinkStub,
+
+    /// <summary>An assist that is seldom needed.</summary>
+    Assist,
+}
+
+/// <summary>A piece of code behind a block.</summary>
+internal unsafe struct ColdPiece
+{
+    internal ColdKind Kind;
+    internal bool Store;
+    internal ushort Size;
+
+    /// <summary>The displacement that jumps here.</summary>
+    internal byte* Site;
+
+    /// <summary>Where it goes on.</summary>
+    internal byte* Back;
+
+    /// <summary>A link or a record.</summary>
+    internal int Number;
+}
+
+/// <summary>Small questions to Iced's instructions.</summary>
+internal static class InstructionExtensions
+{
+    /// <summary>True when an operand is in memory.</summary>
+    internal static bool HasMemoryOperand(this in Instruction instruction)
+    {
+        for (int i = 0; i < instruction.OpCount; i++)
+        {
+            if (instruction.GetOpKind(i) == OpKind.Memory)
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+}

@@ -1,0 +1,387 @@
+using Hull.Cpu.State;
+using Iced.Intel;
+
+namespace Hull.Cpu.Translate;
+
+/// <summary>
+/// The ways out of a block. A target in the block's own page is linked: the jump is patched to the other block once
+/// that exists. So is a target in another page of the kernel, as long as that page's translation is global and no TLB
+/// flush has come. Any other goes through the jump cache, because a page may be mapped elsewhere by then. All look at
+/// the attention word: linked jumps when they go backwards, the others always.
+/// </summary>
+internal sealed unsafe class BranchLowering
+{
+    private readonly BlockWriter _w;
+    private readonly Emitter _e;
+
+    internal BranchLowering(BlockWriter writer)
+    {
+        _w = writer;
+        _e = writer.E;
+    }
+
+    /// <summary>Emits a branch that ends the block.</summary>
+    internal void Emit(in Instruction instruction, StackLowering stack)
+    {
+        switch (instruction.Mnemonic)
+        {
+            case Mnemonic.Jmp:
+                EmitJump(instruction, stack);
+                break;
+            case Mnemonic.Call:
+                EmitCall(instruction, stack);
+                break;
+            case Mnemonic.Ret:
+                EmitReturn(instruction, stack);
+                break;
+            case Mnemonic.Loop or Mnemonic.Loope or Mnemonic.Loopne:
+            case Mnemonic.Jcxz or Mnemonic.Jecxz or Mnemonic.Jrcxz:
+                EmitCounted(instruction);
+                break;
+            default:
+                EmitConditional(instruction);
+                break;
+        }
+    }
+
+    /// <summary>The block ends without a branch: the next instruction is another block's.</summary>
+    /// <param name="next">Its rip.</param>
+    /// <param name="stiLast">The last instruction was STI: the next one must run before an interrupt is taken.</param>
+    internal void FallThrough(ulong next, bool stiLast)
+    {
+        if (stiLast)
+        {
+            _e.StoreStateByte(StateLayout.InterruptShadow, 1);
+            ToDispatch(next);
+            return;
+        }
+
+        if (_w.AfterSti && !_w.Unlinked)
+        {
+            _w.FlagsToMemory();
+            _e.State(false, 0x83, 7, StateLayout.InterruptWaiting);
+            _e.Byte(0);
+            byte* none = _e.JumpForward(4);
+            ToDispatch(next);
+            _e.Patch(none);
+            Direct(next);
+            return;
+        }
+
+        To(next);
+    }
+
+    /// <summary>Leaves for the run loop with rip.</summary>
+    internal void ToDispatch(ulong rip)
+    {
+        _w.FlagsToMemory();
+        _e.MoveImmediate(HostRegister.Address, rip);
+        _e.StoreState(StateLayout.Rip, HostRegister.Address);
+        _e.Jump(_w.Thunks.DispatchExit);
+    }
+
+    private void To(ulong target)
+    {
+        if (_w.Unlinked || _w.AfterSti)
+        {
+            ToDispatch(target);
+        }
+        else
+        {
+            Direct(target);
+        }
+    }
+
+    private bool Linkable(ulong target) => !_w.CrossesPage && (_w.SamePage(target) || _w.LinksAcrossPages);
+
+    private bool IsBackward(ulong target) => target <= _w.BlockRip + (ulong)_w.GuestOffset;
+
+    private void Direct(ulong target)
+    {
+        if (!Linkable(target))
+        {
+            _w.FlagsToMemory();
+            ThroughJumpCache(target, _w.IsUser);
+            LeaveForAddress();
+            return;
+        }
+
+        if (IsBackward(target))
+        {
+            Poll(target);
+            return;
+        }
+
+        bool host = _w.Flags != FlagPlace.Memory;
+        AlignSite(1);
+        _w.AddLink(_e.JumpForward(-1), target, host);
+    }
+
+    // A backward jump: looks at the attention word without losing the flags.
+    private void Poll(ulong target)
+    {
+        if (_w.Flags == FlagPlace.Host)
+        {
+            _e.Move(HostRegister.Address, HostRegister.Rcx);
+            _e.State(false, 0x8B, HostRegister.Rcx, StateLayout.AttentionBits);
+            byte* quiet = _e.JumpShort(0xE3);                   // jrcxz
+            _e.Move(HostRegister.Rcx, HostRegister.Address);
+            byte* leave = _e.JumpForward(-1);
+            _e.PatchShort(quiet);
+            _e.Move(HostRegister.Rcx, HostRegister.Address);
+            AlignSite(1);
+            byte* site = _e.JumpForward(-1);
+            _w.AddLinkWithPoll(site, leave, target, true);
+            return;
+        }
+
+        _e.State(false, 0x83, 7, StateLayout.AttentionBits);
+        _e.Byte(0);
+        byte* attention = _e.JumpForward(5);
+        AlignSite(1);
+        _w.AddLinkWithPoll(_e.JumpForward(-1), attention, target, false);
+        _w.Flags = FlagPlace.Memory;
+    }
+
+    /// <summary>
+    /// Looks a known target up in the jump cache: its line is known now, its tag is compared at run time. Goes on behind
+    /// when it is not there or somebody wants attention. The flags are in the state.
+    /// </summary>
+    internal void ThroughJumpCache(ulong target, bool user)
+    {
+        int line = StateLayout.JumpCache(user) + (StateLayout.JumpIndex(target) * 16);
+        _e.MoveImmediate(HostRegister.Address, target);
+        _e.State(false, 0x83, 7, StateLayout.AttentionBits);
+        _e.Byte(0);
+        byte* attention = _e.JumpForward(5);
+        _e.LoadState(HostRegister.Temp, StateLayout.JumpKey(user));
+        _e.Reg(true, 0x31, HostRegister.Address, HostRegister.Temp);
+        _e.State(true, 0x3B, HostRegister.Temp, line);
+        byte* miss = _e.JumpForward(5);
+        _e.State(false, 0xFF, 4, line + 8);
+        _e.Patch(attention);
+        _e.Patch(miss);
+    }
+
+    // Behind a lookup that failed: R10 still holds the target.
+    private void LeaveForAddress()
+    {
+        _e.StoreState(StateLayout.Rip, HostRegister.Address);
+        _e.Jump(_w.Thunks.DispatchExit);
+    }
+
+    /// <summary>Jumps to the rip in R10; the flags are in the state.</summary>
+    private void Indirect()
+    {
+        if (_w.Unlinked || _w.AfterSti)
+        {
+            _e.StoreState(StateLayout.Rip, HostRegister.Address);
+            _e.Jump(_w.Thunks.DispatchExit);
+            return;
+        }
+
+        int cache = StateLayout.JumpCache(_w.IsUser);
+        _e.State(false, 0x83, 7, StateLayout.AttentionBits);
+        _e.Byte(0);
+        byte* attention = _e.JumpForward(5);
+        _e.Bytes(0x45, 0x89, 0xD3);                             // mov r11d, r10d
+        _e.Bytes(0x41, 0xC1, 0xEB, 0x08);                       // shr r11d, 8
+        _e.Bytes(0x45, 0x31, 0xD3);                             // xor r11d, r10d
+        _e.Bytes(0x41, 0x81, 0xE3);                             // and r11d, 0xFFF
+        _e.Int32(StateLayout.JumpCacheEntries - 1);
+        _e.Bytes(0x41, 0xC1, 0xE3, 0x04);                       // shl r11d, 4
+        _e.State(true, 0x33, HostRegister.Address, StateLayout.JumpKey(_w.IsUser));
+        _e.Table(0x3B, HostRegister.Address, cache);            // cmp r10, [rsp+r11+tag]
+        byte* miss = _e.JumpForward(5);
+        _e.Bytes(0x42, 0xFF, 0xA4, 0x1C);                       // jmp [rsp+r11+host]
+        _e.Int32(cache + 8);
+        _e.Patch(miss);
+        _e.State(true, 0x33, HostRegister.Address, StateLayout.JumpKey(_w.IsUser));
+        _e.Patch(attention);
+        _e.StoreState(StateLayout.Rip, HostRegister.Address);
+        _e.Jump(_w.Thunks.DispatchExit);
+    }
+
+    private void EmitJump(in Instruction instruction, StackLowering stack)
+    {
+        if (IsNear(instruction))
+        {
+            To(_w.Truncate(instruction.NearBranchTarget));
+            return;
+        }
+
+        _w.FlagsToMemory();
+        LoadTarget(instruction, stack);
+        Indirect();
+    }
+
+    private void EmitCall(in Instruction instruction, StackLowering stack)
+    {
+        int size = -instruction.StackPointerIncrement;
+        ulong back = _w.Truncate(instruction.NextIP);
+        if (IsNear(instruction))
+        {
+            stack.PushImmediate(back, size);
+            To(_w.Truncate(instruction.NearBranchTarget));
+            return;
+        }
+
+        _w.FlagsToMemory();
+        LoadTarget(instruction, stack);
+        _e.StoreState(StateLayout.Rip, HostRegister.Address);
+        stack.PushImmediate(back, size);
+        _e.LoadState(HostRegister.Address, StateLayout.Rip);
+        Indirect();
+    }
+
+    private void EmitReturn(in Instruction instruction, StackLowering stack)
+    {
+        int extra = instruction.OpCount > 0 ? instruction.Immediate16 : 0;
+        stack.PopTarget(instruction.StackPointerIncrement - extra, extra);
+        Indirect();
+    }
+
+    // The target of JMP or CALL r/m into R10, zero-extended.
+    private void LoadTarget(in Instruction instruction, StackLowering stack)
+    {
+        if (instruction.Op0Kind == OpKind.Memory)
+        {
+            int size = instruction.MemorySize.GetSize();
+            _w.Memory.Operand(instruction, size, true, false);
+            stack.LoadOperand(HostRegister.Address, size);
+            return;
+        }
+
+        int register = _w.Memory.Load(instruction.Op0Register.GetNumber(), HostRegister.Address);
+        switch (instruction.Op0Register.GetSize())
+        {
+            case 8:
+                _e.Move(HostRegister.Address, register);
+                break;
+            case 4:
+                _e.Reg(false, 0x89, register, HostRegister.Address);
+                break;
+            default:
+                _e.Reg(false, 0x0FB7, HostRegister.Address, register);
+                break;
+        }
+    }
+
+    private void EmitConditional(in Instruction instruction)
+    {
+        _w.FlagsToHost();
+        int condition = (int)instruction.ConditionCode switch
+        {
+            (int)ConditionCode.o => 0,
+            (int)ConditionCode.no => 1,
+            (int)ConditionCode.b => 2,
+            (int)ConditionCode.ae => 3,
+            (int)ConditionCode.e => 4,
+            (int)ConditionCode.ne => 5,
+            (int)ConditionCode.be => 6,
+            (int)ConditionCode.a => 7,
+            (int)ConditionCode.s => 8,
+            (int)ConditionCode.ns => 9,
+            (int)ConditionCode.p => 10,
+            (int)ConditionCode.np => 11,
+            (int)ConditionCode.l => 12,
+            (int)ConditionCode.ge => 13,
+            (int)ConditionCode.le => 14,
+            _ => 15,
+        };
+        ulong target = _w.Truncate(instruction.NearBranchTarget);
+        ulong next = _w.Truncate(instruction.NextIP);
+        FlagPlace flags = _w.Flags;
+        if (!_w.Unlinked && !_w.AfterSti && Linkable(target) && !IsBackward(target))
+        {
+            AlignSite(2);
+            _w.AddLink(_e.JumpForward(condition), target, true);
+            To(next);
+            return;
+        }
+
+        byte* not = _e.JumpForward(condition ^ 1);
+        To(target);
+        _e.Patch(not);
+        _w.Flags = flags;
+        To(next);
+    }
+
+    // LOOPcc and JCXZ: the count is changed without touching the flags; they are compared in the state.
+    private void EmitCounted(in Instruction instruction)
+    {
+        ulong target = _w.Truncate(instruction.NearBranchTarget);
+        ulong next = _w.Truncate(instruction.NextIP);
+        int width = CountWidth(instruction.Code);
+        _w.FlagsToMemory();
+        bool loop = instruction.Mnemonic is Mnemonic.Loop or Mnemonic.Loope or Mnemonic.Loopne;
+        if (loop)
+        {
+            if (width == 2)
+            {
+                _e.Byte(0x66);
+            }
+
+            _e.Lea(width == 8, HostRegister.Rcx, HostRegister.Rcx, -1, 1, -1);
+        }
+
+        if (width == 2)
+        {
+            _e.Byte(0x66);
+        }
+
+        _e.Reg(width == 8, 0x85, HostRegister.Rcx, HostRegister.Rcx);
+        byte* zero = _e.JumpForward(loop ? 4 : 5);
+        byte* wrongFlag = null;
+        if (instruction.Mnemonic is Mnemonic.Loope or Mnemonic.Loopne)
+        {
+            _e.State(false, 0xF6, 0, StateLayout.ArithmeticFlags);
+            _e.Byte(0x40);
+            wrongFlag = _e.JumpForward(instruction.Mnemonic == Mnemonic.Loope ? 4 : 5);
+        }
+
+        To(target);
+        _e.Patch(zero);
+        if (wrongFlag != null)
+        {
+            _e.Patch(wrongFlag);
+        }
+
+        _w.Flags = FlagPlace.Memory;
+        To(next);
+    }
+
+    private static int CountWidth(Code code) => code switch
+    {
+        Code.Jcxz_rel8_16 or Code.Jcxz_rel8_32 or Code.Loop_rel8_16_CX or Code.Loop_rel8_32_CX
+            or Code.Loope_rel8_16_CX or Code.Loope_rel8_32_CX or Code.Loopne_rel8_16_CX
+            or Code.Loopne_rel8_32_CX => 2,
+        Code.Jrcxz_rel8_64 or Code.Jrcxz_rel8_16 or Code.Loop_rel8_64_RCX or Code.Loop_rel8_16_RCX
+            or Code.Loope_rel8_64_RCX or Code.Loope_rel8_16_RCX or Code.Loopne_rel8_64_RCX
+            or Code.Loopne_rel8_16_RCX => 8,
+        _ => 4,
+    };
+
+    private static bool IsNear(in Instruction instruction) =>
+        instruction.Op0Kind is OpKind.NearBranch16 or OpKind.NearBranch32 or OpKind.NearBranch64;
+
+    // The displacement that will be patched lies in one aligned word, so that another core never sees half of it.
+    private void AlignSite(int opcodeBytes)
+    {
+        int over = (int)(((nint)_e.At + opcodeBytes) & 3);
+        switch (over)
+        {
+            case 1:
+                _e.Bytes(0x0F, 0x1F, 0x00);
+                break;
+            case 2:
+                _e.Bytes(0x66, 0x90);
+                break;
+            case 3:
+                _e.Byte(0x90);
+                break;
+            default:
+                break;
+        }
+    }
+}

@@ -1,0 +1,558 @@
+using Hull.Cpu.Decode;
+using Hull.Cpu.State;
+using Iced.Intel;
+
+namespace Hull.Cpu.Translate;
+
+/// <summary>
+/// Copies a guest instruction: its prefixes, opcode and immediate stay, registers are renamed (guest RSP is host R9;
+/// guest R9-R11 pass through R10 and R11), a memory operand becomes [r10].
+/// </summary>
+internal sealed unsafe class CopyLowering
+{
+    private const int None = -1;
+    private readonly BlockWriter _w;
+    private readonly Emitter _e;
+
+    // Which guest register R10 and R11 stand for in this instruction, and whether they are written back.
+    private int _inAddress;
+    private int _inTemp;
+    private bool _keepAddress;
+    private bool _keepTemp;
+
+    internal CopyLowering(BlockWriter writer)
+    {
+        _w = writer;
+        _e = writer.E;
+    }
+
+    /// <summary>Emits a copied instruction.</summary>
+    internal void Emit(in Instruction instruction, in InstructionPlan plan)
+    {
+        InstructionLayout layout = Layout(instruction);
+        RewriteLegacyForm(instruction.Code, ref layout);
+        bool commit = false;
+        if (layout.HasMemory)
+        {
+            int size = instruction.MemorySize.GetSize();
+
+            // An x87 store with an unmasked exception leaves memory alone, so a careful copy must start from it.
+            bool load = plan.Loads || (plan.Stores && plan.Unit == UnitKind.X87);
+            commit = _w.Memory.Operand(instruction, size, load, plan.Stores);
+        }
+
+        EmitOperation(instruction, plan, layout);
+        if (commit)
+        {
+            _w.Memory.Commit();
+        }
+    }
+
+    /// <summary>LEA: the address arithmetic goes straight to the destination.</summary>
+    internal void EmitLea(in Instruction instruction)
+    {
+        _w.Memory.Address(instruction);
+        int guest = instruction.Op0Register.GetNumber();
+        int host = guest == 4 ? HostRegister.GuestRsp : guest;
+        switch (instruction.Op0Register.GetSize())
+        {
+            case 8:
+                StoreGuest(guest, HostRegister.Address);
+                break;
+            case 4:
+                _e.Reg(false, 0x89, HostRegister.Address, HostRegister.Address);
+                StoreGuest(guest, HostRegister.Address);
+                break;
+            default:
+                if (guest is >= 9 and <= 11)
+                {
+                    _e.Byte(0x66);
+                    _e.State(false, 0x89, HostRegister.Address, StateLayout.GprSlot(guest));
+                }
+                else
+                {
+                    _e.Byte(0x66);
+                    _e.Reg(false, 0x89, HostRegister.Address, host);
+                }
+
+                break;
+        }
+    }
+
+    /// <summary>
+    /// BT and its kin. With a register index the memory operand reaches beyond the effective address: the word that
+    /// holds the bit is addressed here, and the host gets the bit's number in it.
+    /// </summary>
+    internal void EmitBitTest(in Instruction instruction, in InstructionPlan plan)
+    {
+        if (instruction.Op0Kind != OpKind.Memory || instruction.Op1Kind != OpKind.Register)
+        {
+            Emit(instruction, plan);
+            return;
+        }
+
+        int size = instruction.MemorySize.GetSize();
+        int log = size switch { 8 => 6, 4 => 5, _ => 4 };
+        int guest = instruction.Op1Register.GetNumber();
+        _w.FlagsToMemory();
+        _w.Memory.Address(instruction);
+        int source = _w.Memory.Load(guest, HostRegister.Temp);
+        switch (size)
+        {
+            case 8 when source != HostRegister.Temp:
+                _e.Move(HostRegister.Temp, source);
+                break;
+            case 4:
+                _e.Reg(true, 0x63, HostRegister.Temp, source);   // movsxd r11, source
+                break;
+            case 2:
+                _e.Reg(true, 0x0FBF, HostRegister.Temp, source); // movsx r11, source
+                break;
+            default:
+                break;
+        }
+
+        _e.Bytes(0x49, 0xC1, 0xFB, (byte)log);                  // sar r11, log
+        int addressWidth = AddressWidth(instruction);
+        _e.Lea(addressWidth == 8, HostRegister.Address, HostRegister.Address, HostRegister.Temp, size, 0);
+        if (addressWidth == 2)
+        {
+            _e.Bytes(0x45, 0x0F, 0xB7, 0xD2);                   // movzx r10d, r10w
+        }
+
+        bool commit = _w.Memory.Access(
+            MemoryLowering.SegmentOf(instruction.MemorySegment), size, true, plan.Stores, false);
+        source = _w.Memory.Load(guest, HostRegister.Temp);
+        if (source != HostRegister.Temp)
+        {
+            _e.Reg(false, 0x89, source, HostRegister.Temp);
+        }
+
+        _e.Bytes(0x41, 0x83, 0xE3, (byte)((1 << log) - 1));     // and r11d, bits-1
+        _w.FlagsToHost(tempIsBusy: true);
+        InstructionLayout layout = Layout(instruction);
+        if (layout.Lock)
+        {
+            _e.Byte(0xF0);
+        }
+
+        if (size == 2)
+        {
+            _e.Byte(0x66);
+        }
+
+        _e.Mem(size == 8, 0x0F00 | layout.Opcode, HostRegister.Temp, HostRegister.Address, 0);
+        _w.Flags = FlagPlace.Host;
+        if (commit)
+        {
+            _w.Memory.Commit();
+        }
+    }
+
+    /// <summary>MOV between the accumulator and an absolute address, and MOV from a segment register.</summary>
+    internal void EmitSpecialMove(in Instruction instruction)
+    {
+        if (instruction.Op1Kind == OpKind.Register && instruction.Op1Register.IsSegmentRegister())
+        {
+            EmitFromSegment(instruction);
+            return;
+        }
+
+        bool store = instruction.Op0Kind == OpKind.Memory;
+        int size = instruction.MemorySize.GetSize();
+        bool commit = _w.Memory.Operand(instruction, size, !store, store);
+        if (size == 2)
+        {
+            _e.Byte(0x66);
+        }
+
+        int opcode = (store ? 0x88 : 0x8A) | (size == 1 ? 0 : 1);
+        _e.Mem(size == 8, opcode, HostRegister.Rax, HostRegister.Address, 0);
+        if (commit)
+        {
+            _w.Memory.Commit();
+        }
+    }
+
+    private void EmitFromSegment(in Instruction instruction)
+    {
+        byte segment = MemoryLowering.SegmentOf(instruction.Op1Register);
+        int selector = StateLayout.SegmentBase(segment) + 16;
+        if (instruction.Op0Kind == OpKind.Memory)
+        {
+            bool commit = _w.Memory.Operand(instruction, 2, false, true);
+            _e.State(false, 0x0FB7, HostRegister.Temp, selector);
+            _e.Byte(0x66);
+            _e.Mem(false, 0x89, HostRegister.Temp, HostRegister.Address, 0);
+            if (commit)
+            {
+                _w.Memory.Commit();
+            }
+
+            return;
+        }
+
+        int guest = instruction.Op0Register.GetNumber();
+        _e.State(false, 0x0FB7, HostRegister.Temp, selector);
+        if (instruction.Op0Register.GetSize() == 2)
+        {
+            _e.Byte(0x66);
+            if (guest is >= 9 and <= 11)
+            {
+                _e.State(false, 0x89, HostRegister.Temp, StateLayout.GprSlot(guest));
+            }
+            else
+            {
+                _e.Reg(false, 0x89, HostRegister.Temp, guest == 4 ? HostRegister.GuestRsp : guest);
+            }
+
+            return;
+        }
+
+        StoreGuest(guest, HostRegister.Temp);
+    }
+
+    private static int AddressWidth(in Instruction instruction)
+    {
+        Register register = instruction.MemoryBase != Register.None ? instruction.MemoryBase : instruction.MemoryIndex;
+        if (register == Register.RIP)
+        {
+            return 8;
+        }
+
+        if (register == Register.EIP)
+        {
+            return 4;
+        }
+
+        return register == Register.None ? DirectWidth(instruction) : register.GetSize();
+    }
+
+    private static int DirectWidth(in Instruction instruction) =>
+        instruction.CodeSize == CodeSize.Code64 ? 8 : instruction.MemoryDisplSize == 2 ? 2 : 4;
+
+    private InstructionLayout Layout(in Instruction instruction)
+    {
+        fixed (byte* bytes = &_w.Bytes[_w.GuestOffset])
+        {
+            return InstructionLayout.Parse(bytes, _w.Is64, _w.AddressSize(instruction));
+        }
+    }
+
+    // Forms that 64-bit mode has given away: INC and DEC r become FF /0 and FF /1, opcode 82 becomes 80.
+    private static void RewriteLegacyForm(Code code, ref InstructionLayout layout)
+    {
+        if (layout.Map != 0 || layout.Vex)
+        {
+            return;
+        }
+
+        if (code is Code.Inc_r16 or Code.Inc_r32 or Code.Dec_r16 or Code.Dec_r32)
+        {
+            int group = code is Code.Inc_r16 or Code.Inc_r32 ? 0 : 1;
+            layout.ModRm = (byte)(0xC0 | (group << 3) | (layout.Opcode & 7));
+            layout.ModRmAt = layout.ImmediateAt - 1;
+            layout.Opcode = 0xFF;
+        }
+        else if (layout.Opcode == 0x82)
+        {
+            layout.Opcode = 0x80;
+        }
+    }
+
+    private void EmitOperation(in Instruction instruction, in InstructionPlan plan, in InstructionLayout layout)
+    {
+        bool memory = layout.HasMemory;
+        _inAddress = memory ? int.MaxValue : None;
+        _inTemp = None;
+        _keepAddress = false;
+        _keepTemp = false;
+        FieldKind rmField = instruction.Code is Code.Inc_r16 or Code.Inc_r32 or Code.Dec_r16 or Code.Dec_r32
+            ? FieldKind.General
+            : plan.RmField;
+        FieldKind opcodeField = rmField == plan.RmField ? plan.OpcodeField : FieldKind.Other;
+        bool rexless = layout.Rex == 0;
+        bool high = IsHigh(plan.RegField, layout.RegNumber, rexless)
+            || (!memory && IsHigh(rmField, layout.RmNumber, rexless))
+            || IsHigh(opcodeField, layout.OpcodeNumber, rexless);
+
+        int rm = memory ? HostRegister.Address
+            : layout.ModRmAt >= 0 ? Rename(rmField, layout.RmNumber, rexless, instruction) : 0;
+        int vvvv = layout.Vex ? Rename(plan.VvvvField, layout.VexVvvv, false, instruction) : 0;
+        int reg = layout.ModRmAt >= 0 ? Rename(plan.RegField, layout.RegNumber, rexless, instruction) : 0;
+        int low = Rename(opcodeField, layout.OpcodeNumber, rexless, instruction);
+
+        FlagEffect effect = FlagEffects.Of(instruction);
+        if (effect is FlagEffect.Reads or FlagEffect.ReadsAndWrites)
+        {
+            _w.FlagsToHost(tempIsBusy: _inTemp != None);
+        }
+
+        if (plan.DirtiesYmm)
+        {
+            _w.MarkYmmDirty();
+        }
+
+        if (high && (rm >= 8 || reg >= 8))
+        {
+            EmitThroughRsi(instruction, layout, reg, rm, memory);
+        }
+        else if (layout.Vex)
+        {
+            EmitVex(instruction, layout, reg, rm, vvvv, memory);
+        }
+        else
+        {
+            EmitLegacy(instruction, plan, layout, reg, rm, low, opcodeField, memory);
+        }
+
+        if (effect is FlagEffect.WritesAll or FlagEffect.ReadsAndWrites)
+        {
+            _w.Flags = FlagPlace.Host;
+        }
+
+        WriteBack();
+        if (instruction.Mnemonic is Mnemonic.Vzeroupper or Mnemonic.Vzeroall)
+        {
+            _w.MarkYmmClean();
+        }
+    }
+
+    private static bool IsHigh(FieldKind kind, int number, bool rexless) =>
+        kind == FieldKind.Byte && rexless && number is >= 4 and <= 7;
+
+    private int Rename(FieldKind kind, int number, bool rexless, in Instruction instruction)
+    {
+        if (kind == FieldKind.Other || IsHigh(kind, number, rexless))
+        {
+            return number;
+        }
+
+        if (number == 4)
+        {
+            return HostRegister.GuestRsp;
+        }
+
+        return number is >= 9 and <= 11 ? Spilled(number, instruction) : number;
+    }
+
+    // A scratch register that holds guest R9, R10 or R11 during the instruction.
+    private int Spilled(int guest, in Instruction instruction)
+    {
+        if (_inAddress == guest)
+        {
+            return HostRegister.Address;
+        }
+
+        if (_inTemp == guest)
+        {
+            return HostRegister.Temp;
+        }
+
+        if (_inTemp == None)
+        {
+            _inTemp = guest;
+            _keepTemp = true;
+            _e.LoadState(HostRegister.Temp, StateLayout.GprSlot(guest));
+            return HostRegister.Temp;
+        }
+
+        if (_inAddress == None)
+        {
+            _inAddress = guest;
+            _keepAddress = true;
+            _e.LoadState(HostRegister.Address, StateLayout.GprSlot(guest));
+            return HostRegister.Address;
+        }
+
+        // The last is a VEX destination, which only receives: it takes the place of a source. MULX with a memory operand has
+        // two destinations and no source register; the second takes the place of the address.
+        if (instruction.Mnemonic == Mnemonic.Mulx && _inAddress == int.MaxValue)
+        {
+            _inAddress = guest;
+            _keepAddress = true;
+            return HostRegister.Address;
+        }
+
+        _inTemp = guest;
+        return HostRegister.Temp;
+    }
+
+    private void WriteBack()
+    {
+        if (_keepTemp)
+        {
+            _e.StoreState(StateLayout.GprSlot(_inTemp), HostRegister.Temp);
+        }
+
+        if (_keepAddress)
+        {
+            _e.StoreState(StateLayout.GprSlot(_inAddress), HostRegister.Address);
+        }
+    }
+
+    private void StoreGuest(int guest, int host)
+    {
+        if (guest is >= 9 and <= 11)
+        {
+            _e.StoreState(StateLayout.GprSlot(guest), host);
+        }
+        else
+        {
+            _e.Move(guest == 4 ? HostRegister.GuestRsp : guest, host);
+        }
+    }
+
+    private void EmitLegacy(
+        in Instruction instruction,
+        in InstructionPlan plan,
+        in InstructionLayout layout,
+        int reg,
+        int rm,
+        int low,
+        FieldKind opcodeField,
+        bool memory)
+    {
+        _w.NoteTrap(plan);
+        Prefixes(instruction, plan, layout);
+        int rex = layout.Rex & 0x48;
+        if (layout.Rex != 0)
+        {
+            rex |= 0x40;
+        }
+
+        bool isRegister = layout.ModRmAt >= 0;
+        bool usesOpcode = opcodeField != FieldKind.Other;
+        rex |= isRegister ? ((reg >> 3) << 2) | (rm >> 3) : usesOpcode ? low >> 3 : 0;
+        if ((rex & 0xF) != 0)
+        {
+            rex |= 0x40;
+        }
+
+        if (rex != 0)
+        {
+            _e.Byte(rex);
+        }
+
+        Opcode(layout, usesOpcode ? (layout.Opcode & ~7) | (low & 7) : layout.Opcode);
+        if (isRegister)
+        {
+            ModRm(reg, rm, memory);
+        }
+
+        Immediate(instruction, layout);
+    }
+
+    private void EmitVex(
+        in Instruction instruction,
+        in InstructionLayout layout,
+        int reg,
+        int rm,
+        int vvvv,
+        bool memory)
+    {
+        int inverted = (~((reg >> 3) << 2) & 4) | 2 | (~(rm >> 3) & 1);
+        if (!memory && layout.ModRmAt >= 0 && (layout.Rex & 2) != 0)
+        {
+            inverted &= ~2;
+        }
+
+        // Where W chooses between 32 and 64 bits of a general register it is ignored outside 64-bit mode.
+        int wide = !_w.Is64 && instruction.Code.ToOpCode().IsWIG32 ? 0 : layout.Rex & 8;
+        byte* start = _e.At;
+        _e.Bytes(0xC4, (byte)((inverted << 5) | layout.Map));
+        _e.Bytes(
+            (byte)((wide << 4) | ((~vvvv & 15) << 3) | (layout.VexLength << 2) | layout.VexPrefix),
+            layout.Opcode);
+        _w.NoteTrapAt(start);
+        if (layout.ModRmAt >= 0)
+        {
+            ModRm(reg, rm, memory);
+        }
+
+        Immediate(instruction, layout);
+    }
+
+    // AH-BH cannot stand beside a register that needs REX: that one changes places with RSI for a moment.
+    private void EmitThroughRsi(in Instruction instruction, in InstructionLayout layout, int reg, int rm, bool memory)
+    {
+        int other = rm >= 8 ? rm : reg;
+        _e.Reg(true, 0x87, HostRegister.Rsi, other);
+        if (layout.Lock)
+        {
+            _e.Byte(0xF0);
+        }
+
+        if (layout.OperandSizePrefix)
+        {
+            _e.Byte(0x66);
+        }
+
+        if (layout.Map != 0 && layout.RepeatPrefix != 0)
+        {
+            _e.Byte(layout.RepeatPrefix);
+        }
+
+        Opcode(layout, layout.Opcode);
+        int newRm = rm >= 8 ? HostRegister.Rsi : rm;
+        int newReg = reg >= 8 ? HostRegister.Rsi : reg;
+        _e.Byte((memory ? 0 : 0xC0) | ((newReg & 7) << 3) | (newRm & 7));
+        Immediate(instruction, layout);
+        _e.Reg(true, 0x87, HostRegister.Rsi, other);
+    }
+
+    private void Prefixes(in Instruction instruction, in InstructionPlan plan, in InstructionLayout layout)
+    {
+        if (layout.Lock)
+        {
+            _e.Byte(0xF0);
+        }
+
+        bool is16 = (_w.Mode & BlockMode.CodeMask) == BlockMode.Code16;
+        bool narrow = is16 && plan.OperandSize != 0 ? plan.OperandSize == 16 : layout.OperandSizePrefix;
+        if (narrow)
+        {
+            _e.Byte(0x66);
+        }
+
+        if (layout.RepeatPrefix != 0 && (layout.Map != 0 || instruction.Mnemonic == Mnemonic.Pause))
+        {
+            _e.Byte(layout.RepeatPrefix);
+        }
+    }
+
+    private void Opcode(in InstructionLayout layout, int opcode)
+    {
+        switch (layout.Map)
+        {
+            case 1:
+                _e.Byte(0x0F);
+                break;
+            case 2:
+                _e.Bytes(0x0F, 0x38);
+                break;
+            case 3:
+                _e.Bytes(0x0F, 0x3A);
+                break;
+            default:
+                break;
+        }
+
+        _e.Byte(opcode);
+    }
+
+    // [r10] is mod 0, rm 2 with REX.B.
+    private void ModRm(int reg, int rm, bool memory) =>
+        _e.Byte((memory ? 0 : 0xC0) | ((reg & 7) << 3) | (rm & 7));
+
+    private void Immediate(in Instruction instruction, in InstructionLayout layout)
+    {
+        // The register in imm8[7:4] of VBLENDVPS, VBLENDVPD and VPBLENDVB has three bits outside 64-bit mode.
+        bool register = !_w.Is64 && layout.Vex && layout.Map == 3 && (layout.Opcode is 0x4A or 0x4B or 0x4C);
+        for (int i = layout.ImmediateAt; i < instruction.Length; i++)
+        {
+            byte value = _w.Bytes[_w.GuestOffset + i];
+            _e.Byte(register ? (byte)(value & 0x7F) : value);
+        }
+    }
+}

@@ -1,0 +1,295 @@
+using System.Runtime.CompilerServices;
+
+namespace Hull.Cpu.Translate;
+
+/// <summary>Host registers by number, with the roles that they have while guest code runs.</summary>
+internal static class HostRegister
+{
+    internal const int Rax = 0;
+    internal const int Rcx = 1;
+    internal const int Rdx = 2;
+    internal const int Rbx = 3;
+
+    /// <summary>Points at the vCPU state.</summary>
+    internal const int Rsp = 4;
+    internal const int Rbp = 5;
+    internal const int Rsi = 6;
+    internal const int Rdi = 7;
+    internal const int R8 = 8;
+
+    /// <summary>Holds the guest's RSP.</summary>
+    internal const int GuestRsp = 9;
+
+    /// <summary>Scratch: the address of a memory operand, first linear, then host.</summary>
+    internal const int Address = 10;
+
+    /// <summary>Scratch: the TLB index, then a spilled register.</summary>
+    internal const int Temp = 11;
+}
+
+/// <summary>
+/// Writes host instructions. Opcodes are given as numbers as they stand in the manual: 0x8B, 0x0FB6, 0x0F38F0.
+/// State operands are [rsp+disp].
+/// </summary>
+internal sealed unsafe class Emitter
+{
+    /// <summary>Where the next byte goes.</summary>
+    internal byte* At;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    internal void Byte(int value) => *At++ = (byte)value;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    internal void Bytes(byte a, byte b)
+    {
+        At[0] = a;
+        At[1] = b;
+        At += 2;
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    internal void Bytes(byte a, byte b, byte c)
+    {
+        At[0] = a;
+        At[1] = b;
+        At[2] = c;
+        At += 3;
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    internal void Bytes(byte a, byte b, byte c, byte d)
+    {
+        *(uint*)At = a | ((uint)b << 8) | ((uint)c << 16) | ((uint)d << 24);
+        At += 4;
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    internal void Int32(int value)
+    {
+        *(int*)At = value;
+        At += 4;
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    internal void Int64(ulong value)
+    {
+        *(ulong*)At = value;
+        At += 8;
+    }
+
+    /// <summary>The opcode's one, two or three bytes.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    internal void Opcode(int opcode)
+    {
+        if (opcode > 0xFFFF)
+        {
+            Byte(opcode >> 16);
+        }
+
+        if (opcode > 0xFF)
+        {
+            Byte(opcode >> 8);
+        }
+
+        Byte(opcode);
+    }
+
+    /// <summary>op reg, rm with both in registers.</summary>
+    internal void Reg(bool wide, int opcode, int reg, int rm)
+    {
+        int rex = 0x40 | (wide ? 8 : 0) | ((reg >> 3) << 2) | (rm >> 3);
+        if (rex != 0x40)
+        {
+            Byte(rex);
+        }
+
+        Opcode(opcode);
+        Byte(0xC0 | ((reg & 7) << 3) | (rm & 7));
+    }
+
+    /// <summary>op reg, [rsp+disp].</summary>
+    internal void State(bool wide, int opcode, int reg, int disp)
+    {
+        int rex = 0x40 | (wide ? 8 : 0) | ((reg >> 3) << 2);
+        if (rex != 0x40)
+        {
+            Byte(rex);
+        }
+
+        Opcode(opcode);
+        StateOperand(reg, disp);
+    }
+
+    /// <summary>The ModRM, SIB and displacement of [rsp+disp].</summary>
+    internal void StateOperand(int reg, int disp)
+    {
+        if (disp == 0)
+        {
+            Bytes((byte)(0x04 | ((reg & 7) << 3)), 0x24);
+        }
+        else if (disp == (sbyte)disp)
+        {
+            Bytes((byte)(0x44 | ((reg & 7) << 3)), 0x24, (byte)disp);
+        }
+        else
+        {
+            Bytes((byte)(0x84 | ((reg & 7) << 3)), 0x24);
+            Int32(disp);
+        }
+    }
+
+    /// <summary>op reg, [rsp + r11 + disp32]: a line of a table.</summary>
+    internal void Table(int opcode, int reg, int disp)
+    {
+        Bytes((byte)(0x4A | ((reg >> 3) << 2)), (byte)opcode, (byte)(0x84 | ((reg & 7) << 3)), 0x1C);
+        Int32(disp);
+    }
+
+    /// <summary>op reg, [base+disp].</summary>
+    internal void Mem(bool wide, int opcode, int reg, int @base, int disp)
+    {
+        int rex = 0x40 | (wide ? 8 : 0) | ((reg >> 3) << 2) | (@base >> 3);
+        if (rex != 0x40)
+        {
+            Byte(rex);
+        }
+
+        Opcode(opcode);
+        int mod = disp == 0 && (@base & 7) != 5 ? 0 : disp == (sbyte)disp ? 1 : 2;
+        Byte((mod << 6) | ((reg & 7) << 3) | (@base & 7));
+        if ((@base & 7) == 4)
+        {
+            Byte(0x24);
+        }
+
+        if (mod == 1)
+        {
+            Byte(disp);
+        }
+        else if (mod == 2)
+        {
+            Int32(disp);
+        }
+    }
+
+    /// <summary>mov reg, [rsp+disp] (64 bits).</summary>
+    internal void LoadState(int reg, int disp) => State(true, 0x8B, reg, disp);
+
+    /// <summary>mov [rsp+disp], reg (64 bits).</summary>
+    internal void StoreState(int disp, int reg) => State(true, 0x89, reg, disp);
+
+    /// <summary>mov byte [rsp+disp], imm.</summary>
+    internal void StoreStateByte(int disp, int value)
+    {
+        State(false, 0xC6, 0, disp);
+        Byte(value);
+    }
+
+    /// <summary>mov dword [rsp+disp], imm.</summary>
+    internal void StoreStateInt32(int disp, int value)
+    {
+        State(false, 0xC7, 0, disp);
+        Int32(value);
+    }
+
+    /// <summary>mov destination, source (64 bits).</summary>
+    internal void Move(int destination, int source) => Reg(true, 0x89, source, destination);
+
+    /// <summary>mov reg, imm: the shortest form.</summary>
+    internal void MoveImmediate(int reg, ulong value)
+    {
+        if (value <= uint.MaxValue)
+        {
+            if (reg >= 8)
+            {
+                Byte(0x41);
+            }
+
+            Byte(0xB8 | (reg & 7));
+            Int32((int)value);
+        }
+        else if ((long)value == (int)value)
+        {
+            Bytes((byte)(0x48 | (reg >> 3)), 0xC7, (byte)(0xC0 | (reg & 7)));
+            Int32((int)value);
+        }
+        else
+        {
+            Bytes((byte)(0x48 | (reg >> 3)), (byte)(0xB8 | (reg & 7)));
+            Int64(value);
+        }
+    }
+
+    /// <summary>lea reg, [base + index * scale + disp]; base or index may be -1. 32-bit when not wide.</summary>
+    internal void Lea(bool wide, int reg, int @base, int index, int scale, int disp)
+    {
+        int rex = 0x40 | (wide ? 8 : 0) | ((reg >> 3) << 2) | (index > 7 ? 2 : 0) | (@base > 7 ? 1 : 0);
+        if (rex != 0x40)
+        {
+            Byte(rex);
+        }
+
+        Byte(0x8D);
+        if (index < 0 && @base >= 0 && (@base & 7) != 4)
+        {
+            int simple = disp == 0 && (@base & 7) != 5 ? 0 : disp == (sbyte)disp ? 1 : 2;
+            Byte((simple << 6) | ((reg & 7) << 3) | (@base & 7));
+            Displacement(simple, disp);
+            return;
+        }
+
+        int log = scale switch { 1 => 0, 2 => 1, 4 => 2, _ => 3 };
+        int sib = (log << 6) | ((index < 0 ? 4 : index & 7) << 3) | (@base < 0 ? 5 : @base & 7);
+        int mod = @base < 0 ? 0 : disp == 0 && (@base & 7) != 5 ? 0 : disp == (sbyte)disp ? 1 : 2;
+        Bytes((byte)((mod << 6) | ((reg & 7) << 3) | 4), (byte)sib);
+        Displacement(@base < 0 ? 2 : mod, disp);
+    }
+
+    /// <summary>jmp to a known address.</summary>
+    internal void Jump(byte* target)
+    {
+        Byte(0xE9);
+        Int32((int)(target - (At + 4)));
+    }
+
+    /// <summary>jcc or jmp with a 32-bit displacement to be filled by <see cref="Patch"/>; returns where it stands.</summary>
+    internal byte* JumpForward(int condition)
+    {
+        if (condition < 0)
+        {
+            Byte(0xE9);
+        }
+        else
+        {
+            Bytes(0x0F, (byte)(0x80 | condition));
+        }
+
+        Int32(0);
+        return At - 4;
+    }
+
+    /// <summary>jcc, jmp or jrcxz with an 8-bit displacement to be filled by <see cref="PatchShort"/>.</summary>
+    internal byte* JumpShort(byte opcode)
+    {
+        Bytes(opcode, 0);
+        return At - 1;
+    }
+
+    /// <summary>Points a 32-bit displacement here.</summary>
+    internal void Patch(byte* site) => *(int*)site = (int)(At - (site + 4));
+
+    /// <summary>Points an 8-bit displacement here.</summary>
+    internal void PatchShort(byte* site) => *site = (byte)(At - (site + 1));
+
+    private void Displacement(int mod, int disp)
+    {
+        if (mod == 1)
+        {
+            Byte(disp);
+        }
+        else if (mod == 2)
+        {
+            Int32(disp);
+        }
+    }
+}

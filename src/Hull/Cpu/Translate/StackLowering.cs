@@ -1,0 +1,223 @@
+using Hull.Cpu.State;
+using Iced.Intel;
+
+namespace Hull.Cpu.Translate;
+
+/// <summary>PUSH, POP, LEAVE, and the stack half of CALL and RET.</summary>
+internal sealed class StackLowering
+{
+    private readonly BlockWriter _w;
+    private readonly Emitter _e;
+    private readonly MemoryLowering _memory;
+
+    internal StackLowering(BlockWriter writer)
+    {
+        _w = writer;
+        _e = writer.E;
+        _memory = writer.Memory;
+    }
+
+    /// <summary>Emits PUSH, POP or LEAVE.</summary>
+    internal void Emit(in Instruction instruction)
+    {
+        switch (instruction.Mnemonic)
+        {
+            case Mnemonic.Push:
+                EmitPush(instruction);
+                break;
+            case Mnemonic.Pop:
+                EmitPop(instruction);
+                break;
+            default:
+                EmitLeave(instruction);
+                break;
+        }
+    }
+
+    /// <summary>Pushes a constant: a return address.</summary>
+    internal void PushImmediate(ulong value, int size)
+    {
+        _memory.StackAddress(-size);
+        bool commit = _memory.StackAccess(size, false, true);
+        if (size == 8 && (long)value != (int)value)
+        {
+            _e.MoveImmediate(HostRegister.Temp, value);
+            StoreOperand(HostRegister.Temp, 8);
+        }
+        else
+        {
+            if (size == 2)
+            {
+                _e.Byte(0x66);
+            }
+
+            _e.Mem(size == 8, 0xC7, 0, HostRegister.Address, 0);
+            if (size == 2)
+            {
+                _e.Bytes((byte)value, (byte)(value >> 8));
+            }
+            else
+            {
+                _e.Int32((int)value);
+            }
+        }
+
+        Close(commit);
+        _memory.StackAdjust(-size);
+    }
+
+    /// <summary>Pops a return address into R10, and moves the stack pointer over it and <paramref name="extra"/> bytes.</summary>
+    internal void PopTarget(int size, int extra)
+    {
+        _memory.StackAddress(0);
+        _memory.StackAccess(size, true, false);
+        LoadOperand(HostRegister.Address, size);
+        _memory.StackAdjust(size + extra);
+    }
+
+    /// <summary>mov register, [r10], zero-extended.</summary>
+    internal void LoadOperand(int register, int size)
+    {
+        if (size == 2)
+        {
+            _e.Mem(false, 0x0FB7, register, HostRegister.Address, 0);
+        }
+        else
+        {
+            _e.Mem(size == 8, 0x8B, register, HostRegister.Address, 0);
+        }
+    }
+
+    private void StoreOperand(int register, int size)
+    {
+        if (size == 2)
+        {
+            _e.Byte(0x66);
+        }
+
+        _e.Mem(size == 8, 0x89, register, HostRegister.Address, 0);
+    }
+
+    private void Close(bool commit)
+    {
+        if (commit)
+        {
+            _memory.Commit();
+        }
+    }
+
+    private void EmitPush(in Instruction instruction)
+    {
+        int size = -instruction.StackPointerIncrement;
+        switch (instruction.Op0Kind)
+        {
+            case OpKind.Register when instruction.Op0Register.IsSegmentRegister():
+                PushSegment(MemoryLowering.SegmentOf(instruction.Op0Register), size);
+                break;
+            case OpKind.Register:
+                _memory.StackAddress(-size);
+                bool commit = _memory.StackAccess(size, false, true);
+                StoreOperand(_memory.Load(instruction.Op0Register.GetNumber(), HostRegister.Temp), size);
+                Close(commit);
+                _memory.StackAdjust(-size);
+                break;
+            case OpKind.Memory:
+                _memory.Operand(instruction, size, true, false);
+                LoadOperand(HostRegister.Temp, size);
+                PushTemp(size);
+                break;
+            default:
+                PushImmediate(instruction.GetImmediate(0), size);
+                break;
+        }
+    }
+
+    // The value waits in Scratch0 while the stack's address is checked.
+    private void PushTemp(int size)
+    {
+        _e.StoreState(StateLayout.Scratch0, HostRegister.Temp);
+        _memory.StackAddress(-size);
+        bool commit = _memory.StackAccess(size, false, true);
+        _e.LoadState(HostRegister.Temp, StateLayout.Scratch0);
+        StoreOperand(HostRegister.Temp, size);
+        Close(commit);
+        _memory.StackAdjust(-size);
+    }
+
+    // A 32-bit push of a segment register writes two bytes only, on every processor since the Pentium; a 64-bit one eight.
+    private void PushSegment(byte segment, int size)
+    {
+        _memory.StackAddress(-size);
+        bool commit = _memory.StackAccess(size, size == 4, true);
+        _e.State(false, 0x0FB7, HostRegister.Temp, StateLayout.SegmentBase(segment) + 16);
+        StoreOperand(HostRegister.Temp, size == 8 ? 8 : 2);
+        Close(commit);
+        _memory.StackAdjust(-size);
+    }
+
+    private void EmitPop(in Instruction instruction)
+    {
+        int size = instruction.StackPointerIncrement;
+        _memory.StackAddress(0);
+        _memory.StackAccess(size, true, false);
+        if (instruction.Op0Kind == OpKind.Memory)
+        {
+            LoadOperand(HostRegister.Temp, size);
+            _e.StoreState(StateLayout.Scratch0, HostRegister.Temp);
+            bool commit = _memory.Operand(instruction, size, false, true, size);
+            _e.LoadState(HostRegister.Temp, StateLayout.Scratch0);
+            StoreOperand(HostRegister.Temp, size);
+            Close(commit);
+            _memory.StackAdjust(size);
+            return;
+        }
+
+        // The stack pointer moves first, so that POP of the stack pointer itself keeps the loaded value.
+        _memory.StackAdjust(size);
+        LoadRegister(instruction.Op0Register.GetNumber(), size);
+    }
+
+    private void LoadRegister(int guest, int size)
+    {
+        bool spilled = guest is >= 9 and <= 11;
+        int host = spilled ? HostRegister.Temp : guest == 4 ? HostRegister.GuestRsp : guest;
+        if (size == 2)
+        {
+            if (spilled)
+            {
+                _e.LoadState(HostRegister.Temp, StateLayout.GprSlot(guest));
+            }
+
+            _e.Byte(0x66);
+        }
+
+        _e.Mem(size == 8, 0x8B, host, HostRegister.Address, 0);
+        if (spilled)
+        {
+            _e.StoreState(StateLayout.GprSlot(guest), HostRegister.Temp);
+        }
+    }
+
+    // LEAVE: the stack pointer becomes the frame pointer plus what was popped.
+    private void EmitLeave(in Instruction instruction)
+    {
+        int size = instruction.Code switch { Code.Leaveq => 8, Code.Leaved => 4, _ => 2 };
+        bool wide = _w.Is64;
+        bool narrow = !wide && (_w.Mode & BlockMode.Stack32) == 0;
+        _w.FlagsToMemory();
+        _e.Lea(wide, HostRegister.Address, HostRegister.Rbp, -1, 1, 0);
+        if (narrow)
+        {
+            _e.Bytes(0x45, 0x0F, 0xB7, 0xD2);                   // movzx r10d, r10w
+        }
+
+        _memory.StackAccess(size, true, false);
+        if (narrow)
+        {
+            _e.Byte(0x66);
+        }
+
+        _e.Lea(wide, HostRegister.GuestRsp, HostRegister.Rbp, -1, 1, size);
+        LoadRegister(5, size);
+    }
+}

@@ -1,0 +1,82 @@
+using Hull.Cpu.State;
+using Iced.Intel;
+
+namespace Hull.Cpu.Translate;
+
+/// <summary>
+/// System instructions that are too frequent for an assist: interrupt flag, direction flag, SMAP, the time-stamp
+/// counter. What the current privilege may not do goes to the assist, which knows the rules.
+/// </summary>
+internal sealed unsafe class SystemLowering
+{
+    private readonly BlockWriter _w;
+    private readonly Emitter _e;
+
+    internal SystemLowering(BlockWriter writer)
+    {
+        _w = writer;
+        _e = writer.E;
+    }
+
+    /// <summary>Emits the instruction.</summary>
+    internal void Emit(in Instruction instruction)
+    {
+        switch (instruction.Mnemonic)
+        {
+            case Mnemonic.Cld:
+            case Mnemonic.Std:
+                _e.StoreStateByte(StateLayout.DirectionFlag, instruction.Mnemonic == Mnemonic.Std ? 1 : 0);
+                break;
+            case Mnemonic.Cli when _w.IsKernel:
+                _e.StoreStateByte(StateLayout.InterruptFlag, 0);
+                break;
+            case Mnemonic.Sti when _w.IsKernel:
+                _e.StoreStateByte(StateLayout.InterruptFlag, 1);
+                break;
+            case Mnemonic.Stac when _w.IsKernel:
+                _w.FlagsToMemory();
+                _e.State(false, 0x80, 1, StateLayout.SystemFlags + 2);
+                _e.Byte(4);
+                break;
+            case Mnemonic.Clac when _w.IsKernel:
+                EmitClac(instruction);
+                break;
+            case Mnemonic.Rdtsc when (_w.Mode & BlockMode.NoTsc) == 0:
+                EmitRdtsc();
+                break;
+            default:
+                _w.EmitAssist(instruction);
+                break;
+        }
+    }
+
+    // The assist is needed only when user pages are in the supervisor's TLB.
+    private void EmitClac(in Instruction instruction)
+    {
+        _w.FlagsToMemory();
+        _e.State(false, 0x80, 4, StateLayout.SystemFlags + 2);
+        _e.Byte(0xFB);
+        _e.State(false, 0x83, 7, StateLayout.SmapCount);
+        _e.Byte(0);
+        byte* site = _e.JumpForward(5);
+        _w.AddCold(new ColdPiece
+        {
+            Kind = ColdKind.Assist,
+            Site = site,
+            Back = _e.At,
+            Number = _w.Cache.AssistRecords.Add(instruction),
+        });
+    }
+
+    private void EmitRdtsc()
+    {
+        _w.FlagsToMemory();
+        _e.Bytes(0x0F, 0x31);                                   // rdtsc
+        _e.Bytes(0x48, 0xC1, 0xE2, 0x20);                       // shl rdx, 32
+        _e.Bytes(0x48, 0x09, 0xD0);                             // or rax, rdx
+        _e.State(true, 0x03, HostRegister.Rax, StateLayout.TscOffset);
+        _e.Bytes(0x48, 0x89, 0xC2);                             // mov rdx, rax
+        _e.Bytes(0x48, 0xC1, 0xEA, 0x20);                       // shr rdx, 32
+        _e.Bytes(0x89, 0xC0);                                   // mov eax, eax
+    }
+}

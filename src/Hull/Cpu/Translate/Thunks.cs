@@ -1,0 +1,361 @@
+using Hull.Cpu.State;
+
+namespace Hull.Cpu.Translate;
+
+/// <summary>Why generated code was left; <see cref="CpuState.ExitReason"/>.</summary>
+internal enum ExitReason : ulong
+{
+    /// <summary>RIP is written: find the next block.</summary>
+    Dispatch = 0,
+
+    /// <summary>A direct jump that has no target yet; ExitOperand is the link.</summary>
+    Link = 1,
+
+    /// <summary>An assist changed RIP or the mode.</summary>
+    AssistJump = 2,
+
+    /// <summary><see cref="SoftVcpu.Pending"/> holds an exception; RIP is at the instruction.</summary>
+    Fault = 3,
+
+    /// <summary>HLT.</summary>
+    Halt = 4,
+
+    /// <summary>The instruction at RIP is to be run with careful memory accesses.</summary>
+    Careful = 5,
+
+    /// <summary>The host raised an exception in generated code: FaultPc, FaultSignal (trap number), Scratch1 (flags).</summary>
+    HostFault = 6,
+}
+
+/// <summary>
+/// The fixed pieces of generated code: the way in, the way out, and the doors to C#. Guest state is canonical at each
+/// door: registers hold what they held before the guest instruction.
+/// </summary>
+internal sealed unsafe class Thunks
+{
+    private static readonly int[] Volatile = [0, 1, 2, 6, 7, 8];
+    private readonly Emitter _e;
+    private readonly bool _avx;
+    private readonly byte*[] _slow = new byte*[2 * SlotCount];
+
+    private const int SlotCount = 8;
+
+    /// <summary>Emits all thunks at the emitter's position.</summary>
+    /// <param name="e">The emitter.</param>
+    /// <param name="avx">The host has AVX and guests may use it.</param>
+    internal Thunks(Emitter e, bool avx)
+    {
+        _e = e;
+        _avx = avx;
+        DefaultMxcsr = e.At;
+        e.Int32(0x1F80);
+        e.Int32(0);
+        e.Int64(0);
+        Enter = EmitEnter();
+        Exit = EmitExit(out byte* tail);
+        ExitTail = tail;
+        LinkExit = EmitReasonExit(ExitReason.Link);
+        DispatchExit = EmitReasonExit(ExitReason.Dispatch);
+        HostFault = EmitHostFault();
+        Assist = EmitAssist();
+        CarefulLoad = EmitCareful((nint)(delegate* unmanaged<CpuState*, ulong, ulong, ulong, ulong>)&Assists.CarefulLoad);
+        CarefulStore = EmitCareful((nint)(delegate* unmanaged<CpuState*, ulong, ulong, ulong, ulong>)&Assists.CarefulStore);
+        for (int slot = 0; slot < SlotCount; slot++)
+        {
+            _slow[slot] = EmitSlow(SizeOfSlot(slot), false);
+            _slow[SlotCount + slot] = EmitSlow(SizeOfSlot(slot), true);
+        }
+    }
+
+    /// <summary>void Enter(CpuState*, byte* code): runs guest code until something leaves it.</summary>
+    internal byte* Enter { get; }
+
+    /// <summary>Leaves with all guest registers still in host registers; ExitReason is set.</summary>
+    internal byte* Exit { get; }
+
+    /// <summary>Leaves with all guest registers already in the state.</summary>
+    internal byte* ExitTail { get; }
+
+    /// <summary>Leaves for a link; ExitOperand is set.</summary>
+    internal byte* LinkExit { get; }
+
+    /// <summary>Leaves for the block at RIP.</summary>
+    internal byte* DispatchExit { get; }
+
+    /// <summary>Where the signal handler resumes.</summary>
+    internal byte* HostFault { get; }
+
+    /// <summary>Runs an assist: ExitOperand is the record's number, R11 where to go on.</summary>
+    internal byte* Assist { get; }
+
+    /// <summary>Copies a memory operand to the bounce buffer: R10 linear (or offset), ExitOperand the site, R11 where to go on.</summary>
+    internal byte* CarefulLoad { get; }
+
+    /// <summary>Copies the bounce buffer to memory; same arguments.</summary>
+    internal byte* CarefulStore { get; }
+
+    /// <summary>The MXCSR of managed code: all exceptions masked, round to nearest.</summary>
+    internal byte* DefaultMxcsr { get; }
+
+    /// <summary>The door for an access that missed the inline TLB: R10 linear, R11 where to go on; R10 becomes the host address.</summary>
+    internal byte* Slow(int size, bool store) => _slow[(store ? SlotCount : 0) + SlotOfSize(size)];
+
+    private static int SlotOfSize(int size) => size switch
+    {
+        1 => 0,
+        2 => 1,
+        4 => 2,
+        8 => 3,
+        16 => 4,
+        32 => 5,
+        10 => 6,
+        _ => 7,
+    };
+
+    // The last slot stands for sizes that always take the careful path when they may cross a page.
+    private static int SizeOfSlot(int slot) => slot switch { 0 => 1, 1 => 2, 2 => 4, 3 => 8, 4 => 16, 5 => 32, 6 => 10, _ => 64 };
+
+    private byte* EmitEnter()
+    {
+        byte* start = _e.At;
+        _e.Bytes(0x53, 0x55);                                   // push rbx; push rbp
+        _e.Bytes(0x41, 0x54, 0x41, 0x55);                       // push r12; push r13
+        _e.Bytes(0x41, 0x56, 0x41, 0x57);                       // push r14; push r15
+        _e.Bytes(0x48, 0x83, 0xEC, 0x08);                       // sub rsp, 8
+        _e.Mem(true, 0x89, HostRegister.Rsp, HostRegister.Rdi, StateLayout.HostRsp);
+        _e.Move(HostRegister.Rsp, HostRegister.Rdi);
+        _e.StoreState(StateLayout.Scratch1, HostRegister.Rsi);
+        LoadVector();
+        LoadGeneral();
+        _e.State(false, 0xFF, 4, StateLayout.Scratch1);         // jmp [rsp+Scratch1]
+        return start;
+    }
+
+    private byte* EmitExit(out byte* tail)
+    {
+        byte* start = _e.At;
+        SaveGeneral();
+        SaveVector();
+        tail = _e.At;
+        if (_avx)
+        {
+            _e.Bytes(0xC5, 0xF8, 0x77);                         // vzeroupper
+        }
+
+        RestoreHostMxcsr();
+        _e.LoadState(HostRegister.Rsp, StateLayout.HostRsp);
+        _e.Bytes(0x48, 0x83, 0xC4, 0x08);                       // add rsp, 8
+        _e.Bytes(0x41, 0x5F, 0x41, 0x5E);
+        _e.Bytes(0x41, 0x5D, 0x41, 0x5C);
+        _e.Bytes(0x5D, 0x5B, 0xC3);
+        return start;
+    }
+
+    private byte* EmitReasonExit(ExitReason reason)
+    {
+        byte* start = _e.At;
+        _e.StoreStateInt32(StateLayout.ExitReason, (int)reason);
+        _e.Jump(Exit);
+        return start;
+    }
+
+    private byte* EmitHostFault()
+    {
+        byte* start = _e.At;
+        _e.Byte(0x9C);                                          // pushfq; pop [rsp+Scratch1]
+        _e.State(false, 0x8F, 0, StateLayout.Scratch1);
+        _e.StoreStateInt32(StateLayout.ExitReason, (int)ExitReason.HostFault);
+        _e.Jump(Exit);
+        return start;
+    }
+
+    private byte* EmitAssist()
+    {
+        byte* start = _e.At;
+        _e.StoreState(StateLayout.Scratch2, HostRegister.Temp);
+        SaveGeneral();
+        SaveVector();
+        CallManaged((nint)(delegate* unmanaged<CpuState*, ulong>)&Assists.Run);
+        _e.Reg(true, 0x85, HostRegister.Rax, HostRegister.Rax);
+        byte* leave = _e.JumpForward(5);
+        LoadVector();
+        LoadGeneral();
+        _e.State(false, 0xFF, 4, StateLayout.Scratch2);
+        _e.Patch(leave);
+        _e.Jump(ExitTail);
+        return start;
+    }
+
+    private byte* EmitSlow(int size, bool store)
+    {
+        byte* start = _e.At;
+        _e.StoreState(StateLayout.Scratch2, HostRegister.Temp);
+        SaveVolatile();
+        _e.Move(HostRegister.Rsi, HostRegister.Address);
+        _e.MoveImmediate(HostRegister.Rdx, (ulong)(size | (store ? 0x100 : 0)));
+        _e.Move(HostRegister.Rcx, HostRegister.Temp);
+        CallManaged((nint)(delegate* unmanaged<CpuState*, ulong, ulong, ulong, ulong>)&Assists.MemorySlow);
+        ResumeOrLeave();
+        return start;
+    }
+
+    private byte* EmitCareful(nint target)
+    {
+        byte* start = _e.At;
+        _e.StoreState(StateLayout.Scratch2, HostRegister.Temp);
+        SaveVolatile();
+        _e.Move(HostRegister.Rsi, HostRegister.Address);
+        _e.LoadState(HostRegister.Rdx, StateLayout.ExitOperand);
+        _e.Move(HostRegister.Rcx, HostRegister.Temp);
+        CallManaged(target);
+        ResumeOrLeave();
+        return start;
+    }
+
+    // RAX is the host address of the operand, or 0: leave for the reason that the callee has written.
+    private void ResumeOrLeave()
+    {
+        _e.Reg(true, 0x85, HostRegister.Rax, HostRegister.Rax);
+        byte* leave = _e.JumpForward(4);
+        _e.Move(HostRegister.Address, HostRegister.Rax);
+        LoadVector();
+        foreach (int register in Volatile)
+        {
+            _e.LoadState(register, StateLayout.GprSlot(register));
+        }
+
+        _e.LoadState(HostRegister.GuestRsp, StateLayout.GprSlot(4));
+        _e.LoadState(HostRegister.Rbx, StateLayout.GprSlot(3));
+        _e.State(false, 0xFF, 4, StateLayout.Scratch2);
+        _e.Patch(leave);
+        _e.StoreState(StateLayout.GprSlot(5), HostRegister.Rbp);
+        for (int register = 12; register < 16; register++)
+        {
+            _e.StoreState(StateLayout.GprSlot(register), register);
+        }
+
+        _e.Jump(ExitTail);
+    }
+
+    private void SaveVolatile()
+    {
+        foreach (int register in Volatile)
+        {
+            _e.StoreState(StateLayout.GprSlot(register), register);
+        }
+
+        _e.StoreState(StateLayout.GprSlot(4), HostRegister.GuestRsp);
+        _e.StoreState(StateLayout.GprSlot(3), HostRegister.Rbx);
+        SaveVector();
+    }
+
+    // RBX keeps the state across the call; the guest's RBX is in its slot.
+    private void CallManaged(nint target)
+    {
+        RestoreHostMxcsr();
+        if (_avx)
+        {
+            _e.Bytes(0xC5, 0xF8, 0x77);
+        }
+
+        _e.Move(HostRegister.Rdi, HostRegister.Rsp);
+        _e.Move(HostRegister.Rbx, HostRegister.Rsp);
+        _e.LoadState(HostRegister.Rsp, StateLayout.HostRsp);
+        _e.MoveImmediate(HostRegister.Rax, (ulong)target);
+        _e.Bytes(0xFF, 0xD0);                                   // call rax
+        _e.Move(HostRegister.Rsp, HostRegister.Rbx);
+    }
+
+    private void SaveGeneral()
+    {
+        for (int register = 0; register < 16; register++)
+        {
+            if (register is 4)
+            {
+                _e.StoreState(StateLayout.GprSlot(4), HostRegister.GuestRsp);
+            }
+            else if (register is < 9 or > 11)
+            {
+                _e.StoreState(StateLayout.GprSlot(register), register);
+            }
+        }
+    }
+
+    private void LoadGeneral()
+    {
+        for (int register = 0; register < 16; register++)
+        {
+            if (register is 4)
+            {
+                _e.LoadState(HostRegister.GuestRsp, StateLayout.GprSlot(4));
+            }
+            else if (register is < 9 or > 11)
+            {
+                _e.LoadState(register, StateLayout.GprSlot(register));
+            }
+        }
+    }
+
+    private void SaveVector()
+    {
+        _e.State(false, 0x0FAE, 3, StateLayout.Mxcsr);          // stmxcsr
+        for (int i = 0; i < 16; i++)
+        {
+            _e.State(false, 0x0F11, i, StateLayout.Xmm + (16 * i));
+        }
+
+        if (_avx)
+        {
+            byte* clean = SkipIfClean();
+            for (int i = 0; i < 16; i++)
+            {
+                HighHalf(0x19, i);                              // vextractf128 [m], ymm, 1
+            }
+
+            _e.Patch(clean);
+        }
+    }
+
+    private void LoadVector()
+    {
+        _e.State(false, 0x0FAE, 2, StateLayout.Mxcsr);          // ldmxcsr
+        for (int i = 0; i < 16; i++)
+        {
+            _e.State(false, 0x0F10, i, StateLayout.Xmm + (16 * i));
+        }
+
+        if (_avx)
+        {
+            byte* clean = SkipIfClean();
+            for (int i = 0; i < 16; i++)
+            {
+                HighHalf(0x18, i);                              // vinsertf128 ymm, ymm, [m], 1
+            }
+
+            _e.Patch(clean);
+        }
+    }
+
+    private byte* SkipIfClean()
+    {
+        _e.State(false, 0x83, 7, StateLayout.YmmDirty);         // cmp dword [rsp+YmmDirty], 0
+        _e.Byte(0);
+        return _e.JumpForward(4);
+    }
+
+    // VEX.256.66.0F3A.W0 18/19 /r ib with [rsp+disp32]; vvvv is the register itself for the insert, unused else.
+    private void HighHalf(int opcode, int register)
+    {
+        int vvvv = opcode == 0x18 ? (~register & 15) << 3 : 0x78;
+        _e.Bytes(0xC4, (byte)(0x63 | (register < 8 ? 0x80 : 0)), (byte)(vvvv | 5), (byte)opcode);
+        _e.Bytes((byte)(0x84 | ((register & 7) << 3)), 0x24);
+        _e.Int32(StateLayout.YmmHigh + (16 * register));
+        _e.Byte(1);
+    }
+
+    private void RestoreHostMxcsr()
+    {
+        _e.Bytes(0x0F, 0xAE, 0x15);                             // ldmxcsr [rip+disp]
+        _e.Int32((int)(DefaultMxcsr - (_e.At + 4)));
+    }
+}

@@ -1,0 +1,198 @@
+using System;
+using Hull.Cpu.Decode;
+using Iced.Intel;
+
+namespace Hull.Cpu.Translate;
+
+/// <summary>
+/// Turns guest bytes into a block of host code: decode all, then emit one instruction after the other. The work on one
+/// kind of instruction is in the lowerings; this file is the frame around them. See docs/translator.md.
+/// </summary>
+internal sealed unsafe class Translator
+{
+    /// <summary>Instructions in a block at the most.</summary>
+    internal const int MaximumInstructions = 64;
+
+    private const int FetchBytes = 1024;
+    private readonly CodeCache _cache;
+    private readonly BlockDecoder _decoder = new();
+    private readonly BlockWriter _w;
+
+    internal Translator(CodeCache cache, Thunks thunks, bool avx)
+    {
+        _cache = cache;
+        _w = new BlockWriter(cache, thunks, new InstructionPlans(avx));
+    }
+
+    /// <summary>Guest instructions translated so far.</summary>
+    internal ulong TranslatedInstructions { get; private set; }
+
+    /// <summary>Translates the block at an rip.</summary>
+    /// <param name="vcpu">Whose memory is read; a fault of the second page is recorded there.</param>
+    /// <param name="key">The block's identity.</param>
+    /// <param name="linear">The linear address of the first byte (CS base + rip).</param>
+    /// <param name="hostPage">The host page of the first byte; null: no RAM there, which reads as all ones.</param>
+    /// <param name="limit">Instructions at the most.</param>
+    /// <returns>The block, or -1: a fault is pending.</returns>
+    internal int Translate(SoftVcpu vcpu, in BlockKey key, ulong linear, byte* hostPage, int limit)
+    {
+        int offset = (int)(key.Physical & 0xFFF);
+        int available = Math.Min(FetchBytes, 4096 - offset);
+        Span<byte> bytes = _decoder.Buffer.AsSpan(0, available);
+        if (hostPage == null)
+        {
+            bytes.Fill(0xFF);
+        }
+        else
+        {
+            // SAFETY: the page is RAM (or null above), and offset + available stays inside it.
+            new ReadOnlySpan<byte>(hostPage + offset, available).CopyTo(bytes);
+        }
+
+        bool pageEnd = offset + available == 4096;
+        int count = _decoder.Decode(key, available, limit, _w.Plans);
+        ulong secondPage = ulong.MaxValue;
+        if (count == 0)
+        {
+            if (!pageEnd || !FetchSecondPage(vcpu, linear, available, out secondPage))
+            {
+                return -1;
+            }
+
+            count = _decoder.Decode(key, available + 15, 1, _w.Plans);
+        }
+
+        Block block = new()
+        {
+            Key = key,
+            SecondPage = secondPage,
+            IncomingLinks = -1,
+            SideStart = _cache.SideRows.Count,
+            LinkStart = _cache.Links.Count,
+            Instructions = (ushort)count,
+            GuestLength = (ushort)_decoder.Length,
+        };
+        int index = _cache.Blocks.Count;
+        _w.Write(ref block, index, _decoder, count);
+        _cache.Blocks.Add(block);
+        _cache.Publish(index);
+        TranslatedInstructions += (uint)count;
+        return index;
+    }
+
+    /// <summary>Gives a link a new stub that looks into the jump cache.</summary>
+    internal void SendThroughJumpCache(int link, bool user) => _w.WriteLookupStub(link, user);
+
+    // The first instruction runs over the end of its page: fetch up to 15 bytes of the next.
+    private bool FetchSecondPage(SoftVcpu vcpu, ulong linear, int available, out ulong physical)
+    {
+        ulong next = (linear & ~0xFFFUL) + 4096;
+        physical = 0;
+        if (!vcpu.Mmu.Translate(next, Mmu.Access.Fetch, out Mmu.PageTranslation page))
+        {
+            return false;
+        }
+
+        physical = page.PhysicalPage;
+        Span<byte> bytes = _decoder.Buffer.AsSpan(available, 15);
+        if (page.Host == null)
+        {
+            bytes.Fill(0xFF);
+        }
+        else
+        {
+            // SAFETY: a page of RAM has 4096 bytes.
+            new ReadOnlySpan<byte>(page.Host, 15).CopyTo(bytes);
+        }
+
+        return true;
+    }
+}
+
+/// <summary>Decodes a block's instructions into an array that is used again and again.</summary>
+internal sealed class BlockDecoder
+{
+    private readonly BufferReader _reader;
+    private readonly Decoder[] _decoders;
+
+    internal BlockDecoder()
+    {
+        _reader = new BufferReader(Buffer);
+        _decoders = [Decoder.Create(16, _reader), Decoder.Create(32, _reader), Decoder.Create(64, _reader)];
+    }
+
+    /// <summary>The guest's bytes, a private copy.</summary>
+    internal byte[] Buffer { get; } = new byte[1024 + 64];
+
+    /// <summary>The decoded instructions; IP is the guest rip.</summary>
+    internal Instruction[] Instructions { get; } = new Instruction[Translator.MaximumInstructions];
+
+    /// <summary>Bytes of the instructions together.</summary>
+    internal int Length { get; private set; }
+
+    /// <summary>
+    /// Decodes until a block ends: at a branch, an instruction that ends blocks, the limit, or the last whole
+    /// instruction in the bytes.
+    /// </summary>
+    /// <returns>How many; 0 when the first one does not fit.</returns>
+    internal int Decode(in BlockKey key, int available, int limit, InstructionPlans plans)
+    {
+        Decoder decoder = _decoders[(int)(key.Mode & BlockMode.CodeMask)];
+        _reader.Reset(available);
+        decoder.IP = key.Rip;
+        Length = 0;
+        int count = 0;
+        bool shadow = false;
+        limit = Math.Min(limit, Translator.MaximumInstructions);
+        while (count < limit)
+        {
+            ref Instruction instruction = ref Instructions[count];
+            decoder.Decode(out instruction);
+            if (decoder.LastError == DecoderError.NoMoreBytes)
+            {
+                if (available - Length >= 15)
+                {
+                    // Longer than 15 bytes: #GP, which the assist raises for what Iced calls invalid.
+                    instruction.Length = 15;
+                    count++;
+                    Length += 15;
+                }
+
+                break;
+            }
+
+            count++;
+            Length += instruction.Length;
+            ref readonly InstructionPlan plan = ref plans.For(instruction);
+            if (shadow || EndsBlock(instruction, plan))
+            {
+                break;
+            }
+
+            shadow = instruction.Mnemonic == Mnemonic.Sti;
+        }
+
+        return count;
+    }
+
+    private static bool EndsBlock(in Instruction instruction, in InstructionPlan plan) => plan.Kind switch
+    {
+        PlanKind.AssistEnd or PlanKind.Undefined => true,
+        PlanKind.Lower => instruction.FlowControl != FlowControl.Next,
+        _ => false,
+    };
+
+    private sealed class BufferReader(byte[] buffer) : CodeReader
+    {
+        private int _at;
+        private int _end;
+
+        internal void Reset(int end)
+        {
+            _at = 0;
+            _end = end;
+        }
+
+        public override int ReadByte() => _at < _end ? buffer[_at++] : -1;
+    }
+}

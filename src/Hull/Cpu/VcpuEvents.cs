@@ -1,0 +1,153 @@
+using System;
+using System.Threading;
+using Hull.Bus;
+using Hull.Cpu.Exceptions;
+using Hull.Cpu.Mmu;
+using Hull.Cpu.State;
+using Hull.Engine;
+
+namespace Hull.Cpu;
+
+/// <summary>
+/// What comes to a vCPU from outside (interrupts, NMI, INIT, SIPI, kicks), and its waiting for that.
+/// See docs/translator.md, "Attention".
+/// </summary>
+internal sealed unsafe class VcpuEvents : IDisposable
+{
+    private readonly SoftVcpu _vcpu;
+    private readonly CpuState* _cpu;
+    private readonly Tlb _tlb;
+    private readonly ILocalApic _apic;
+    private readonly ManualResetEventSlim _wake = new(false, 0);
+    private bool _nmiPending;
+    private bool _initPending;
+    private int _startupVector = -1;
+
+    internal VcpuEvents(SoftVcpu vcpu)
+    {
+        _vcpu = vcpu;
+        _cpu = vcpu.Cpu;
+        _tlb = vcpu.Tlb;
+        _apic = vcpu.Apic;
+        WaitingForStartup = vcpu.Index != 0;
+    }
+
+    /// <summary>HLT was run and nothing has woken the vCPU yet.</summary>
+    internal bool Halted { get; set; }
+
+    /// <summary>INIT was taken, or never a SIPI: the vCPU runs nothing before one.</summary>
+    internal bool WaitingForStartup { get; set; }
+
+    /// <summary>True when <see cref="Service"/> may have something to do.</summary>
+    internal bool ArePending => (_cpu->AttentionBits | _cpu->InterruptWaiting) != 0 || _nmiPending;
+
+    /// <summary>Takes what came from outside. Returns an exit when Run has to end.</summary>
+    internal VcpuExit? Service()
+    {
+        Attention bits = (Attention)Interlocked.Exchange(ref _cpu->AttentionBits, 0);
+        if ((bits & Attention.Kick) != 0)
+        {
+            Interlocked.Or(ref _cpu->AttentionBits, (uint)(bits & ~Attention.Kick));
+            return VcpuExit.Kicked;
+        }
+
+        _initPending |= (bits & Attention.Init) != 0;
+        _nmiPending |= (bits & Attention.Nmi) != 0;
+        if (_initPending)
+        {
+            TakeInit();
+        }
+
+        if (WaitingForStartup)
+        {
+            int vector = Interlocked.Exchange(ref _startupVector, -1);
+            if (vector >= 0)
+            {
+                TakeStartup((byte)vector);
+            }
+
+            return null;
+        }
+
+        if (_cpu->InterruptShadow != 0)
+        {
+            _cpu->InterruptWaiting = _apic.HasInterrupt ? 1u : 0;
+            return null;
+        }
+
+        if (_nmiPending && _cpu->NmiBlocked == 0)
+        {
+            _nmiPending = false;
+            Halted = false;
+            _vcpu.Pending = new PendingFault(2, false, 0);
+            return _vcpu.Deliver(EventKind.Nmi) ? null : VcpuExit.Shutdown;
+        }
+
+        if (_cpu->InterruptFlag != 0 && _apic.HasInterrupt)
+        {
+            int vector = _apic.Acknowledge();
+            if (vector >= 0)
+            {
+                Halted = false;
+                _vcpu.Pending = new PendingFault((byte)vector, false, 0);
+                if (!_vcpu.Deliver(EventKind.External))
+                {
+                    return VcpuExit.Shutdown;
+                }
+            }
+        }
+
+        _cpu->InterruptWaiting = _apic.HasInterrupt ? 1u : 0;
+        return null;
+    }
+
+    /// <summary>Asks for attention. Any thread.</summary>
+    internal void Signal(Attention attention)
+    {
+        Interlocked.Or(ref _cpu->AttentionBits, (uint)attention);
+        _wake.Set();
+    }
+
+    /// <summary>SIPI. Any thread.</summary>
+    internal void Startup(byte vector)
+    {
+        Volatile.Write(ref _startupVector, vector);
+        Signal(Attention.Startup);
+    }
+
+    /// <summary>HLT: the vCPU waits, unless something is there already.</summary>
+    internal void Halt() => Halted = !HasWakeUp();
+
+    /// <summary>Waits for the next signal.</summary>
+    internal void Wait()
+    {
+        _wake.Wait();
+        _wake.Reset();
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => _wake.Dispose();
+
+    private bool HasWakeUp() => _nmiPending || (_cpu->InterruptFlag != 0 && _apic.HasInterrupt);
+
+    private void TakeInit()
+    {
+        _initPending = false;
+        Halted = false;
+        _nmiPending = false;
+        CpuReset.Init(_cpu, _vcpu.Cpuid);
+        _apic.Reset();
+        _tlb.FlushAll();
+        const ulong Bootstrap = 0x100;
+        WaitingForStartup = (_apic.BaseMsr & Bootstrap) == 0;
+    }
+
+    private void TakeStartup(byte vector)
+    {
+        WaitingForStartup = false;
+        ref CpuSegment code = ref _cpu->Segments[Seg.Cs];
+        code.Selector = (ulong)vector << 8;
+        code.Base = (ulong)vector << 12;
+        _cpu->Rip = 0;
+    }
+}

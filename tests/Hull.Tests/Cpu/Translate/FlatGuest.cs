@@ -1,0 +1,174 @@
+using System;
+using System.IO;
+using Hull.Bus;
+using Hull.Cpu;
+using Hull.Engine;
+using Hull.Memory;
+using Hull.Timeline;
+using Iced.Intel;
+
+namespace Hull.Tests.Cpu.Translate;
+
+/// <summary>
+/// A machine of RAM and one vCPU in 64-bit mode at CPL 0: 64 MiB mapped one to one by 2 MiB pages, code from 1 MiB,
+/// stack below 2 MiB, an IDT whose every vector halts. Runs until HLT.
+/// </summary>
+internal sealed class FlatGuest : IDisposable
+{
+    internal const ulong CodeAt = 0x10_0000;
+    internal const ulong StackAt = 0x20_0000;
+    internal const ulong DataAt = 0x30_0000;
+    private const ulong HandlersAt = 0x8000;
+    private const ulong IdtAt = 0x6000;
+
+    internal FlatGuest(bool avx = false)
+    {
+        Memory = new GuestMemory(64 << 20);
+        Bus = new IoBus();
+        MachineClock clock = new();
+        CpuidPolicy cpuid = CpuidPolicy.HostSafe(
+            clock.TscHz, 1_000_000_000, 1, avx ? CpuidFeatures.All : CpuidFeatures.None);
+        Engine = new SoftEngine(Memory, Bus, clock, null, cpuid);
+        Vcpu = (SoftVcpu)Engine.CreateVcpu(0, new SilentApic());
+        Memory.Write<ulong>(new GuestPhysical(0x1000), 0x2003);
+        Memory.Write<ulong>(new GuestPhysical(0x2000), 0x3003);
+        for (uint i = 0; i < 32; i++)
+        {
+            Memory.Write(new GuestPhysical(0x3000 + (8 * i)), ((ulong)i << 21) | 0x83);
+        }
+
+        WriteIdt();
+        State = NewState();
+    }
+
+    internal GuestMemory Memory { get; }
+
+    internal IoBus Bus { get; }
+
+    internal SoftEngine Engine { get; }
+
+    internal SoftVcpu Vcpu { get; }
+
+    /// <summary>The state to start from; after <see cref="Run(byte[])"/> the state at the end.</summary>
+    internal ArchState State { get; private set; }
+
+    /// <summary>The vector whose handler halted, or -1 when the code's own HLT did.</summary>
+    internal int Vector => State.Rip > HandlersAt && State.Rip <= HandlersAt + 0x1000
+        ? (int)((State.Rip - HandlersAt - 1) / 16)
+        : -1;
+
+    /// <summary>A quadword of the stack at the end: the exception frame.</summary>
+    internal ulong Stack(int index) => Memory.Read<ulong>(new GuestPhysical(State.Gpr[4] + (8 * (ulong)index)));
+
+    /// <summary>Assembles code (which ends in HLT) and runs it.</summary>
+    internal FlatGuest Run(Action<Assembler> write)
+    {
+        Assembler assembler = new(64);
+        write(assembler);
+        using MemoryStream stream = new();
+        assembler.Assemble(new StreamCodeWriter(stream), CodeAt);
+        return Run(stream.ToArray());
+    }
+
+    /// <summary>Runs bytes at <see cref="CodeAt"/> until HLT.</summary>
+    internal FlatGuest Run(byte[] code)
+    {
+        Memory.TryWrite(new GuestPhysical(CodeAt), code);
+        Vcpu.SetState(State);
+        for (int i = 0; i < 1_000_000; i++)
+        {
+            if (!Vcpu.StepLinked())
+            {
+                throw new InvalidOperationException($"the vCPU shut down: {Vcpu.FailureMessage}");
+            }
+
+            if (Vcpu.GetState().Halted)
+            {
+                State = Vcpu.GetState();
+                return this;
+            }
+        }
+
+        throw new InvalidOperationException("no HLT in a million blocks");
+    }
+
+    public void Dispose()
+    {
+        Engine.Dispose();
+        Memory.Dispose();
+    }
+
+    private void WriteIdt()
+    {
+        for (uint vector = 0; vector < 256; vector++)
+        {
+            ulong handler = HandlersAt + (16 * vector);
+            Memory.TryWrite(new GuestPhysical(handler), [0xF4]);
+            GuestPhysical gate = new(IdtAt + (16 * vector));
+            Memory.Write(gate, (handler & 0xFFFF) | (0x10UL << 16) | (0x8EUL << 40) | ((handler >> 16) << 48));
+            Memory.Write(gate + 8, handler >> 32);
+        }
+
+        Memory.Write<ulong>(new GuestPhysical(0x5010), 0x00AF_9B00_0000_FFFF);
+        Memory.Write<ulong>(new GuestPhysical(0x5018), 0x00CF_9300_0000_FFFF);
+    }
+
+    private static ArchState NewState()
+    {
+        ArchState state = new()
+        {
+            Rip = CodeAt,
+            Rflags = 2,
+            Cr0 = 0x8005_0033,
+            Cr3 = 0x1000,
+            Cr4 = 0x6A0,
+            Efer = 0xD01,
+            Gdtr = new DescriptorTableRegister(0x5000, 0xFF),
+            Idtr = new DescriptorTableRegister(IdtAt, 0xFFF),
+        };
+        for (int i = 0; i < 6; i++)
+        {
+            state.Segments[i] = i == 1
+                ? new SegmentRegister { Selector = 0x10, Attributes = 0xA09B, Limit = uint.MaxValue }
+                : new SegmentRegister { Selector = 0x18, Attributes = 0xC093, Limit = uint.MaxValue };
+        }
+
+        state.Gpr[4] = StackAt;
+        state.Fxsave[0] = 0x7F;
+        state.Fxsave[1] = 0x03;
+        state.Fxsave[24] = 0x80;
+        state.Fxsave[25] = 0x1F;
+        return state;
+    }
+
+    private sealed class SilentApic : ILocalApic
+    {
+        public ulong BaseMsr => 0xFEE0_0900;
+
+        public ulong MmioPage => 0xFEE0_0000;
+
+        public byte TaskPriority { get; set; }
+
+        public bool HasInterrupt => false;
+
+        public int Acknowledge() => -1;
+
+        public uint ReadMmio(uint offset) => 0;
+
+        public void WriteMmio(uint offset, uint value)
+        {
+        }
+
+        public bool TryReadMsr(uint index, out ulong value)
+        {
+            value = 0;
+            return false;
+        }
+
+        public bool TryWriteMsr(uint index, ulong value) => false;
+
+        public void Reset()
+        {
+        }
+    }
+}

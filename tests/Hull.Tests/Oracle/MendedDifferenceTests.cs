@@ -1,0 +1,71 @@
+using System.IO;
+using Xunit;
+using Xunit.Abstractions;
+
+namespace Hull.Tests.Oracle;
+
+/// <summary>Differences from the host CPU that the oracle has found and that are mended: the forms stay equal.</summary>
+[Collection("NativeOracle")]
+public sealed class MendedDifferenceTests(ITestOutputHelper output)
+{
+    [Theory]
+    [InlineData("Fldenv")]
+    [InlineData("Fnsave")]
+    public void ANewTop_KeepsThePhysicalX87Registers(string form) => AssertEqual(form);
+
+    [Fact]
+    public void PendingX87Exception_ComesBeforeTheOperandsFault() => AssertEqual("Fst_m64fp");
+
+    [Fact]
+    public void Xsavec_WritesSixteenBytesOfTheHeader() => AssertEqual("Xsavec");
+
+    [Fact]
+    public void Enter_CopiesFramePointersItHasJustPushed() => AssertEqual("Enter");
+
+    [Fact]
+    public void Gather_ThatFaults_LeavesSignsInTheMaskAndTheTargetsUpperHalf() => AssertEqual("gather", faults: 300);
+
+    [Fact]
+    public void MisalignedYmmOperand_IsProtectionFaultBeforePageFault() => AssertEqual("Vmovntdq_m256", faults: 300);
+
+    [Fact]
+    public void MaskMove_OfNothing_StillChecksTheAddress() => AssertEqual("Maskmovq", faults: 300);
+
+    [Fact]
+    public void SegmentPrefix_MeansNothingToAnAssistIn64BitMode() => AssertEqual("Vpmaskmov", faults: 300);
+
+    [Fact]
+    public void RepeatedPortInstruction_WithCountZero_ChecksThePermission() => AssertEqual("Insb");
+
+    [Fact]
+    public void MisalignedCmpxchg16b_AcrossPages_IsProtectionFault() =>
+        AssertEqual("Cmpxchg16b", faults: 300, mode: SoftMode.Block);
+
+    [Theory]
+    [InlineData("VEX_Rorx_r32")]
+    [InlineData("VEX_Vcvttss2si_r32")]
+    [InlineData("VEX_Vmovd_rm32")]
+    public void VexW_OutsideLongMode_IsIgnored(string form) => AssertEqual(form, mode32: true);
+
+    [Fact]
+    public void VexBlendRegister_OutsideLongMode_HasThreeBits() => AssertEqual("VEX_Vblendvps", mode32: true);
+
+    private void AssertEqual(string form, int faults = 8, bool mode32 = false, SoftMode mode = SoftMode.Single)
+    {
+        using NativeRunner native = new();
+        using SoftRunner soft = new(mode);
+        using StringWriter text = new();
+        CampaignOptions options = new()
+        {
+            Count = 2000,
+            Filter = form,
+            FaultsPerThousand = faults,
+            Mode32 = mode32,
+        };
+        using Campaign campaign = new(options, native, soft, text);
+        campaign.Run();
+        output.WriteLine(text.ToString());
+        Assert.True(campaign.Comparisons >= 2000);
+        Assert.Equal(0, campaign.Differences);
+    }
+}
