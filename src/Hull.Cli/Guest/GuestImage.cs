@@ -1,0 +1,119 @@
+using System;
+using System.Collections.Generic;
+using System.IO;
+using System.Text;
+using System.Threading;
+using Hull.Boot;
+using Hull.Cli.Run;
+using Hull.Cli.Store;
+using Hull.Host;
+
+namespace Hull.Cli.Guest;
+
+/// <summary>What a run boots: kernel, RAM disk, command line.</summary>
+internal sealed record GuestImage
+{
+    private const string BuildTreeKernel = "arch/x86/boot/bzImage";
+
+    /// <summary>The kernel.</summary>
+    internal required BootBlob Kernel { get; init; }
+
+    /// <summary>The RAM disk's parts.</summary>
+    internal required IReadOnlyList<BootBlob> Initrd { get; init; }
+
+    /// <summary>The kernel's command line.</summary>
+    internal required string CommandLine { get; init; }
+
+    /// <summary>Keeps unpacked kernels.</summary>
+    internal required IBootCache Cache { get; init; }
+
+    /// <summary>Finds or makes the parts; fetches a kernel when there is none.</summary>
+    /// <param name="request">What the user asked for.</param>
+    /// <param name="settings">For Hull's own init; null boots the user's RAM disk, or none.</param>
+    /// <exception cref="HullException">A part is missing and cannot be had.</exception>
+    internal static GuestImage Prepare(RunRequest request, GuestSettings? settings)
+    {
+        XdgDirectories directories = XdgDirectories.FromEnvironment();
+        Progress progress = new();
+        DiskBootCache cache = new(directories);
+        return new GuestImage
+        {
+            Kernel = FindKernel(request, directories, progress),
+            Initrd = settings is not null
+                ? OwnInitramfs(settings, cache, progress)
+                : request.Initrd is null or RunRequest.NoInitrd ? [] : [BootBlob.FromFile(request.Initrd)],
+            CommandLine = CommandLineFor(request.Append ?? "", quiet: settings is not null),
+            Cache = cache,
+        };
+    }
+
+    /// <summary>The user's words behind those that Hull adds; a parameter that the user names is not added.</summary>
+    internal static string CommandLineFor(string append, bool quiet)
+    {
+        StringBuilder line = new();
+        foreach (string word in (ReadOnlySpan<string>)["console=ttyS0", "panic=-1", quiet ? "quiet" : ""])
+        {
+            string name = word.Split('=')[0];
+            if (name.Length > 0 && !Names(append, name))
+            {
+                line.Append(word).Append(' ');
+            }
+        }
+
+        return line.Append(append).ToString().TrimEnd();
+    }
+
+    private static bool Names(string append, string name)
+    {
+        foreach (string word in append.Split(' ', StringSplitOptions.RemoveEmptyEntries))
+        {
+            if (word == name || word.StartsWith(name + "=", StringComparison.Ordinal))
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+
+    private static BootBlob FindKernel(RunRequest request, XdgDirectories directories, Progress progress)
+    {
+        if (request.Kernel is not null)
+        {
+            return BootBlob.FromFile(request.Kernel);
+        }
+
+        if (File.Exists(BuildTreeKernel))
+        {
+            return BootBlob.FromFile(BuildTreeKernel);
+        }
+
+        KernelStore store = new(directories, progress);
+        StoredKernel kernel = store.FindNewest()
+            ?? store.GetAsync(KernelStore.DefaultPackage, CancellationToken.None).GetAwaiter().GetResult();
+        return BootBlob.FromFile(kernel.KernelPath);
+    }
+
+    private static BootBlob[] OwnInitramfs(GuestSettings settings, DiskBootCache cache, Progress progress)
+    {
+        InitramfsStore store = new(cache, new HostPackages(progress));
+        BootBlob own = InitramfsStore.WithInit(Resource("init.sh"), builder => builder
+            .AddText("/hull/linuxrc", Resource("linuxrc.sh"))
+            .AddText("/hull/settings", settings.ToShell())
+            .AddText("/etc/fstab", Resource("fstab")));
+        return [store.GetBaseAsync(CancellationToken.None).GetAwaiter().GetResult(), own];
+    }
+
+    private static string Resource(string name)
+    {
+        using Stream stream = typeof(GuestImage).Assembly.GetManifestResourceStream(name)
+            ?? throw new InvalidOperationException($"no resource {name}");
+        using StreamReader reader = new(stream, Encoding.UTF8);
+        return reader.ReadToEnd();
+    }
+
+    private sealed class Progress : IProgress<string>
+    {
+        public void Report(string value) => Notice.Write(value);
+    }
+}

@@ -1,0 +1,274 @@
+using System;
+using System.Globalization;
+using System.Runtime.InteropServices;
+using System.Threading;
+using System.Threading.Tasks;
+using Hull.Boot;
+using Hull.Cli.Guest;
+using Hull.Engine;
+using Hull.Host;
+
+namespace Hull.Cli.Run;
+
+/// <summary>One run of a guest, from the request to the exit status.</summary>
+internal sealed class GuestRun : IDisposable
+{
+    private static readonly TimeSpan PowerOffGrace = TimeSpan.FromSeconds(5);
+
+    private readonly RunRequest _request;
+    private readonly GuestSettings? _settings;
+    private readonly TaskCompletionSource<RunOutcome> _outcome = new();
+    private readonly OutputPump _output;
+    private readonly OutputPump _error;
+    private readonly CommandChannel? _channel;
+    private Machine? _machine;
+    private Timer? _timeLimit;
+    private Timer? _grace;
+    private int _signal;
+
+    private GuestRun(RunRequest request, GuestSettings? settings)
+    {
+        _request = request;
+        _settings = settings;
+        _output = new OutputPump(StandardStream.Output, "stdout", OutputBroke);
+        _error = new OutputPump(StandardStream.Error, "stderr", OutputBroke);
+        _channel = settings is null ? null : new CommandChannel(settings, Exited);
+    }
+
+    private bool HasCommand => _request.Command.Length > 0;
+
+    /// <summary>The port that the terminal talks to: COM1, or COM2 for a command on a terminal.</summary>
+    private int TerminalPort => _settings?.Mode == GuestMode.Terminal ? 1 : 0;
+
+    /// <summary>Runs the guest to its end.</summary>
+    /// <returns>The exit status.</returns>
+    /// <exception cref="HullException">It cannot start.</exception>
+    internal static int Execute(RunRequest request)
+    {
+        // Before a kernel is fetched for nothing.
+        SpecFor(request, BootBlob.FromBytes("", default)).Validate();
+        GuestSettings? settings = SettingsFor(request);
+        GuestImage image = GuestImage.Prepare(request, settings);
+        using GuestRun run = new(request, settings);
+        return run.Run(image);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        _timeLimit?.Dispose();
+        _grace?.Dispose();
+        _channel?.Dispose();
+        _output.Dispose();
+        _error.Dispose();
+    }
+
+    private static GuestSettings? SettingsFor(RunRequest request)
+    {
+        if (request.Initrd is not null)
+        {
+            return request.Command.Length == 0
+                ? null
+                : throw new HullException("'-- COMMAND' needs Hull's own initramfs: leave out --initrd");
+        }
+
+        bool onTerminal = StandardStream.Input.IsTerminal && StandardStream.Output.IsTerminal;
+        bool sized = HostTerminal.TryGetSize(out int rows, out int columns);
+        return new GuestSettings
+        {
+            Mode = request.Command.Length == 0 ? GuestMode.Console
+                : onTerminal ? GuestMode.Terminal : GuestMode.Command,
+            FeedInput = !StandardStream.Input.IsNull,
+            Window = sized ? (rows, columns) : (24, 80),
+            Term = Environment.GetEnvironmentVariable("TERM") ?? "vt100",
+            HostName = request.Name ?? "hull",
+            Command = request.Command,
+        };
+    }
+
+    private int Run(GuestImage image)
+    {
+        // With a command on pipes the user's terminal stays as it is: Ctrl-C is Hull's.
+        using HostTerminal? terminal = _settings?.Mode == GuestMode.Command ? null : HostTerminal.TryEnterRawMode();
+        using PosixSignalRegistration terminate = Listen(PosixSignal.SIGTERM, 15);
+        using PosixSignalRegistration interrupt = Listen(PosixSignal.SIGINT, 2);
+        using PosixSignalRegistration hangUp = Listen(PosixSignal.SIGHUP, 1);
+        using PosixSignalRegistration quit = Listen(PosixSignal.SIGQUIT, 3);
+        using PosixSignalRegistration window = PosixSignalRegistration.Create(PosixSignal.SIGWINCH, _ => SendWindow());
+        if (_request.Timeout is TimeSpan limit)
+        {
+            _timeLimit = new Timer(_ => End(TimedOut(limit)), null, limit, Timeout.InfiniteTimeSpan);
+        }
+
+        _machine = Machine.Start(SpecFor(image));
+        _ = _machine.WaitAsync().ContinueWith(
+            ended => MachineEnded(ended.Result),
+            CancellationToken.None,
+            TaskContinuationOptions.ExecuteSynchronously,
+            TaskScheduler.Default);
+        _channel?.Attach(_machine);
+        StartInput(terminal is not null);
+
+        RunOutcome outcome = _outcome.Task.GetAwaiter().GetResult();
+        _output.Drain();
+        _error.Drain();
+        _output.Dispose();
+        _error.Dispose();
+        if (Environment.GetEnvironmentVariable("HULL_STAT") == "1")
+        {
+            PrintCounters(_machine);
+        }
+
+        _machine.DisposeAsync().AsTask().GetAwaiter().GetResult();
+        terminal?.Dispose();
+        Report(outcome);
+        return outcome.Status;
+    }
+
+    // For ./check bench and for those who tune the engine: one counter a line on standard error.
+    private static void PrintCounters(Machine machine)
+    {
+        machine.Stop();
+        machine.WaitAsync().GetAwaiter().GetResult();
+        foreach (EngineCounter counter in machine.ReadCounters())
+        {
+            Console.Error.WriteLine($"{counter.Name} {counter.Value}");
+        }
+    }
+
+    private static MachineSpec SpecFor(RunRequest request, BootBlob kernel) => new()
+    {
+        Name = request.Name ?? "guest",
+        MemoryBytes = request.MemoryBytes,
+        VcpuCount = request.VcpuCount,
+        Engine = request.Engine,
+        Kernel = kernel,
+        RestartOnReset = request.Command.Length == 0,
+        Strict = Environment.GetEnvironmentVariable("HULL_STRICT") == "1",
+    };
+
+    private MachineSpec SpecFor(GuestImage image) => SpecFor(_request, image.Kernel) with
+    {
+        Initrd = image.Initrd,
+        CommandLine = image.CommandLine,
+        BootCache = image.Cache,
+        Serial = HasCommand
+            ? [null, _output.Write, _error.Write, _channel!.Receive] // a command implies Hull's init and its channel
+            : [_output.Write, null, null, _channel is null ? null : _channel.Receive],
+    };
+
+    private PosixSignalRegistration Listen(PosixSignal signal, int number) =>
+        PosixSignalRegistration.Create(signal, context =>
+        {
+            context.Cancel = true;
+            Signalled(number);
+        });
+
+    // The first SIGTERM or SIGHUP asks the guest to power off, if it listens; a second signal, Ctrl-C or time ends the run.
+    private void Signalled(int number)
+    {
+        int earlier = Interlocked.CompareExchange(ref _signal, number, 0);
+        if (earlier != 0 || number is 2 or 3 || _machine is null)
+        {
+            End(new RunOutcome(ExitStatus.Signal(number)));
+            return;
+        }
+
+        bool listens = _machine.PressPowerButton();
+        listens |= _channel?.TrySendPowerOff() ?? false;
+        if (!listens)
+        {
+            End(SignalOutcome());
+            return;
+        }
+
+        _grace = new Timer(_ => End(SignalOutcome()), null, PowerOffGrace, Timeout.InfiniteTimeSpan);
+    }
+
+    private void StartInput(bool onTerminal)
+    {
+        if (_settings?.Mode == GuestMode.Command)
+        {
+            return;
+        }
+
+        InputPump pump = new(_machine!, TerminalPort, onTerminal, Escaped); // made just before
+        pump.Start();
+    }
+
+    private void Escaped(EscapeAction action)
+    {
+        if (action == EscapeAction.Quit)
+        {
+            End(new RunOutcome(ExitStatus.Success));
+        }
+        else
+        {
+            Notice.Write(EscapeFilter.Help);
+        }
+    }
+
+    private void SendWindow()
+    {
+        if (HostTerminal.TryGetSize(out int rows, out int columns))
+        {
+            _channel?.SendWindow(rows, columns);
+        }
+    }
+
+    private void Exited(int status)
+    {
+        // After a signal the guest is on its way to power-off; the run ends with that, or with the grace.
+        if (_signal == 0)
+        {
+            End(new RunOutcome(status));
+        }
+    }
+
+    private void OutputBroke() => End(new RunOutcome(ExitStatus.Signal(13)));
+
+    private void MachineEnded(MachineEnd end)
+    {
+        if (_signal != 0)
+        {
+            End(SignalOutcome());
+        }
+        else if (end.Reason is MachineEndReason.PoweredOff or MachineEndReason.Stopped && !HasCommand)
+        {
+            End(new RunOutcome(ExitStatus.Success));
+        }
+        else
+        {
+            int status = end.GuestDied && !HasCommand ? ExitStatus.GuestDied : ExitStatus.Hull;
+            string when = HasCommand ? " before its command ended" : "";
+            string where = end.Rip is ulong rip
+                ? string.Create(CultureInfo.InvariantCulture, $" (rip 0x{rip:x})")
+                : "";
+            bool showLines = end.GuestDied || end.Reason == MachineEndReason.Failed;
+            End(new RunOutcome(status, end.Message + when + where, showLines ? end : null));
+        }
+    }
+
+    private RunOutcome SignalOutcome() => new(ExitStatus.Signal(_signal));
+
+    private static RunOutcome TimedOut(TimeSpan limit) => new(
+        ExitStatus.TimedOut,
+        string.Create(CultureInfo.InvariantCulture, $"the time limit of {limit.TotalSeconds:0.###} s is over"));
+
+    // What comes first counts: a signal, the time limit, the command's status, the machine's end.
+    private void End(RunOutcome outcome) => _outcome.TrySetResult(outcome);
+
+    private static void Report(RunOutcome outcome)
+    {
+        if (outcome.Message is not null)
+        {
+            bool lines = outcome.End?.LastLines.Length > 0;
+            Notice.Write(outcome.Message + (lines ? "; its last lines:" : ""));
+        }
+
+        foreach (string line in outcome.End?.LastLines ?? [])
+        {
+            Notice.Write("  " + line);
+        }
+    }
+}

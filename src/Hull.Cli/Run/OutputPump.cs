@@ -1,0 +1,112 @@
+using System;
+using System.Threading;
+using Hull.Host;
+
+namespace Hull.Cli.Run;
+
+/// <summary>
+/// Carries a guest's output to a stream of the host on a thread of its own: a guest sends byte by byte, and a write for
+/// each would cost more than the guest's work. A reader that does not read stops the guest, not Hull's memory.
+/// </summary>
+internal sealed class OutputPump : IDisposable
+{
+    private const int Room = 1 << 18;
+
+    private readonly object _lock = new();
+    private readonly StandardStream _stream;
+    private readonly Action _broken;
+    private readonly Thread _thread;
+    private byte[] _filling = new byte[Room];
+    private byte[] _writing = new byte[Room];
+    private int _filled;
+    private bool _busy;
+    private bool _ending;
+
+    /// <summary>Makes a pump; <paramref name="broken"/> is called when the stream's other end is gone.</summary>
+    internal OutputPump(StandardStream stream, string name, Action broken)
+    {
+        _stream = stream;
+        _broken = broken;
+        _thread = new Thread(Run) { Name = $"hull-{name}", IsBackground = true };
+        _thread.Start();
+    }
+
+    /// <summary>Takes bytes; waits while the reader is far behind.</summary>
+    internal void Write(ReadOnlySpan<byte> bytes)
+    {
+        lock (_lock)
+        {
+            while (bytes.Length > 0 && !_ending)
+            {
+                if (_filled == Room)
+                {
+                    Monitor.Wait(_lock);
+                    continue;
+                }
+
+                int step = Math.Min(bytes.Length, Room - _filled);
+                bytes[..step].CopyTo(_filling.AsSpan(_filled));
+                bytes = bytes[step..];
+                _filled += step;
+                if (!_busy)
+                {
+                    Monitor.PulseAll(_lock);
+                }
+            }
+        }
+    }
+
+    /// <summary>Waits until everything taken so far is written, or the stream broke.</summary>
+    internal void Drain()
+    {
+        lock (_lock)
+        {
+            while ((_filled > 0 || _busy) && !_ending)
+            {
+                Monitor.Wait(_lock);
+            }
+        }
+    }
+
+    /// <summary>Drops what is not written and lets go of whoever waits. The thread may stay in a blocked write.</summary>
+    public void Dispose()
+    {
+        lock (_lock)
+        {
+            _ending = true;
+            Monitor.PulseAll(_lock);
+        }
+    }
+
+    private void Run()
+    {
+        while (TryTake(out int length))
+        {
+            if (!_stream.TryWrite(_writing.AsSpan(0, length)))
+            {
+                Dispose();
+                _broken();
+            }
+        }
+    }
+
+    private bool TryTake(out int length)
+    {
+        lock (_lock)
+        {
+            _busy = false;
+            Monitor.PulseAll(_lock);
+            while (_filled == 0 && !_ending)
+            {
+                Monitor.Wait(_lock);
+            }
+
+            (_filling, _writing) = (_writing, _filling);
+            length = _filled;
+            _filled = 0;
+            _busy = true;
+            Monitor.PulseAll(_lock);
+            return !_ending;
+        }
+    }
+}

@@ -1,0 +1,40 @@
+using System;
+
+namespace Hull.Cli.Run;
+
+/// <summary>What the user asked of `hull run`.</summary>
+internal sealed record RunRequest
+{
+    /// <summary>The word that asks for no RAM disk at all.</summary>
+    internal const string NoInitrd = "none";
+
+    /// <summary>Guest memory when the user names none.</summary>
+    internal const ulong DefaultMemory = 512UL << 20;
+
+    /// <summary>The kernel file; null: Hull finds one.</summary>
+    internal string? Kernel { get; init; }
+
+    /// <summary>The initial RAM disk, "none", or null for Hull's own.</summary>
+    internal string? Initrd { get; init; }
+
+    /// <summary>Words to add to the kernel's command line.</summary>
+    internal string? Append { get; init; }
+
+    /// <summary>Guest memory.</summary>
+    internal ulong MemoryBytes { get; init; }
+
+    /// <summary>Virtual processors.</summary>
+    internal int VcpuCount { get; init; }
+
+    /// <summary>The engine.</summary>
+    internal EngineKind Engine { get; init; }
+
+    /// <summary>The time limit; null: none.</summary>
+    internal TimeSpan? Timeout { get; init; }
+
+    /// <summary>The machine's name; null: Hull makes one.</summary>
+    internal string? Name { get; init; }
+
+    /// <summary>The command for the guest; empty: a console.</summary>
+    internal string[] Command { get; init; } = [];
+}

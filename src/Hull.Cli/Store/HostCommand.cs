@@ -1,0 +1,127 @@
+using System;
+using System.Collections.Generic;
+using System.ComponentModel;
+using System.Diagnostics;
+using System.IO;
+using System.Threading;
+using System.Threading.Tasks;
+using Hull.Host;
+
+namespace Hull.Cli.Store;
+
+/// <summary>What a finished command left.</summary>
+internal sealed record CommandResult(int ExitCode, string Output, string Error)
+{
+    /// <summary>The last line that says something, for a message.</summary>
+    internal string Reason
+    {
+        get
+        {
+            string text = Error.Length > 0 ? Error : Output;
+            string[] lines = text.Split('\n', StringSplitOptions.RemoveEmptyEntries);
+            return lines.Length == 0 ? $"exit code {ExitCode}" : lines[^1].Trim();
+        }
+    }
+}
+
+/// <summary>Runs programs of the host, in the C locale, and ends them when the caller gives up.</summary>
+internal static class HostCommand
+{
+    /// <summary>True when the program is in the search path.</summary>
+    internal static bool Exists(string program)
+    {
+        string path = Environment.GetEnvironmentVariable("PATH") ?? "/usr/sbin:/usr/bin:/sbin:/bin";
+        foreach (string directory in path.Split(':', StringSplitOptions.RemoveEmptyEntries))
+        {
+            if (File.Exists(Path.Combine(directory, program)))
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+
+    /// <summary>Runs a program to its end and collects what it writes.</summary>
+    /// <exception cref="HullException">It cannot be started.</exception>
+    internal static async Task<CommandResult> RunAsync(
+        string program,
+        IReadOnlyList<string> arguments,
+        string? directory,
+        CancellationToken cancellation)
+    {
+        using Process process = Start(program, arguments, directory);
+        try
+        {
+            Task<string> output = process.StandardOutput.ReadToEndAsync(cancellation);
+            Task<string> error = process.StandardError.ReadToEndAsync(cancellation);
+            await process.WaitForExitAsync(cancellation).ConfigureAwait(false);
+            return new CommandResult(
+                process.ExitCode,
+                await output.ConfigureAwait(false),
+                await error.ConfigureAwait(false));
+        }
+        finally
+        {
+            End(process);
+        }
+    }
+
+    /// <summary>Runs a program and gives its standard output to a reader while it runs.</summary>
+    /// <exception cref="HullException">It cannot be started, or it fails.</exception>
+    internal static async Task ReadAsync(
+        string program,
+        IReadOnlyList<string> arguments,
+        Func<Stream, CancellationToken, Task> read,
+        CancellationToken cancellation)
+    {
+        using Process process = Start(program, arguments, null);
+        try
+        {
+            Task<string> error = process.StandardError.ReadToEndAsync(cancellation);
+            await read(process.StandardOutput.BaseStream, cancellation).ConfigureAwait(false);
+            await process.StandardOutput.BaseStream.CopyToAsync(Stream.Null, cancellation).ConfigureAwait(false);
+            await process.WaitForExitAsync(cancellation).ConfigureAwait(false);
+            CommandResult result = new(process.ExitCode, "", await error.ConfigureAwait(false));
+            if (result.ExitCode != 0)
+            {
+                throw new HullException($"{program} failed on {arguments[^1]}: {result.Reason}");
+            }
+        }
+        finally
+        {
+            End(process);
+        }
+    }
+
+    private static Process Start(string program, IReadOnlyList<string> arguments, string? directory)
+    {
+        ProcessStartInfo info = new(program, arguments)
+        {
+            RedirectStandardInput = true,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            WorkingDirectory = directory ?? "",
+        };
+        info.Environment["LC_ALL"] = "C";
+        info.Environment["DEBIAN_FRONTEND"] = "noninteractive";
+        try
+        {
+            Process process = Process.Start(info) ?? throw new HullException($"cannot start {program}");
+            process.StandardInput.Close();
+            return process;
+        }
+        catch (Win32Exception e)
+        {
+            throw new HullException($"cannot start {program}: {e.Message}", e);
+        }
+    }
+
+    private static void End(Process process)
+    {
+        if (!process.HasExited)
+        {
+            process.Kill(entireProcessTree: true);
+        }
+    }
+}

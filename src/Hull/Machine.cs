@@ -1,0 +1,225 @@
+using System;
+using System.Collections.Concurrent;
+using System.Collections.Generic;
+using System.Threading;
+using System.Threading.Tasks;
+using Hull.Engine;
+using Hull.Host;
+
+namespace Hull;
+
+/// <summary>
+/// A virtual machine that runs. A reset by the guest throws its parts away and builds them anew from the same
+/// specification, so that nothing of the old life can leak into the next.
+/// </summary>
+public sealed class Machine : IAsyncDisposable
+{
+    private const int LinesKept = 24;
+
+    // A kernel that panics prints for a while, then resets or loops for ever; it is not waited for longer than this.
+    private static readonly TimeSpan PanicGrace = TimeSpan.FromSeconds(2);
+
+    private readonly MachineSpec _spec;
+    private readonly ConsoleTail _tail = new(LinesKept);
+    private readonly BlockingCollection<Request> _requests = [];
+    private readonly TaskCompletionSource<MachineEnd> _end = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly Thread _control;
+    private readonly Timer _panicTimer;
+    private volatile MachineParts _parts;
+
+    private Machine(MachineSpec spec)
+    {
+        _spec = spec;
+        _parts = Build(life: 0);
+        _panicTimer = new Timer(_ => Post(new Request(RequestKind.Panic, _parts.Life, null)));
+        _control = new Thread(Control) { Name = "hull-machine", IsBackground = true };
+    }
+
+    private enum RequestKind
+    {
+        PowerOff,
+        Reset,
+        Stop,
+        VcpuEnded,
+        Panic,
+    }
+
+    /// <summary>The name from the specification.</summary>
+    public string Name => _spec.Name;
+
+    /// <summary>The engine that runs the guest: "soft" or "kvm".</summary>
+    public string EngineName => _parts.Engine.Name;
+
+    /// <summary>Builds the machine and starts its vCPUs.</summary>
+    /// <exception cref="HullException">The specification or one of its files cannot work.</exception>
+    public static Task<Machine> StartAsync(MachineSpec spec) => Task.Run(() => Start(spec));
+
+    /// <summary>As <see cref="StartAsync"/>, on the caller's thread.</summary>
+    /// <exception cref="HullException">The specification or one of its files cannot work.</exception>
+    public static Machine Start(MachineSpec spec)
+    {
+        ArgumentNullException.ThrowIfNull(spec);
+        spec.Validate();
+        Machine machine = new(spec);
+        machine._control.Start();
+        machine._parts.Start();
+        return machine;
+    }
+
+    /// <summary>Waits for the machine's end.</summary>
+    public Task<MachineEnd> WaitAsync(CancellationToken cancellationToken = default) =>
+        _end.Task.WaitAsync(cancellationToken);
+
+    /// <summary>What the engine counted in the machine's last life. Only after <see cref="WaitAsync"/>.</summary>
+    public IReadOnlyList<EngineCounter> ReadCounters() => _parts.Engine.ReadCounters();
+
+    /// <summary>Presses the power button: the guest's system decides. Any thread.</summary>
+    /// <returns>False when the guest does not listen to it, so nothing will come of it.</returns>
+    public bool PressPowerButton() => _parts.PressPowerButton();
+
+    /// <summary>Restarts the machine as a reset button does. Any thread.</summary>
+    public void Reset() => Post(new Request(RequestKind.Reset, _parts.Life, null, Forced: true));
+
+    /// <summary>Ends the machine at once, as a pulled plug does. Any thread; returns before the end.</summary>
+    public void Stop() => Post(new Request(RequestKind.Stop, _parts.Life, null, Forced: true));
+
+    /// <summary>
+    /// Sends bytes to a guest's serial port (0 is COM1), as far as the port has room. Any thread.
+    /// </summary>
+    /// <returns>Bytes taken; the rest is to be sent again later.</returns>
+    public int SendSerial(int port, ReadOnlySpan<byte> bytes) => _parts.SendSerial(port, bytes);
+
+    /// <summary>The last lines that the guest wrote to its first serial port.</summary>
+    public string[] LastLines() => _tail.ToArray();
+
+    /// <summary>Stops the machine if it runs, and frees what it held.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        Stop();
+        await _end.Task.ConfigureAwait(false);
+        _control.Join();
+        _parts.Dispose();
+        await _panicTimer.DisposeAsync().ConfigureAwait(false);
+        _requests.Dispose();
+    }
+
+    private MachineParts Build(int life) => MachineBuilder.Build(_spec, life, new MachineHooks
+    {
+        SerialOutput = OnSerial,
+        PowerOff = () => Post(new Request(RequestKind.PowerOff, life, null)),
+        Reset = () => Post(new Request(RequestKind.Reset, life, null)),
+        VcpuEnded = vcpu => Post(new Request(RequestKind.VcpuEnded, life, vcpu)),
+    });
+
+    private void OnSerial(int port, ReadOnlySpan<byte> bytes)
+    {
+        if (port == 0)
+        {
+            bool before = _tail.Panic is not null;
+            _tail.Write(bytes);
+            if (!before && _tail.Panic is not null)
+            {
+                _panicTimer.Change(PanicGrace, Timeout.InfiniteTimeSpan);
+            }
+        }
+
+        if (port < _spec.Serial.Count)
+        {
+            _spec.Serial[port]?.Invoke(bytes);
+        }
+    }
+
+    private void Post(Request request)
+    {
+        try
+        {
+            _requests.Add(request);
+        }
+        catch (InvalidOperationException)
+        {
+            // The machine has ended (and may be disposed): nobody is left to act on the request.
+        }
+    }
+
+    // The control thread: the only one that starts, stops and replaces the parts.
+    private void Control()
+    {
+        MachineEnd? end = null;
+        while (end is null)
+        {
+            Request request = _requests.Take();
+            if (request.Life == _parts.Life || request.Kind == RequestKind.Stop)
+            {
+                end = Handle(request);
+            }
+        }
+
+        _requests.CompleteAdding();
+        _end.SetResult(end);
+    }
+
+    private MachineEnd? Handle(Request request)
+    {
+        _parts.StopVcpus();
+        if (request.Kind is RequestKind.Stop or RequestKind.PowerOff)
+        {
+            return request.Kind == RequestKind.Stop
+                ? End(MachineEndReason.Stopped, "the machine was stopped", null)
+                : End(MachineEndReason.PoweredOff, "the guest switched the power off", null);
+        }
+
+        // Linux restarts by a triple fault where nothing else works, and says so before.
+        bool reset = request.Kind == RequestKind.Reset
+            || (request.Vcpu?.Exit == VcpuExit.Shutdown && _tail.SawRestart && _tail.Panic is null);
+        if (_tail.Panic is not null && !request.Forced)
+        {
+            return End(MachineEndReason.Panicked, $"the guest's kernel panicked ({_tail.Panic})", _parts.Rip(0));
+        }
+
+        if (!reset)
+        {
+            return Describe(request.Vcpu!); // what is left is a vCPU that ended
+        }
+
+        if (!_spec.RestartOnReset && !request.Forced)
+        {
+            return End(MachineEndReason.Reset, "the guest reset the machine", null);
+        }
+
+        return Restart();
+    }
+
+    private MachineEnd? Restart()
+    {
+        int life = _parts.Life + 1;
+        try
+        {
+            _parts.Dispose();
+            _tail.Clear();
+            _parts = Build(life);
+            _parts.Start();
+            return null;
+        }
+        catch (HullException e)
+        {
+            // The kernel or the RAM disk is read again; somebody may have replaced it.
+            return End(MachineEndReason.Failed, $"cannot restart: {e.Message}", null);
+        }
+    }
+
+    private MachineEnd Describe(VcpuThread vcpu) => vcpu.Exit switch
+    {
+        VcpuExit.Shutdown => End(MachineEndReason.TripleFault, "the guest triple-faulted", _parts.Rip(vcpu.Index)),
+        VcpuExit.HaltedForever => End(
+            MachineEndReason.Halted, "the guest halted with interrupts off", _parts.Rip(vcpu.Index)),
+        _ => End(
+            MachineEndReason.Failed,
+            $"the {EngineName} engine gave up: {vcpu.FailureMessage ?? "no reason given"}",
+            _parts.Rip(vcpu.Index)),
+    };
+
+    private MachineEnd End(MachineEndReason reason, string message, ulong? rip) =>
+        new(reason, message, rip, _tail.ToArray());
+
+    private readonly record struct Request(RequestKind Kind, int Life, VcpuThread? Vcpu, bool Forced = false);
+}

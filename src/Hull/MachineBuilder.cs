@@ -1,0 +1,116 @@
+using System;
+using System.Collections.Generic;
+using Hull.Boot;
+using Hull.Bus;
+using Hull.Cpu;
+using Hull.Devices;
+using Hull.Devices.Irq;
+using Hull.Devices.Serial;
+using Hull.Engine;
+using Hull.Host;
+using Hull.Memory;
+using Hull.Timeline;
+
+namespace Hull;
+
+/// <summary>Puts a machine together, top to bottom.</summary>
+internal static class MachineBuilder
+{
+    /// <summary>Builds one life of a machine, ready to start.</summary>
+    /// <exception cref="HullException">A file of the specification cannot work.</exception>
+    internal static MachineParts Build(MachineSpec spec, int life, MachineHooks hooks)
+    {
+        // What is made so far, to be freed in reverse if a later step fails.
+        Stack<IDisposable> made = new();
+        try
+        {
+            GuestMemory memory = Keep(made, new GuestMemory(spec.MemoryBytes));
+            IoBus bus = new();
+            TimerQueue timers = Keep(made, new TimerQueue(new MachineClock()));
+
+            Chipset chipset = new(bus, timers, new ChipsetOptions
+            {
+                Vcpus = spec.VcpuCount,
+                LowMemory = memory.LowSize,
+                HighMemory = memory.HighSize,
+                SerialOutputs = SerialOutputs(hooks),
+            });
+            chipset.PoweredOff += hooks.PowerOff;
+            chipset.ResetRequested += hooks.Reset;
+            chipset.Pci.AssignBars();
+
+            CpuidPolicy cpuid = CpuidPolicy.HostSafe(timers.Clock.TscHz, LocalApic.BusHz, spec.VcpuCount, CpuidFeatures.All);
+            KvmClockPersonality personality = new(memory, timers.Clock, spec.VcpuCount, LocalApic.BusHz);
+            IEngine engine = Keep(made, CreateEngine(spec, memory, bus, timers.Clock, personality, cpuid));
+            VcpuThread[] vcpus = new VcpuThread[spec.VcpuCount];
+            LoadedKernel kernel = BootLoader.Load(memory, new BootRequest
+            {
+                Kernel = spec.Kernel,
+                Initrd = spec.Initrd,
+                CommandLine = spec.CommandLine,
+                VcpuCount = spec.VcpuCount,
+                MemoryIsFresh = true,
+                Cache = spec.BootCache,
+            });
+
+            for (int i = 0; i < vcpus.Length; i++)
+            {
+                IVcpu vcpu = engine.CreateVcpu(i, chipset.LocalApics[i]);
+                vcpus[i] = Keep(made, new VcpuThread(i, vcpu, hooks.VcpuEnded));
+                chipset.LocalApics[i].Connect(vcpu);
+                if (i == 0)
+                {
+                    vcpu.SetState(kernel.InitialState);
+                }
+            }
+
+            return new MachineParts(life, memory, timers, chipset, engine, vcpus);
+        }
+        catch
+        {
+            while (made.TryPop(out IDisposable? part))
+            {
+                part.Dispose();
+            }
+
+            throw;
+        }
+    }
+
+    // The one place that chooses an engine. Auto will choose by measuring once there are two.
+    private static IEngine CreateEngine(
+        MachineSpec spec,
+        GuestMemory memory,
+        IoBus bus,
+        IMachineClock clock,
+        IPersonality personality,
+        CpuidPolicy cpuid) => spec.Engine switch
+        {
+            EngineKind.Kvm => throw new HullException("the kvm engine is not built yet: use --engine soft"),
+            _ => new SoftEngine(memory, bus, clock, personality, cpuid) { Strict = spec.Strict },
+        };
+
+    private static ISerialOutput[] SerialOutputs(MachineHooks hooks)
+    {
+        ISerialOutput[] outputs = new ISerialOutput[MachineSpec.SerialPortCount];
+        for (int i = 0; i < outputs.Length; i++)
+        {
+            outputs[i] = new HookedOutput(i, hooks.SerialOutput);
+        }
+
+        return outputs;
+    }
+
+    private static T Keep<T>(Stack<IDisposable> made, T part)
+        where T : IDisposable
+    {
+        made.Push(part);
+        return part;
+    }
+
+    /// <summary>A serial port whose bytes go to the machine's hook.</summary>
+    private sealed class HookedOutput(int port, PortOutput sink) : ISerialOutput
+    {
+        public void Put(byte value) => sink(port, [value]);
+    }
+}

@@ -1,0 +1,103 @@
+using System;
+using Hull.Devices;
+using Hull.Engine;
+using Hull.Memory;
+using Hull.Timeline;
+
+namespace Hull;
+
+/// <summary>Gets the output of one serial port (0 is COM1). Called on a vCPU's thread.</summary>
+internal delegate void PortOutput(int port, ReadOnlySpan<byte> bytes);
+
+/// <summary>What the parts tell the machine. All are called on a vCPU's thread and return at once.</summary>
+internal sealed record MachineHooks
+{
+    /// <summary>A serial port sent bytes.</summary>
+    internal required PortOutput SerialOutput { get; init; }
+
+    /// <summary>The guest entered S5.</summary>
+    internal required Action PowerOff { get; init; }
+
+    /// <summary>The guest asked for a reset.</summary>
+    internal required Action Reset { get; init; }
+
+    /// <summary>A vCPU ended by itself.</summary>
+    internal required Action<VcpuThread> VcpuEnded { get; init; }
+}
+
+/// <summary>One life of a machine, from reset to reset: what <see cref="MachineBuilder"/> has put together.</summary>
+internal sealed class MachineParts : IDisposable
+{
+    private readonly VcpuThread[] _vcpus;
+    private readonly GuestMemory _memory;
+    private readonly TimerQueue _timers;
+    private readonly Chipset _chipset;
+    private bool _disposed;
+
+    internal MachineParts(
+        int life, GuestMemory memory, TimerQueue timers, Chipset chipset, IEngine engine, VcpuThread[] vcpus)
+    {
+        Life = life;
+        Engine = engine;
+        _memory = memory;
+        _timers = timers;
+        _chipset = chipset;
+        _vcpus = vcpus;
+    }
+
+    /// <summary>Counts the lives of the machine, from 0.</summary>
+    internal int Life { get; }
+
+    /// <summary>What runs the vCPUs.</summary>
+    internal IEngine Engine { get; }
+
+    internal void Start()
+    {
+        foreach (VcpuThread vcpu in _vcpus)
+        {
+            vcpu.Start();
+        }
+    }
+
+    /// <summary>Takes all vCPUs out of the guest for good. Not on a vCPU's thread.</summary>
+    internal void StopVcpus()
+    {
+        foreach (VcpuThread vcpu in _vcpus)
+        {
+            vcpu.RequestStop();
+        }
+
+        foreach (VcpuThread vcpu in _vcpus)
+        {
+            vcpu.Join();
+        }
+    }
+
+    /// <summary>Where a vCPU stands; only after <see cref="StopVcpus"/>.</summary>
+    internal ulong Rip(int vcpu) => _vcpus[vcpu].GetState().Rip;
+
+    internal bool PressPowerButton() => _chipset.PowerButton();
+
+    internal int SendSerial(int port, ReadOnlySpan<byte> bytes) => _chipset.Serial[port].Input.Offer(bytes);
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        if (_disposed)
+        {
+            return;
+        }
+
+        // Timers first: a callback may signal a vCPU; then vCPUs, engine, and last the memory that all of them use.
+        _disposed = true;
+        StopVcpus();
+        _timers.Dispose();
+        foreach (VcpuThread vcpu in _vcpus)
+        {
+            vcpu.Dispose();
+        }
+
+        Engine.Dispose();
+        _memory.Dispose();
+    }
+}

@@ -1,0 +1,78 @@
+using System;
+using System.Collections.Generic;
+using Hull.Boot;
+using Hull.Host;
+
+namespace Hull;
+
+/// <summary>Gets what a guest sends through a serial port. Called on a vCPU's thread; must not block for long.</summary>
+public delegate void SerialOutput(ReadOnlySpan<byte> bytes);
+
+/// <summary>All that makes a machine. Checked by <see cref="Machine.StartAsync"/>.</summary>
+public sealed record MachineSpec
+{
+    /// <summary>Serial ports of a machine: COM1 to COM4.</summary>
+    public const int SerialPortCount = 4;
+
+    /// <summary>The smallest memory that Hull starts a kernel with, in bytes.</summary>
+    public const ulong LeastMemory = 16UL << 20;
+
+    /// <summary>A name for messages and lists.</summary>
+    public string Name { get; init; } = "guest";
+
+    /// <summary>Guest RAM, in bytes; a multiple of 4 KiB.</summary>
+    public ulong MemoryBytes { get; init; } = 512UL << 20;
+
+    /// <summary>Virtual processors.</summary>
+    public int VcpuCount { get; init; } = 1;
+
+    /// <summary>The CPU engine.</summary>
+    public EngineKind Engine { get; init; } = EngineKind.Auto;
+
+    /// <summary>The kernel: a bzImage, or an ELF vmlinux with a PVH note.</summary>
+    public required BootBlob Kernel { get; init; }
+
+    /// <summary>The initial RAM disk in parts, which the guest sees as one.</summary>
+    public IReadOnlyList<BootBlob> Initrd { get; init; } = [];
+
+    /// <summary>The kernel's command line.</summary>
+    public string CommandLine { get; init; } = "";
+
+    /// <summary>Stop at an instruction that the soft engine does not know, instead of raising #UD in the guest.</summary>
+    public bool Strict { get; init; }
+
+    /// <summary>Keeps unpacked kernels from one start to the next; null unpacks each time.</summary>
+    public IBootCache? BootCache { get; init; }
+
+    /// <summary>Where the output of COM1 to COM4 goes; a missing or null entry drops it.</summary>
+    public IReadOnlyList<SerialOutput?> Serial { get; init; } = [];
+
+    /// <summary>What to do when the guest resets the machine without having crashed: true starts it again.</summary>
+    public bool RestartOnReset { get; init; } = true;
+
+    /// <summary>Checks what can be checked before anything is made. <see cref="Machine.StartAsync"/> does it too.</summary>
+    /// <exception cref="HullException">A value cannot work; the message names it.</exception>
+    public void Validate()
+    {
+        if (MemoryBytes < LeastMemory || MemoryBytes % 4096 != 0)
+        {
+            throw new HullException(
+                $"{MemoryBytes} bytes of memory: give at least {LeastMemory >> 20} MiB, in steps of 4 KiB (-m 512M)");
+        }
+
+        if (VcpuCount != 1)
+        {
+            throw new HullException($"{VcpuCount} vCPUs: this version runs one (-c 1)");
+        }
+
+        if (Engine == EngineKind.Kvm)
+        {
+            throw new HullException("the kvm engine is not built yet: use --engine soft");
+        }
+
+        if (Serial.Count > SerialPortCount)
+        {
+            throw new HullException($"{Serial.Count} serial ports: a machine has {SerialPortCount}");
+        }
+    }
+}

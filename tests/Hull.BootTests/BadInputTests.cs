@@ -1,0 +1,121 @@
+using System;
+using System.Collections.Generic;
+using System.IO;
+using System.Linq;
+using Xunit;
+
+namespace Hull.BootTests;
+
+public sealed class BadInputTests : IDisposable
+{
+    private readonly string _folder = Directory.CreateTempSubdirectory("hull-test-").FullName;
+
+    public void Dispose() => Directory.Delete(_folder, recursive: true);
+
+    [Theory]
+    [InlineData("unknown option --bogus", "run", "--bogus")]
+    [InlineData("there is no verb 'bogus'", "bogus")]
+    [InlineData("-m '5x' is no size", "run", "-m", "5x")]
+    [InlineData("give at least 16 MiB", "run", "-m", "1M")]
+    [InlineData("--timeout 'soon'", "run", "--timeout", "soon")]
+    [InlineData("the kvm engine is not built yet", "run", "--engine", "kvm")]
+    [InlineData("--engine 'fast'", "run", "--engine", "fast")]
+    [InlineData("no command after --", "run", "--")]
+    [InlineData("only 'hull run' takes a command", "version", "--", "true")]
+    [InlineData("Unrecognized command or argument 'two'", "run", "one", "two")]
+    [InlineData("leave out --initrd", "run", "--initrd", "x", "--", "true")]
+    [InlineData("/nowhere/bzImage", "run", "/nowhere/bzImage")]
+    [InlineData("/etc/passwd is not a kernel", "run", "/etc/passwd")]
+    [InlineData("/proc/version", "run", "/proc/version")]
+    [InlineData("/tmp", "run", "/tmp")]
+    [InlineData("/nowhere/initrd", "run", "--initrd", "/nowhere/initrd")]
+    [InlineData("give it more", "run", "-m", "24M")]
+    public void BadArguments_AreOneLineAnd125(string part, params string[] arguments) =>
+        AssertRefused(HullRun.Hull(arguments), part);
+
+    [Fact]
+    public void EmptyKernel_IsRefused() => AssertRefused(HullRun.Hull("run", Write("empty", [])), "empty is empty");
+
+    [Fact]
+    public void TruncatedBzImage_IsRefused()
+    {
+        byte[] whole = File.ReadAllBytes(CloudKernel());
+
+        foreach (int length in (int[])[0x200, 0x1000, 0x8000, whole.Length / 2, whole.Length * 3 / 4])
+        {
+            AssertRefused(HullRun.Hull("run", Write($"cut-{length}", whole[..length])), $"cut-{length}");
+        }
+    }
+
+    [Fact]
+    public void ElfWithoutAPvhNote_IsRefused()
+    {
+        byte[] elf = File.ReadAllBytes("/bin/true");
+
+        AssertRefused(HullRun.Hull("run", Write("program", elf)), "program");
+    }
+
+    [Fact]
+    public void TruncatedInitramfs_IsTheKernelsPanic_OrRefused()
+    {
+        byte[] half = new byte[100_000];
+        "070701"u8.CopyTo(half);
+
+        RunResult result = HullRun.Hull("run", CloudKernel(), "--initrd", Write("half.cpio", half));
+
+        Assert.True(result.Status is 7 or 125, result.ToString());
+        Assert.DoesNotContain("   at Hull.", result.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void NoPackageClientAndNoKernel_LeavesNothingInTheStore()
+    {
+        string bin = Directory.CreateDirectory(Path.Combine(_folder, "bin")).FullName;
+        foreach (string tool in (string[])["bash", "find", "env"])
+        {
+            File.CreateSymbolicLink(Path.Combine(bin, tool), $"/usr/bin/{tool}");
+        }
+
+        Dictionary<string, string> environment = new()
+        {
+            ["PATH"] = bin,
+            ["XDG_DATA_HOME"] = Path.Combine(_folder, "data"),
+            ["XDG_CACHE_HOME"] = Path.Combine(_folder, "cache"),
+        };
+
+        using HullRun run = HullRun.StartIn(environment, "run", "--", "true");
+
+        AssertRefused(run.Finish(), "no kernel in Hull's store");
+        Assert.False(Directory.Exists(Path.Combine(_folder, "data"))
+            && Directory.EnumerateFileSystemEntries(Path.Combine(_folder, "data"), "*", SearchOption.AllDirectories)
+                .Any(File.Exists));
+    }
+
+    private static void AssertRefused(RunResult result, string part)
+    {
+        Assert.True(result.Status == 125, result.ToString());
+        Assert.StartsWith("hull: ", result.Error, StringComparison.Ordinal);
+        Assert.True(result.Error.Count(letter => letter == '\n') == 1, $"more than a line: {result.Error}");
+        Assert.Contains(part, result.Error, StringComparison.Ordinal);
+        Assert.Equal("", result.Text);
+    }
+
+    /// <summary>The cloud kernel in the user's store, where the first run has put it.</summary>
+    private static string CloudKernel()
+    {
+        RunResult first = HullRun.Hull("run", "--", "true");
+        Assert.True(first.Status == 0, first.ToString());
+        string data = Environment.GetEnvironmentVariable("XDG_DATA_HOME")
+            ?? Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".local/share");
+        return Directory.GetDirectories(Path.Combine(data, "hull/kernels"), "*cloud*")
+            .Select(folder => Path.Combine(folder, "vmlinuz"))
+            .First(File.Exists);
+    }
+
+    private string Write(string name, byte[] content)
+    {
+        string path = Path.Combine(_folder, name);
+        File.WriteAllBytes(path, content);
+        return path;
+    }
+}

@@ -1,0 +1,46 @@
+using System;
+using System.IO;
+using System.Linq;
+
+namespace Hull.BootTests;
+
+/// <summary>The checkout that the tests belong to, and the guests that ./check has fetched into it.</summary>
+internal static class Checkout
+{
+    internal static string Root { get; } = FindRoot();
+
+    internal static string Hull => Path.Combine(Root, "hull");
+
+    private static string Guests =>
+        Environment.GetEnvironmentVariable("HULL_TEST_GUESTS") ?? Path.Combine(Root, "artifacts", "guests");
+
+    /// <summary>Debian's kernel for all machines; null when it is not there.</summary>
+    internal static string? GenericKernel => Newest(Path.Combine(Guests, "generic", "boot"), "vmlinuz-*");
+
+    /// <summary>The text installer's kernel.</summary>
+    internal static string? InstallerKernel => Newest(Installer, "linux");
+
+    /// <summary>The text installer's RAM disk.</summary>
+    internal static string? InstallerInitrd => Newest(Installer, "initrd.gz");
+
+    private static string Installer => Path.Combine(
+        Guests,
+        "debian-installer-12-netboot-amd64/usr/lib/debian-installer/images/12/amd64/text/debian-installer/amd64");
+
+    private static string? Newest(string folder, string pattern) => Directory.Exists(folder)
+        ? Directory.GetFiles(folder, pattern).Order(StringComparer.Ordinal).LastOrDefault()
+        : null;
+
+    private static string FindRoot()
+    {
+        for (DirectoryInfo? at = new(AppContext.BaseDirectory); at is not null; at = at.Parent)
+        {
+            if (File.Exists(Path.Combine(at.FullName, "Hull.slnx")))
+            {
+                return at.FullName;
+            }
+        }
+
+        throw new InvalidOperationException("no Hull.slnx above the test binary");
+    }
+}

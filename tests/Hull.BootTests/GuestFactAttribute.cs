@@ -1,0 +1,29 @@
+using Xunit;
+
+namespace Hull.BootTests;
+
+/// <summary>Guests that a test may need besides the cloud kernel of Hull's own store.</summary>
+public enum TestGuest
+{
+    /// <summary>Debian's linux-image-amd64.</summary>
+    GenericKernel,
+
+    /// <summary>debian-installer-12-netboot-amd64.</summary>
+    Installer,
+}
+
+/// <summary>A fact about a guest; skipped, with the reason, where the guest has not been fetched.</summary>
+public sealed class GuestFactAttribute : FactAttribute
+{
+    public GuestFactAttribute(TestGuest guest)
+    {
+        Guest = guest;
+        string? path = guest == TestGuest.GenericKernel ? Checkout.GenericKernel : Checkout.InstallerInitrd;
+        if (path is null)
+        {
+            Skip = $"{guest} is not in artifacts/guests: run ./check boot with a network";
+        }
+    }
+
+    public TestGuest Guest { get; }
+}
