@@ -51,8 +51,8 @@ internal static unsafe class OracleComparer
             same &= Check(want->GsBase, have->GsBase, "GS base", lines);
             for (int i = 0; i < 6; i++)
             {
-                // The host's kernel turns a null selector with an RPL into 0 when it delivers a signal.
-                int keep = expected.Faulted && have->Selectors[i] < 4 ? ~3 : ~0;
+                // The host's kernel makes a null selector with an RPL 0 when it delivers a signal or switches threads.
+                int keep = have->Selectors[i] < 4 ? ~3 : ~0;
                 same &= Check((ulong)(want->Selectors[i] & keep), (ulong)(have->Selectors[i] & keep), (Register.ES + i).ToString(), lines);
             }
         }

@@ -63,7 +63,7 @@ internal sealed class SequenceCampaign : IDisposable
                     using StringWriter first = new();
                     OracleReport.Write(first, _test, Culprit(plan.Instruction), _expected, _actual);
                     Instruction culprit = Minimise(_subjects[i], plan.Instruction);
-                    if (_options.PassKnownGaps && KnownGaps.Find(_test, culprit, _expected, _actual) is string gap)
+                    if (_options.PassKnownGaps && KnownGaps.Find(culprit, _expected, _actual) is string gap)
                     {
                         Gaps[gap] = Gaps.GetValueOrDefault(gap) + 1;
                         break;

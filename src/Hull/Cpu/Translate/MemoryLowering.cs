@@ -127,9 +127,11 @@ internal sealed unsafe class MemoryLowering
         int host = baseRegister == Register.None ? -1 : Load(baseRegister.GetNumber(), HostRegister.Address);
         int hostIndex = index == Register.None ? -1 : Load(index.GetNumber(), HostRegister.Temp);
         int disp = (int)displacement;
-        if (baseRegister != Register.None && baseRegister.GetNumber() == 4)
+        int bias = baseRegister != Register.None && baseRegister.GetNumber() == 4 ? stackBias : 0;
+        if ((long)disp + bias <= int.MaxValue)
         {
-            disp += stackBias;
+            disp += bias;
+            bias = 0;
         }
 
         if (width == 8 && hostIndex < 0 && disp == 0)
@@ -143,6 +145,11 @@ internal sealed unsafe class MemoryLowering
         }
 
         _e.Lea(width == 8, HostRegister.Address, host, hostIndex, instruction.MemoryIndexScale, disp);
+        if (bias != 0)
+        {
+            _e.Lea(width == 8, HostRegister.Address, HostRegister.Address, -1, 1, bias);
+        }
+
         if (width == 2)
         {
             ZeroExtend16();
