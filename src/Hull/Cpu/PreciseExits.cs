@@ -88,6 +88,11 @@ internal sealed unsafe class PreciseExits
         byte* pc = (byte*)_cpu->FaultPc;
         int index = _cache.FindByHostPc(pc);
         SideRow row = index < 0 ? new SideRow { HostOffset = -1 } : _cache.FindRow(_cache.Blocks[index], pc);
+        if (index >= 0 && _cpu->FaultSignal == Vector.GeneralProtection && !CpuMode.IsCanonical(_cpu->Scratch0))
+        {
+            return TakeEmptySlot(_cache.Blocks[index], pc);
+        }
+
         if (row.HostOffset < 0)
         {
             return _vcpu.Fail($"vCPU {_vcpu.Index}: host exception {_cpu->FaultSignal} at 0x{(ulong)pc:x} "
@@ -116,6 +121,26 @@ internal sealed unsafe class PreciseExits
                 return _vcpu.Fail($"vCPU {_vcpu.Index} at rip 0x{_cpu->Rip:x}: host exception {_cpu->FaultSignal}, "
                     + $"address 0x{_cpu->Scratch2:x}");
         }
+    }
+
+    // An address that is not canonical met an empty page slot and reached the host's CPU, which refused it.
+    private bool TakeEmptySlot(in Block block, byte* pc)
+    {
+        SideRow row = _cache.FindRowBefore(block, pc);
+        if (row.HostOffset < 0)
+        {
+            return _vcpu.Fail($"vCPU {_vcpu.Index}: address 0x{_cpu->Scratch0:x} in block 0x{block.Key.Rip:x}");
+        }
+
+        if (row.HostFlags)
+        {
+            _cpu->ArithmeticFlags = _cpu->Scratch1;
+        }
+
+        // Of an instruction with two accesses the second is a store.
+        _vcpu.Raise(Vector.GeneralProtection, 0);
+        LeaveFaulting(_cpu->Scratch0, 1, _cache.IsSecondRow(block, row), block.Code + row.HostOffset);
+        return true;
     }
 
     // Decodes the guest's instruction again; rare, so it may allocate.

@@ -4,8 +4,8 @@ using Hull.Cpu.State;
 namespace Hull.Cpu.Mmu;
 
 /// <summary>
-/// The inline TLBs and jump caches that generated code looks into: filling and emptying them. Both live behind
-/// <see cref="CpuState"/>. Lines of a TLB hold translations whose rights were checked for the table's kind of access.
+/// The page slots, inline TLBs and jump caches that generated code looks into: filling and emptying them. They live
+/// behind <see cref="CpuState"/>. Lines of a TLB hold translations whose rights were checked for the table's kind of access.
 /// </summary>
 internal sealed unsafe class Tlb
 {
@@ -48,7 +48,7 @@ internal sealed unsafe class Tlb
         word = page.Global ? word & ~bit : word | bit;
         TlbEntry* entry = Table(user, store) + line;
         entry->Tag = linear & ~0xFFFUL;
-        entry->Host = (ulong)page.Host;
+        entry->Addend = (ulong)page.Host - entry->Tag;
         if (smap && _cpu->SmapCount < SmapRoom)
         {
             _smapLines[_cpu->SmapCount++] = (line << 1) | (store ? 1 : 0);
@@ -63,7 +63,7 @@ internal sealed unsafe class Tlb
     internal byte* Find(ulong linear, bool user, bool store)
     {
         TlbEntry* entry = Table(user, store) + Line(linear);
-        return entry->Tag == (linear & ~0xFFFUL) ? (byte*)entry->Host : null;
+        return entry->Tag == (linear & ~0xFFFUL) ? (byte*)(entry->Tag + entry->Addend) : null;
     }
 
     /// <summary>AC was cleared: user pages leave the supervisor's tables.</summary>
@@ -76,6 +76,7 @@ internal sealed unsafe class Tlb
         }
 
         _cpu->SmapCount = 0;
+        EmptySlots();
     }
 
     /// <summary>Empties all tables and the jump caches.</summary>
@@ -92,6 +93,7 @@ internal sealed unsafe class Tlb
 
         System.Array.Clear(_notGlobal);
         _cpu->SmapCount = 0;
+        EmptySlots();
         FlushJumps();
     }
 
@@ -115,7 +117,7 @@ internal sealed unsafe class Tlb
             }
         }
 
-        DropSmap();
+        DropSmap();                                             // empties the slots too
         if (_supervisorJumpsNotGlobal)
         {
             FlushJumps();
@@ -140,6 +142,7 @@ internal sealed unsafe class Tlb
             }
         }
 
+        EmptySlots();
         FlushJumps();
     }
 
@@ -151,12 +154,14 @@ internal sealed unsafe class Tlb
             TlbEntry* entries = Table(table != 0, true);
             for (int line = 0; line < StateLayout.TlbEntries; line++)
             {
-                if (entries[line].Host == (ulong)hostPage)
+                if (entries[line].Tag + entries[line].Addend == (ulong)hostPage)
                 {
                     entries[line].Tag = Empty(line);
                 }
             }
         }
+
+        EmptySlots();
     }
 
     /// <summary>Enters a block into a jump cache.</summary>
@@ -196,6 +201,14 @@ internal sealed unsafe class Tlb
         _supervisorJumpsNotGlobal = false;
         NewKey(ref _cpu->JumpCacheKey);
         NewKey(ref _cpu->UserJumpCacheKey);
+    }
+
+    // Slots are refilled from the TLBs by the next access, so all go at once.
+    private void EmptySlots()
+    {
+        const ulong NotCanonical = 1UL << 63;
+        TlbEntry* slots = (TlbEntry*)((byte*)_cpu + StateLayout.SlotBase);
+        new System.Span<TlbEntry>(slots, 4 * StateLayout.SlotEntries).Fill(new TlbEntry { Tag = NotCanonical });
     }
 
     // 48 address bits are significant; the key lives in bits 48-62, so that bit 63 still tells the halves apart.

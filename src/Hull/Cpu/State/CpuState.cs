@@ -33,15 +33,22 @@ internal struct CpuTable
     internal ulong Limit;
 }
 
-/// <summary>One line of an inline TLB: a hit when (linear ^ Tag) is below 4096; then Host + offset is the host address.</summary>
+/// <summary>
+/// One line of an inline TLB, or a page slot: a hit when (linear ^ Tag) is below 4096; then linear + Addend is the host
+/// address.
+/// </summary>
 [StructLayout(LayoutKind.Sequential)]
 internal struct TlbEntry
 {
-    /// <summary>The linear page. An empty line holds a page that belongs to another line, so that nothing can hit it.</summary>
+    /// <summary>
+    /// The linear page. An empty line of a TLB holds a page that belongs to another line, so that nothing can hit it; an
+    /// empty slot holds a page that is not canonical and no addend, so that the host refuses the access as the guest's
+    /// CPU would.
+    /// </summary>
     internal ulong Tag;
 
-    /// <summary>The host page.</summary>
-    internal ulong Host;
+    /// <summary>Host page less linear page.</summary>
+    internal ulong Addend;
 }
 
 /// <summary>One line of the jump cache: guest rip (XOR the key of the moment) to generated code.</summary>
@@ -56,8 +63,8 @@ internal struct JumpEntry
 }
 
 /// <summary>
-/// The state of one vCPU as generated code knows it: in mmap'd memory, with host RSP pointing at its first byte while
-/// guest code runs (64 KiB of room below are for signal frames). The order puts the hot fields where an 8-bit
+/// The state of one vCPU as generated code knows it: in mmap'd memory, with host RSP pointing behind its first
+/// field while guest code runs (the room below is for signal frames). The order puts the hot fields where an 8-bit
 /// displacement reaches. A test pins every offset that is written into generated code.
 /// While generated code runs, most fields below are only valid at assists: see docs/translator.md.
 /// </summary>

@@ -1,12 +1,13 @@
 namespace Hull.Cpu.State;
 
 /// <summary>
-/// Where things lie relative to host RSP while guest code runs: the fields of <see cref="CpuState"/>, then the inline
-/// TLBs, then the jump caches. Generated code holds these numbers.
+/// Where things lie in a vCPU's state: the fields of <see cref="CpuState"/>, the page slots, the inline TLBs, the jump caches.
+/// Generated code holds these numbers, less eight: while guest code runs, host RSP points behind the first field, so that
+/// PUSHFQ writes the arithmetic flags where they belong.
 /// <code>
-///   -128 KiB           0          4 KiB            36 KiB               164 KiB
-///   | signal frames    | CpuState | 4 TLBs x 8 KiB | 2 jump caches x 64 KiB |
-///                      ^ RSP
+///   -128 KiB           0          4 KiB          6 KiB            38 KiB
+///   | signal frames    | CpuState | 4 x 32 slots | 4 TLBs x 8 KiB | 2 jump caches x 64 KiB |
+///                        ^ RSP
 /// </code>
 /// </summary>
 internal static unsafe class StateLayout
@@ -14,8 +15,20 @@ internal static unsafe class StateLayout
     /// <summary>Room below the state for signal frames (an AVX-512 and AMX frame is about 12 KiB).</summary>
     internal const int SignalRoom = 128 * 1024;
 
-    /// <summary>Bytes from RSP to the first inline TLB.</summary>
-    internal const int TlbBase = 0x1000;
+    /// <summary>Bytes from the state's start to RSP.</summary>
+    internal const int PointerBias = 8;
+
+    /// <summary>Bytes to the first page slot.</summary>
+    internal const int SlotBase = 0x1000;
+
+    /// <summary>Page slots for one kind of access; see <see cref="Translate.PageSlot"/>.</summary>
+    internal const int SlotEntries = 32;
+
+    /// <summary>Bytes of the page slots for one kind of access.</summary>
+    internal const int SlotBytes = SlotEntries * 16;
+
+    /// <summary>Bytes to the first inline TLB.</summary>
+    internal const int TlbBase = SlotBase + (4 * SlotBytes);
 
     /// <summary>Entries of one inline TLB.</summary>
     internal const int TlbEntries = 512;
@@ -23,7 +36,7 @@ internal static unsafe class StateLayout
     /// <summary>Bytes of one inline TLB.</summary>
     internal const int TlbBytes = TlbEntries * 16;
 
-    /// <summary>Bytes from RSP to the supervisor's jump cache; the user's follows.</summary>
+    /// <summary>Bytes to the supervisor's jump cache; the user's follows.</summary>
     internal const int JumpCacheBase = TlbBase + (4 * TlbBytes);
 
     /// <summary>Entries of one jump cache.</summary>
@@ -32,7 +45,7 @@ internal static unsafe class StateLayout
     /// <summary>Bytes of one jump cache.</summary>
     internal const int JumpCacheBytes = JumpCacheEntries * 16;
 
-    /// <summary>Bytes from RSP to the end.</summary>
+    /// <summary>Bytes to the end.</summary>
     internal const int Size = JumpCacheBase + (2 * JumpCacheBytes);
 
     internal const int ArithmeticFlags = 0;
@@ -74,6 +87,10 @@ internal static unsafe class StateLayout
     /// <summary>The inline TLB for one kind of access.</summary>
     internal static int Tlb(bool user, bool store) => TlbBase + ((user ? 2 : 0) * TlbBytes) + (store ? TlbBytes : 0);
 
+    /// <summary>A page slot for one kind of access.</summary>
+    internal static int Slot(bool user, bool store, int slot) =>
+        SlotBase + ((user ? 2 : 0) * SlotBytes) + (store ? SlotBytes : 0) + (slot * 16);
+
     /// <summary>The jump cache of a privilege level.</summary>
     internal static int JumpCache(bool user) => JumpCacheBase + (user ? JumpCacheBytes : 0);
 
@@ -81,7 +98,8 @@ internal static unsafe class StateLayout
     internal static int JumpKey(bool user) => user ? UserJumpCacheKey : JumpCacheKey;
 
     /// <summary>The line of a jump cache for a guest rip: the same hash as in the emitted lookup.</summary>
-    internal static int JumpIndex(ulong rip) => (int)(((uint)rip ^ ((uint)rip >> 8)) & (JumpCacheEntries - 1));
+    internal static int JumpIndex(ulong rip) =>
+        (int)((System.Numerics.BitOperations.Crc32C(0, rip) >> 4) & (JumpCacheEntries - 1));
 
     private delegate void* FieldOf(CpuState* state);
 

@@ -20,6 +20,8 @@ internal sealed unsafe class BlockWriter
     private int _blockIndex;
     private byte* _blockStart;
     private bool _ymmMarked;
+    private int _current;
+    private readonly bool[] _flagReaders = new bool[Translator.MaximumInstructions + 1];
 
     internal BlockWriter(CodeCache cache, Thunks thunks, InstructionPlans plans)
     {
@@ -64,6 +66,9 @@ internal sealed unsafe class BlockWriter
     /// <summary>Where the flags are now.</summary>
     internal FlagPlace Flags { get; set; }
 
+    /// <summary>The flags are in the host's, and this instruction or a later one of the block reads them there.</summary>
+    internal bool NeedsHostFlags => Flags != FlagPlace.Memory && _flagReaders[_current];
+
     /// <summary>An STI stands before the last instruction: look for interrupts at the exit.</summary>
     internal bool AfterSti { get; private set; }
 
@@ -97,11 +102,13 @@ internal sealed unsafe class BlockWriter
         GuestOffset = 0;
         AfterSti = false;
         block.Code = E.At;
+        FindFlagReaders(decoder, count);
         EmitEntries(ref block, decoder, count);
         bool open = true;
         for (int i = 0; i < count; i++)
         {
             ref readonly Instruction instruction = ref decoder.Instructions[i];
+            _current = i;
             AfterSti = i > 0 && decoder.Instructions[i - 1].Mnemonic == Mnemonic.Sti;
             open = EmitInstruction(instruction);
             GuestOffset += instruction.Length;
@@ -172,10 +179,13 @@ internal sealed unsafe class BlockWriter
     }
 
     /// <summary>Notes that a host pc belongs to the current instruction.</summary>
-    internal void AddSideRow(byte* pc, bool hostFlags = false) => _cache.SideRows.Add(new SideRow
+    internal void AddSideRow(byte* pc, bool hostFlags = false) => AddSideRow(pc, (ushort)GuestOffset, hostFlags);
+
+    /// <summary>Notes that a host pc belongs to an instruction of the block.</summary>
+    internal void AddSideRow(byte* pc, ushort guestOffset, bool hostFlags = false) => _cache.SideRows.Add(new SideRow
     {
         HostOffset = (int)(pc - _blockStart),
-        GuestOffset = (ushort)GuestOffset,
+        GuestOffset = guestOffset,
         HostFlags = hostFlags,
     });
 
@@ -297,14 +307,22 @@ internal sealed unsafe class BlockWriter
         _ymmMarked = false;
     }
 
-    // pushfq; pop [rsp]: the address of the pop is computed after it has moved RSP back.
-    private void EmitSaveFlags() => E.Bytes(0x9C, 0x8F, 0x04, 0x24);
+    /// <summary>
+    /// The host's flags to the state: pushfq; lea rsp, [rsp+8], because their field is right below RSP. A signal between
+    /// the two keeps off it: it leaves 128 bytes below RSP alone.
+    /// </summary>
+    internal void EmitSaveFlags()
+    {
+        E.Byte(0x9C);
+        E.Bytes(0x48, 0x8D, 0x64, 0x24);
+        E.Byte(StateLayout.PointerBias);
+    }
 
     /// <summary>
     /// Loads the six flags from the state without touching a guest register: OF through an addition that overflows
     /// exactly when bit 11 is set (bit 10, DF, is always 0 in the image), the others through SAHF.
     /// </summary>
-    private void EmitLoadFlags(bool tempIsBusy)
+    internal void EmitLoadFlags(bool tempIsBusy)
     {
         if (tempIsBusy)
         {
@@ -315,7 +333,7 @@ internal sealed unsafe class BlockWriter
             E.Move(HostRegister.Temp, HostRegister.Rax);
         }
 
-        E.Bytes(0x0F, 0xB7, 0x04, 0x24);                        // movzx eax, word [rsp]
+        E.State(false, 0x0FB7, HostRegister.Rax, StateLayout.ArithmeticFlags);
         E.Bytes(0x66, 0xC1, 0xC0, 0x08);                        // rol ax, 8
         E.Bytes(0xC0, 0xE0, 0x04);                              // shl al, 4
         E.Bytes(0x00, 0xC0);                                    // add al, al
@@ -351,6 +369,40 @@ internal sealed unsafe class BlockWriter
                 block.MemoryFlagsEntry = E.At;
                 Flags = FlagPlace.Memory;
                 break;
+        }
+    }
+
+    // For each instruction whether it, or a later one before all flags are written anew, takes flags from the host's.
+    private void FindFlagReaders(BlockDecoder decoder, int count)
+    {
+        bool needed = false;
+        for (int i = count - 1; i >= 0; i--)
+        {
+            ref readonly Instruction instruction = ref decoder.Instructions[i];
+            switch (Plans.For(instruction).Kind)
+            {
+                case PlanKind.Nop:
+                    break;
+                case PlanKind.Copy:
+                    FlagEffect effect = FlagEffects.Of(instruction);
+                    needed = effect switch
+                    {
+                        FlagEffect.None => needed,
+                        FlagEffect.WritesAll => false,
+                        _ => true,
+                    };
+                    break;
+                case PlanKind.Lower when instruction.IsJccShortOrNear:
+                    needed = true;
+                    break;
+                case PlanKind.Lower when instruction.Mnemonic is Mnemonic.Lea or Mnemonic.Mov:
+                    break;
+                default:
+                    needed = false;
+                    break;
+            }
+
+            _flagReaders[i] = needed;
         }
     }
 
@@ -512,8 +564,7 @@ internal sealed unsafe class BlockWriter
                 default:
                     E.Patch(piece.Site);
                     E.StoreStateInt32(StateLayout.ExitOperand, piece.Number);
-                    E.Bytes(0x4C, 0x8D, 0x1D);                  // lea r11, [rip+back]
-                    E.Int32((int)(piece.Back - (E.At + 4)));
+                    E.LoadAddress(HostRegister.Temp, piece.Back);
                     E.Jump(Thunks.Assist);
                     break;
             }
@@ -565,13 +616,19 @@ internal unsafe struct ColdPiece
     internal bool Store;
     internal ushort Size;
 
+    /// <summary>The flags are in the host's and stay there.</summary>
+    internal bool KeepsFlags;
+
+    /// <summary>Offset of its instruction in the block.</summary>
+    internal ushort GuestOffset;
+
     /// <summary>The displacement that jumps here.</summary>
     internal byte* Site;
 
     /// <summary>Where it goes on.</summary>
     internal byte* Back;
 
-    /// <summary>A link or a record.</summary>
+    /// <summary>A link, a record, or a page slot.</summary>
     internal int Number;
 }
 

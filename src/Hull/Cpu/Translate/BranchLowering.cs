@@ -64,11 +64,11 @@ internal sealed unsafe class BranchLowering
             byte* none = _e.JumpForward(4);
             ToDispatch(next);
             _e.Patch(none);
-            Direct(next);
+            Direct(next, backward: false);
             return;
         }
 
-        To(next);
+        To(next, backward: false);
     }
 
     /// <summary>Leaves for the run loop with rip.</summary>
@@ -80,7 +80,9 @@ internal sealed unsafe class BranchLowering
         _e.Jump(_w.Thunks.DispatchExit);
     }
 
-    private void To(ulong target)
+    private void To(ulong target) => To(target, IsBackward(target));
+
+    private void To(ulong target, bool backward)
     {
         if (_w.Unlinked || _w.AfterSti)
         {
@@ -88,7 +90,7 @@ internal sealed unsafe class BranchLowering
         }
         else
         {
-            Direct(target);
+            Direct(target, backward);
         }
     }
 
@@ -96,7 +98,7 @@ internal sealed unsafe class BranchLowering
 
     private bool IsBackward(ulong target) => target <= _w.BlockRip + (ulong)_w.GuestOffset;
 
-    private void Direct(ulong target)
+    private void Direct(ulong target, bool backward)
     {
         if (!Linkable(target))
         {
@@ -106,7 +108,7 @@ internal sealed unsafe class BranchLowering
             return;
         }
 
-        if (IsBackward(target))
+        if (backward)
         {
             Poll(target);
             return;
@@ -117,30 +119,15 @@ internal sealed unsafe class BranchLowering
         _w.AddLink(_e.JumpForward(-1), target, host);
     }
 
-    // A backward jump: looks at the attention word without losing the flags.
+    // A backward jump looks at the attention word. Most loops touch memory first and want the flags in the state anyway.
     private void Poll(ulong target)
     {
-        if (_w.Flags == FlagPlace.Host)
-        {
-            _e.Move(HostRegister.Address, HostRegister.Rcx);
-            _e.State(false, 0x8B, HostRegister.Rcx, StateLayout.AttentionBits);
-            byte* quiet = _e.JumpShort(0xE3);                   // jrcxz
-            _e.Move(HostRegister.Rcx, HostRegister.Address);
-            byte* leave = _e.JumpForward(-1);
-            _e.PatchShort(quiet);
-            _e.Move(HostRegister.Rcx, HostRegister.Address);
-            AlignSite(1);
-            byte* site = _e.JumpForward(-1);
-            _w.AddLinkWithPoll(site, leave, target, true);
-            return;
-        }
-
+        _w.FlagsToMemory();
         _e.State(false, 0x83, 7, StateLayout.AttentionBits);
         _e.Byte(0);
         byte* attention = _e.JumpForward(5);
         AlignSite(1);
         _w.AddLinkWithPoll(_e.JumpForward(-1), attention, target, false);
-        _w.Flags = FlagPlace.Memory;
     }
 
     /// <summary>
@@ -184,17 +171,15 @@ internal sealed unsafe class BranchLowering
         _e.State(false, 0x83, 7, StateLayout.AttentionBits);
         _e.Byte(0);
         byte* attention = _e.JumpForward(5);
-        _e.Bytes(0x45, 0x89, 0xD3);                             // mov r11d, r10d
-        _e.Bytes(0x41, 0xC1, 0xEB, 0x08);                       // shr r11d, 8
-        _e.Bytes(0x45, 0x31, 0xD3);                             // xor r11d, r10d
-        _e.Bytes(0x41, 0x81, 0xE3);                             // and r11d, 0xFFF
-        _e.Int32(StateLayout.JumpCacheEntries - 1);
-        _e.Bytes(0x41, 0xC1, 0xE3, 0x04);                       // shl r11d, 4
+        _e.Bytes(0x45, 0x31, 0xDB);                             // xor r11d, r11d
+        _e.Bytes(0xF2, 0x4D, 0x0F);                             // crc32 r11, r10
+        _e.Bytes(0x38, 0xF1, 0xDA);
+        _e.Bytes(0x41, 0x81, 0xE3);                             // and r11d, imm32
+        _e.Int32((StateLayout.JumpCacheEntries - 1) << 4);
         _e.State(true, 0x33, HostRegister.Address, StateLayout.JumpKey(_w.IsUser));
         _e.Table(0x3B, HostRegister.Address, cache);            // cmp r10, [rsp+r11+tag]
         byte* miss = _e.JumpForward(5);
-        _e.Bytes(0x42, 0xFF, 0xA4, 0x1C);                       // jmp [rsp+r11+host]
-        _e.Int32(cache + 8);
+        _e.JumpTable(cache + 8);
         _e.Patch(miss);
         _e.State(true, 0x33, HostRegister.Address, StateLayout.JumpKey(_w.IsUser));
         _e.Patch(attention);

@@ -146,6 +146,38 @@ internal sealed unsafe class CodeCache : IDisposable
         return new SideRow { HostOffset = -1 };
     }
 
+    /// <summary>The last side-table row at or before a host pc in a block.</summary>
+    internal SideRow FindRowBefore(in Block block, byte* pc)
+    {
+        int offset = (int)(pc - block.Code);
+        SideRow found = new() { HostOffset = -1 };
+        for (int i = 0; i < block.SideCount; i++)
+        {
+            SideRow row = SideRows[block.SideStart + i];
+            if (row.HostOffset <= offset && row.HostOffset > found.HostOffset)
+            {
+                found = row;
+            }
+        }
+
+        return found;
+    }
+
+    /// <summary>True when a block has another row for the same instruction before a row.</summary>
+    internal bool IsSecondRow(in Block block, in SideRow row)
+    {
+        for (int i = 0; i < block.SideCount; i++)
+        {
+            SideRow other = SideRows[block.SideStart + i];
+            if (other.GuestOffset == row.GuestOffset && other.HostOffset < row.HostOffset)
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+
     /// <summary>Points a link at a block: the entry is chosen by where the flags are.</summary>
     internal void Connect(int linkIndex, int target)
     {

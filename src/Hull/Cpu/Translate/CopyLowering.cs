@@ -51,9 +51,16 @@ internal sealed unsafe class CopyLowering
     /// <summary>LEA: the address arithmetic goes straight to the destination.</summary>
     internal void EmitLea(in Instruction instruction)
     {
-        _w.Memory.Address(instruction);
         int guest = instruction.Op0Register.GetNumber();
         int host = guest == 4 ? HostRegister.GuestRsp : guest;
+        if (_w.Is64 && guest is < 9 or > 11 && instruction.Op0Register.GetSize() >= 4
+            && instruction.MemoryBase.GetSize() == 8 && instruction.MemoryBase != Register.RIP)
+        {
+            _w.Memory.EmitLea(instruction, host);
+            return;
+        }
+
+        _w.Memory.Address(instruction);
         switch (instruction.Op0Register.GetSize())
         {
             case 8:
@@ -477,6 +484,12 @@ internal sealed unsafe class CopyLowering
     private void EmitThroughRsi(in Instruction instruction, in InstructionLayout layout, int reg, int rm, bool memory)
     {
         int other = rm >= 8 ? rm : reg;
+        if (memory)
+        {
+            // Were the host to refuse the address, it must do so before registers change places.
+            _e.Mem(false, 0x0FB6, HostRegister.Temp, HostRegister.Address, 0);
+        }
+
         _e.Reg(true, 0x87, HostRegister.Rsi, other);
         if (layout.Lock)
         {

@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using Hull.Cpu.State;
 
 namespace Hull.Cpu.Translate;
 
@@ -10,7 +11,7 @@ internal static class HostRegister
     internal const int Rdx = 2;
     internal const int Rbx = 3;
 
-    /// <summary>Points at the vCPU state.</summary>
+    /// <summary>Points into the vCPU state, behind its first field.</summary>
     internal const int Rsp = 4;
     internal const int Rbp = 5;
     internal const int Rsi = 6;
@@ -29,7 +30,7 @@ internal static class HostRegister
 
 /// <summary>
 /// Writes host instructions. Opcodes are given as numbers as they stand in the manual: 0x8B, 0x0FB6, 0x0F38F0.
-/// State operands are [rsp+disp].
+/// State operands are offsets in the state; RSP points eight bytes into it.
 /// </summary>
 internal sealed unsafe class Emitter
 {
@@ -107,8 +108,8 @@ internal sealed unsafe class Emitter
         Byte(0xC0 | ((reg & 7) << 3) | (rm & 7));
     }
 
-    /// <summary>op reg, [rsp+disp].</summary>
-    internal void State(bool wide, int opcode, int reg, int disp)
+    /// <summary>op reg, with a field of the state at an offset of <see cref="StateLayout"/>.</summary>
+    internal void State(bool wide, int opcode, int reg, int offset)
     {
         int rex = 0x40 | (wide ? 8 : 0) | ((reg >> 3) << 2);
         if (rex != 0x40)
@@ -117,12 +118,13 @@ internal sealed unsafe class Emitter
         }
 
         Opcode(opcode);
-        StateOperand(reg, disp);
+        StateOperand(reg, offset);
     }
 
-    /// <summary>The ModRM, SIB and displacement of [rsp+disp].</summary>
-    internal void StateOperand(int reg, int disp)
+    /// <summary>The ModRM, SIB and displacement of a field of the state.</summary>
+    internal void StateOperand(int reg, int offset)
     {
+        int disp = offset - StateLayout.PointerBias;
         if (disp == 0)
         {
             Bytes((byte)(0x04 | ((reg & 7) << 3)), 0x24);
@@ -138,11 +140,18 @@ internal sealed unsafe class Emitter
         }
     }
 
-    /// <summary>op reg, [rsp + r11 + disp32]: a line of a table.</summary>
-    internal void Table(int opcode, int reg, int disp)
+    /// <summary>op reg, [rsp + r11 + disp32]: a line of a table at an offset of the state.</summary>
+    internal void Table(int opcode, int reg, int offset)
     {
         Bytes((byte)(0x4A | ((reg >> 3) << 2)), (byte)opcode, (byte)(0x84 | ((reg & 7) << 3)), 0x1C);
-        Int32(disp);
+        Int32(offset - StateLayout.PointerBias);
+    }
+
+    /// <summary>jmp [rsp + r11 + disp32]: through a line of a table.</summary>
+    internal void JumpTable(int offset)
+    {
+        Bytes(0x42, 0xFF, 0xA4, 0x1C);
+        Int32(offset - StateLayout.PointerBias);
     }
 
     /// <summary>op reg, [base+disp].</summary>
@@ -172,23 +181,23 @@ internal sealed unsafe class Emitter
         }
     }
 
-    /// <summary>mov reg, [rsp+disp] (64 bits).</summary>
-    internal void LoadState(int reg, int disp) => State(true, 0x8B, reg, disp);
+    /// <summary>mov reg, field (64 bits).</summary>
+    internal void LoadState(int reg, int offset) => State(true, 0x8B, reg, offset);
 
-    /// <summary>mov [rsp+disp], reg (64 bits).</summary>
-    internal void StoreState(int disp, int reg) => State(true, 0x89, reg, disp);
+    /// <summary>mov field, reg (64 bits).</summary>
+    internal void StoreState(int offset, int reg) => State(true, 0x89, reg, offset);
 
-    /// <summary>mov byte [rsp+disp], imm.</summary>
-    internal void StoreStateByte(int disp, int value)
+    /// <summary>mov byte field, imm.</summary>
+    internal void StoreStateByte(int offset, int value)
     {
-        State(false, 0xC6, 0, disp);
+        State(false, 0xC6, 0, offset);
         Byte(value);
     }
 
-    /// <summary>mov dword [rsp+disp], imm.</summary>
-    internal void StoreStateInt32(int disp, int value)
+    /// <summary>mov dword field, imm.</summary>
+    internal void StoreStateInt32(int offset, int value)
     {
-        State(false, 0xC7, 0, disp);
+        State(false, 0xC7, 0, offset);
         Int32(value);
     }
 
@@ -243,6 +252,21 @@ internal sealed unsafe class Emitter
         int mod = @base < 0 ? 0 : disp == 0 && (@base & 7) != 5 ? 0 : disp == (sbyte)disp ? 1 : 2;
         Bytes((byte)((mod << 6) | ((reg & 7) << 3) | 4), (byte)sib);
         Displacement(@base < 0 ? 2 : mod, disp);
+    }
+
+    /// <summary>lea reg, [rip+disp]: an address of generated code. Registers 8-15.</summary>
+    internal void LoadAddress(int reg, byte* target)
+    {
+        byte* site = LoadAddressForward(reg);
+        *(int*)site = (int)(target - (site + 4));
+    }
+
+    /// <summary>The same with a displacement to be filled by <see cref="Patch"/>; returns where it stands.</summary>
+    internal byte* LoadAddressForward(int reg)
+    {
+        Bytes(0x4C, 0x8D, (byte)(0x05 | ((reg & 7) << 3)));
+        Int32(0);
+        return At - 4;
     }
 
     /// <summary>jmp to a known address.</summary>

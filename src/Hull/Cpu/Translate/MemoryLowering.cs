@@ -4,17 +4,33 @@ using Iced.Intel;
 namespace Hull.Cpu.Translate;
 
 /// <summary>
-/// Memory operands: the address into R10, the check against the inline TLB, and after it the host address in R10.
+/// Memory operands: the address into R10, the check against the operand's page slot, and after it the host address in
+/// R10.
 /// <code>
 ///   lea  r10, [operand]
 ///   mov  r11, r10
-///   shr  r11, 8
-///   and  r11d, 0x1FF0            ; line of the page
-///   xor  r10, [rsp+r11+tag]      ; offset in the page when it hits
-///   cmp  r10, 4096-size          ; catches misses and page crossings in one compare
-///   ja   miss
-///   add  r10, [rsp+r11+host]
+///   xor  r11, [slot.Tag]         ; offset in the page when it hits
+///   cmp  r11, 4096-size          ; catches misses and page crossings in one compare
+///   ja   miss                    ; to the inline TLB, which fills the slot: Thunks.Lookup
+///   add  r10, [slot.Addend]
 ///   op   [r10]
+/// </code>
+/// Where an instruction of the block still needs the flags, the check does without them:
+/// <code>
+///   mov  [Scratch1], rcx
+///   mov  rcx, [slot.Tag]
+///   not  rcx
+///   lea  rcx, [rcx+r10+1]        ; offset of the first byte
+///   lea  r11, [rcx+size-1]       ; and of the last
+///   pext rcx, rcx, ~0xFFF
+///   pext r11, r11, ~0xFFF
+///   lea  rcx, [rcx+r11]
+///   jrcxz hit
+///   jmp  miss
+/// hit:
+///   mov  rcx, [Scratch1]
+///   mov  r11, [slot.Addend]
+///   lea  r10, [r10+r11]
 /// </code>
 /// Where a plain host address cannot stand for the operand (MMIO, two pages, code, segments that are not flat) the
 /// access is careful: C# copies the operand to the bounce buffer and back.
@@ -27,6 +43,7 @@ internal sealed unsafe class MemoryLowering
     private const int StackSegment = 2;
     private readonly BlockWriter _w;
     private readonly Emitter _e;
+    private int _slot;
 
     internal MemoryLowering(BlockWriter writer)
     {
@@ -35,31 +52,42 @@ internal sealed unsafe class MemoryLowering
     }
 
     /// <summary>
-    /// Brings the memory operand of an instruction within reach: afterwards R10 is a host address, R11 is free, the
-    /// flags are in the state. A store must be closed with <see cref="Commit"/> after the operation.
+    /// Brings the memory operand of an instruction within reach: afterwards R10 is a host address, R11 is free, and the
+    /// flags are in the state, or in the host's where they were and somebody needs them. A store must be closed with
+    /// <see cref="Commit"/> after the operation.
     /// </summary>
     /// <returns>True when a commit is needed.</returns>
     internal bool Operand(in Instruction instruction, int size, bool load, bool store, int stackBias = 0)
     {
-        _w.FlagsToMemory();
+        byte segment = SegmentOf(instruction.MemorySegment);
+        bool keepsFlags = _w.NeedsHostFlags && _w.Thunks.CanKeepFlags && IsPlain(segment) && Thunks.IsLookedUp(size);
+        if (!keepsFlags)
+        {
+            _w.FlagsToMemory();
+        }
+
         Address(instruction, stackBias);
-        return Access(SegmentOf(instruction.MemorySegment), size, load, store, false);
+        if (!keepsFlags)
+        {
+            return Access(segment, size, load, store, false);
+        }
+
+        AddSegmentBase(segment);
+        CheckKeepingFlags(size, store);
+        return false;
     }
 
     /// <summary>The same for an address that is already in R10, in a segment.</summary>
     internal bool Access(byte segment, int size, bool load, bool store, bool stack)
     {
+        bool plain = IsPlain(segment);
         if (_w.Is64)
         {
-            if (segment is 4 or 5)
-            {
-                _e.State(true, 0x03, HostRegister.Address, StateLayout.SegmentBase(segment));
-            }
-
+            AddSegmentBase(segment);
             segment = Linear;
         }
 
-        if (_w.IsCareful || !(_w.Is64 || IsFlat(segment)))
+        if (!plain)
         {
             Careful(segment, size, load, store, stack);
             return store;
@@ -80,9 +108,28 @@ internal sealed unsafe class MemoryLowering
     internal void StackAddress(int delta)
     {
         _w.FlagsToMemory();
+        _slot = PageSlot.Stack;
         bool wide = _w.Is64;
+        if (wide && delta == 0)
+        {
+            _e.Move(HostRegister.Address, HostRegister.GuestRsp);
+            return;
+        }
+
         _e.Lea(wide, HostRegister.Address, HostRegister.GuestRsp, -1, 1, delta);
         if (!wide && (_w.Mode & BlockMode.Stack32) == 0)
+        {
+            ZeroExtend16();
+        }
+    }
+
+    /// <summary>The frame pointer as a stack address, cut to the stack's width: what LEAVE pops from.</summary>
+    internal void FrameAddress()
+    {
+        _w.FlagsToMemory();
+        _slot = PageSlot.Frame;
+        _e.Lea(_w.Is64, HostRegister.Address, HostRegister.Rbp, -1, 1, 0);
+        if (!_w.Is64 && (_w.Mode & BlockMode.Stack32) == 0)
         {
             ZeroExtend16();
         }
@@ -107,6 +154,7 @@ internal sealed unsafe class MemoryLowering
     /// <param name="stackBias">Added when the base is the stack pointer (POP computes its operand after the pop).</param>
     internal void Address(in Instruction instruction, int stackBias = 0)
     {
+        _slot = PageSlot.Of(instruction);
         Register baseRegister = instruction.MemoryBase;
         Register index = instruction.MemoryIndex;
         if (baseRegister is Register.RIP or Register.EIP)
@@ -156,6 +204,16 @@ internal sealed unsafe class MemoryLowering
         }
     }
 
+    /// <summary>LEA of a 64-bit address with a base register straight into a host register, of 32 or 64 bits.</summary>
+    internal void EmitLea(in Instruction instruction, int destination)
+    {
+        Register index = instruction.MemoryIndex;
+        int host = Load(instruction.MemoryBase.GetNumber(), HostRegister.Address);
+        int hostIndex = index == Register.None ? -1 : Load(index.GetNumber(), HostRegister.Temp);
+        bool wide = instruction.Op0Register.GetSize() == 8;
+        _e.Lea(wide, destination, host, hostIndex, instruction.MemoryIndexScale, (int)instruction.MemoryDisplacement64);
+    }
+
     /// <summary>The number of a segment register in the encoding.</summary>
     internal static byte SegmentOf(Register segment) => segment switch
     {
@@ -179,14 +237,26 @@ internal sealed unsafe class MemoryLowering
         return guest == 4 ? HostRegister.GuestRsp : guest;
     }
 
-    /// <summary>Emits the piece for an access that missed.</summary>
+    /// <summary>Emits the piece for an access that missed its slot.</summary>
     internal void EmitMiss(in ColdPiece piece)
     {
         _e.Patch(piece.Site);
-        _e.Table(0x33, HostRegister.Address, StateLayout.Tlb(_w.IsUser, piece.Store));
-        _e.Bytes(0x4C, 0x8D, 0x1D);                             // lea r11, [rip+back]
-        _e.Int32((int)(piece.Back - (_e.At + 4)));
-        _e.Jump(_w.Thunks.Slow(piece.Size, piece.Store));
+        byte* lookup = _w.Thunks.Lookup(_w.IsUser, piece.Store, piece.Number, piece.Size);
+        if (!piece.KeepsFlags)
+        {
+            _e.LoadAddress(HostRegister.Temp, piece.Back);
+            _e.Jump(lookup);
+            return;
+        }
+
+        _e.LoadState(HostRegister.Rcx, StateLayout.Scratch1);
+        _w.EmitSaveFlags();
+        byte* resume = _e.LoadAddressForward(HostRegister.Temp);
+        _e.Jump(lookup);
+        _e.Patch(resume);
+        _w.AddSideRow(_e.At, piece.GuestOffset);
+        _w.EmitLoadFlags(false);
+        _e.Jump(piece.Back);
     }
 
     private static ulong CutDisplacement(in Instruction instruction, ulong displacement) =>
@@ -204,20 +274,70 @@ internal sealed unsafe class MemoryLowering
         _e.Bytes(0x45, 0x0F, 0xB7, 0xD2);                       // movzx r10d, r10w
     }
 
+    // The access is at a host address after a check, not bytewise by C#.
+    private bool IsPlain(byte segment) => !_w.IsCareful && (_w.Is64 || IsFlat(segment));
+
+    // FS and GS have a base in 64-bit mode. Does not touch the flags.
+    private void AddSegmentBase(byte segment)
+    {
+        if (segment is not (4 or 5) || !_w.Is64)
+        {
+            return;
+        }
+
+        _slot = PageSlot.Fs + (segment - 4);
+        _e.LoadState(HostRegister.Temp, StateLayout.SegmentBase(segment));
+        _e.Lea(true, HostRegister.Address, HostRegister.Address, HostRegister.Temp, 1, 0);
+    }
+
     private void Check(int size, bool store)
     {
-        int table = StateLayout.Tlb(_w.IsUser, store);
+        int slot = StateLayout.Slot(_w.IsUser, store, _slot);
         _e.Bytes(0x4D, 0x89, 0xD3);                             // mov r11, r10
-        _e.Bytes(0x49, 0xC1, 0xEB, 0x08);                       // shr r11, 8
-        _e.Bytes(0x41, 0x81, 0xE3);                             // and r11d, imm32
-        _e.Int32((StateLayout.TlbEntries - 1) << 4);
-        _e.Table(0x33, HostRegister.Address, table);            // xor r10, [rsp+r11+tag]
-        _e.Bytes(0x49, 0x81, 0xFA);                             // cmp r10, imm32
+        _e.State(true, 0x33, HostRegister.Temp, slot);
+        _e.Bytes(0x49, 0x81, 0xFB);                             // cmp r11, imm32
         _e.Int32(4096 - size);
         byte* miss = _e.JumpForward(7);                         // ja
-        _e.Table(0x03, HostRegister.Address, table + 8);        // add r10, [rsp+r11+host]
+        _e.State(true, 0x03, HostRegister.Address, slot + 8);
+        Checked(miss, size, store, false);
+    }
+
+    private void CheckKeepingFlags(int size, bool store)
+    {
+        int slot = StateLayout.Slot(_w.IsUser, store, _slot);
+        _e.StoreState(StateLayout.Scratch1, HostRegister.Rcx);
+        _e.LoadState(HostRegister.Rcx, slot);
+        _e.Bytes(0x48, 0xF7, 0xD1);                             // not rcx
+        _e.Lea(true, HostRegister.Rcx, HostRegister.Rcx, HostRegister.Address, 1, 1);
+        if (size > 1)
+        {
+            _e.Lea(true, HostRegister.Temp, HostRegister.Rcx, -1, 1, size - 1);
+        }
+
+        _e.Bytes(0xC4, 0xE2, 0xF2, 0xF5);                       // pext rcx, rcx, [rip+mask]
+        _e.Byte(0x0D);
+        _e.Int32((int)(_w.Thunks.PageMask - (_e.At + 4)));
+        if (size > 1)
+        {
+            _e.Bytes(0xC4, 0x62, 0xA2, 0xF5);                   // pext r11, r11, [rip+mask]
+            _e.Byte(0x1D);
+            _e.Int32((int)(_w.Thunks.PageMask - (_e.At + 4)));
+            _e.Lea(true, HostRegister.Rcx, HostRegister.Rcx, HostRegister.Temp, 1, 0);
+        }
+
+        byte* hit = _e.JumpShort(0xE3);                         // jrcxz
+        byte* miss = _e.JumpForward(-1);
+        _e.PatchShort(hit);
+        _e.LoadState(HostRegister.Rcx, StateLayout.Scratch1);
+        _e.LoadState(HostRegister.Temp, slot + 8);
+        _e.Lea(true, HostRegister.Address, HostRegister.Address, HostRegister.Temp, 1, 0);
+        Checked(miss, size, store, true);
+    }
+
+    private void Checked(byte* miss, int size, bool store, bool keepsFlags)
+    {
         byte* back = _e.At;
-        _w.AddSideRow(back);
+        _w.AddSideRow(back, keepsFlags);
         _w.AddCold(new ColdPiece
         {
             Kind = ColdKind.TlbMiss,
@@ -225,6 +345,9 @@ internal sealed unsafe class MemoryLowering
             Back = back,
             Size = (ushort)size,
             Store = store,
+            Number = _slot,
+            KeepsFlags = keepsFlags,
+            GuestOffset = (ushort)_w.GuestOffset,
         });
     }
 

@@ -172,15 +172,36 @@ internal sealed class StackLowering
             return;
         }
 
-        // The stack pointer moves first, so that POP of the stack pointer itself keeps the loaded value.
+        // The access comes before the stack pointer moves, because it may still fault; POP of the stack pointer itself
+        // keeps the loaded value.
+        int guest = instruction.Op0Register.GetNumber();
+        if (guest != 4)
+        {
+            LoadRegister(guest, size);
+            _memory.StackAdjust(size);
+            return;
+        }
+
+        LoadOperand(HostRegister.Temp, size);
         _memory.StackAdjust(size);
-        LoadRegister(instruction.Op0Register.GetNumber(), size);
+        MoveToStackPointer(size);
+    }
+
+    // R11 to the guest's stack pointer, of which two bytes leave the rest alone.
+    private void MoveToStackPointer(int size)
+    {
+        if (size == 2)
+        {
+            _e.Byte(0x66);
+        }
+
+        _e.Reg(size == 8, 0x89, HostRegister.Temp, HostRegister.GuestRsp);
     }
 
     private void LoadRegister(int guest, int size)
     {
         bool spilled = guest is >= 9 and <= 11;
-        int host = spilled ? HostRegister.Temp : guest == 4 ? HostRegister.GuestRsp : guest;
+        int host = spilled ? HostRegister.Temp : guest;
         if (size == 2)
         {
             if (spilled)
@@ -204,20 +225,20 @@ internal sealed class StackLowering
         int size = instruction.Code switch { Code.Leaveq => 8, Code.Leaved => 4, _ => 2 };
         bool wide = _w.Is64;
         bool narrow = !wide && (_w.Mode & BlockMode.Stack32) == 0;
-        _w.FlagsToMemory();
-        _e.Lea(wide, HostRegister.Address, HostRegister.Rbp, -1, 1, 0);
-        if (narrow)
-        {
-            _e.Bytes(0x45, 0x0F, 0xB7, 0xD2);                   // movzx r10d, r10w
-        }
-
+        _memory.FrameAddress();
         _memory.StackAccess(size, true, false);
+        LoadOperand(HostRegister.Address, size);
         if (narrow)
         {
             _e.Byte(0x66);
         }
 
         _e.Lea(wide, HostRegister.GuestRsp, HostRegister.Rbp, -1, 1, size);
-        LoadRegister(5, size);
+        if (size == 2)
+        {
+            _e.Byte(0x66);
+        }
+
+        _e.Reg(size == 8, 0x89, HostRegister.Address, HostRegister.Rbp);
     }
 }

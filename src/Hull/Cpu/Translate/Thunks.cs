@@ -23,7 +23,7 @@ internal enum ExitReason : ulong
     /// <summary>The instruction at RIP is to be run with careful memory accesses.</summary>
     Careful = 5,
 
-    /// <summary>The host raised an exception in generated code: FaultPc, FaultSignal (trap number), Scratch1 (flags).</summary>
+    /// <summary>The host raised an exception in generated code: FaultPc, FaultSignal (trap number), Scratch1 (flags), Scratch0 (R10).</summary>
     HostFault = 6,
 }
 
@@ -36,21 +36,26 @@ internal sealed unsafe class Thunks
     private static readonly int[] Volatile = [0, 1, 2, 6, 7, 8];
     private readonly Emitter _e;
     private readonly bool _avx;
-    private readonly byte*[] _slow = new byte*[2 * SlotCount];
+    private readonly byte*[] _slow = new byte*[2 * SizeCount];
+    private readonly byte*[] _lookup = new byte*[4 * StateLayout.SlotEntries * LookedUpSizes];
 
-    private const int SlotCount = 8;
+    private const int SizeCount = 8;
+    private const int LookedUpSizes = 6;
 
     /// <summary>Emits all thunks at the emitter's position.</summary>
     /// <param name="e">The emitter.</param>
     /// <param name="avx">The host has AVX and guests may use it.</param>
-    internal Thunks(Emitter e, bool avx)
+    /// <param name="fastPext">The host has BMI2, not in microcode.</param>
+    internal Thunks(Emitter e, bool avx, bool fastPext)
     {
         _e = e;
         _avx = avx;
+        CanKeepFlags = fastPext;
         DefaultMxcsr = e.At;
         e.Int32(0x1F80);
         e.Int32(0);
-        e.Int64(0);
+        PageMask = e.At;
+        e.Int64(~0xFFFUL);
         Enter = EmitEnter();
         Exit = EmitExit(out byte* tail);
         ExitTail = tail;
@@ -60,10 +65,17 @@ internal sealed unsafe class Thunks
         Assist = EmitAssist();
         CarefulLoad = EmitCareful((nint)(delegate* unmanaged<CpuState*, ulong, ulong, ulong, ulong>)&Assists.CarefulLoad);
         CarefulStore = EmitCareful((nint)(delegate* unmanaged<CpuState*, ulong, ulong, ulong, ulong>)&Assists.CarefulStore);
-        for (int slot = 0; slot < SlotCount; slot++)
+        for (int size = 0; size < SizeCount; size++)
         {
-            _slow[slot] = EmitSlow(SizeOfSlot(slot), false);
-            _slow[SlotCount + slot] = EmitSlow(SizeOfSlot(slot), true);
+            _slow[size] = EmitSlow(SizeAt(size), false);
+            _slow[SizeCount + size] = EmitSlow(SizeAt(size), true);
+        }
+
+        for (int i = 0; i < _lookup.Length; i++)
+        {
+            int kind = i / (StateLayout.SlotEntries * LookedUpSizes);
+            int slot = i / LookedUpSizes % StateLayout.SlotEntries;
+            _lookup[i] = EmitLookup((kind & 2) != 0, (kind & 1) != 0, slot, SizeAt(i % LookedUpSizes));
         }
     }
 
@@ -97,10 +109,31 @@ internal sealed unsafe class Thunks
     /// <summary>The MXCSR of managed code: all exceptions masked, round to nearest.</summary>
     internal byte* DefaultMxcsr { get; }
 
-    /// <summary>The door for an access that missed the inline TLB: R10 linear, R11 where to go on; R10 becomes the host address.</summary>
-    internal byte* Slow(int size, bool store) => _slow[(store ? SlotCount : 0) + SlotOfSize(size)];
+    /// <summary>~0xFFF, in memory.</summary>
+    internal byte* PageMask { get; }
 
-    private static int SlotOfSize(int size) => size switch
+    /// <summary>Checks may use PEXT, to leave the flags alone.</summary>
+    internal bool CanKeepFlags { get; }
+
+    /// <summary>True for the sizes that <see cref="Lookup"/> looks up.</summary>
+    internal static bool IsLookedUp(int size) => IndexOfSize(size) < LookedUpSizes;
+
+    /// <summary>The door for an access that missed the inline TLB: R10 linear, R11 where to go on; R10 becomes the host address.</summary>
+    internal byte* Slow(int size, bool store) => _slow[(store ? SizeCount : 0) + IndexOfSize(size)];
+
+    /// <summary>
+    /// The same for an access that missed its page slot: looks into the inline TLB and fills the slot. Seldom sizes go to C#
+    /// at once.
+    /// </summary>
+    internal byte* Lookup(bool user, bool store, int slot, int size)
+    {
+        int kind = (user ? 2 : 0) + (store ? 1 : 0);
+        return IsLookedUp(size)
+            ? _lookup[(((kind * StateLayout.SlotEntries) + slot) * LookedUpSizes) + IndexOfSize(size)]
+            : Slow(size, store);
+    }
+
+    private static int IndexOfSize(int size) => size switch
     {
         1 => 0,
         2 => 1,
@@ -112,8 +145,8 @@ internal sealed unsafe class Thunks
         _ => 7,
     };
 
-    // The last slot stands for sizes that always take the careful path when they may cross a page.
-    private static int SizeOfSlot(int slot) => slot switch { 0 => 1, 1 => 2, 2 => 4, 3 => 8, 4 => 16, 5 => 32, 6 => 10, _ => 64 };
+    // The last stands for sizes that always take the careful path when they may cross a page.
+    private static int SizeAt(int index) => index switch { 0 => 1, 1 => 2, 2 => 4, 3 => 8, 4 => 16, 5 => 32, 6 => 10, _ => 64 };
 
     private byte* EmitEnter()
     {
@@ -123,7 +156,7 @@ internal sealed unsafe class Thunks
         _e.Bytes(0x41, 0x56, 0x41, 0x57);                       // push r14; push r15
         _e.Bytes(0x48, 0x83, 0xEC, 0x08);                       // sub rsp, 8
         _e.Mem(true, 0x89, HostRegister.Rsp, HostRegister.Rdi, StateLayout.HostRsp);
-        _e.Move(HostRegister.Rsp, HostRegister.Rdi);
+        _e.Bytes(0x48, 0x8D, 0x67, StateLayout.PointerBias);    // lea rsp, [rdi+8]
         _e.StoreState(StateLayout.Scratch1, HostRegister.Rsi);
         LoadVector();
         LoadGeneral();
@@ -162,8 +195,13 @@ internal sealed unsafe class Thunks
     private byte* EmitHostFault()
     {
         byte* start = _e.At;
-        _e.Byte(0x9C);                                          // pushfq; pop [rsp+Scratch1]
-        _e.State(false, 0x8F, 0, StateLayout.Scratch1);
+        _e.Bytes(0x48, 0x8D, 0x64, 0x24);                       // lea rsp, [rsp-64]: the flags' field stays
+        _e.Byte(-64);
+        _e.Bytes(0x9C, 0x41, 0x5B);                             // pushfq; pop r11
+        _e.Bytes(0x48, 0x8D, 0x64, 0x24);                       // lea rsp, [rsp+64]
+        _e.Byte(64);
+        _e.StoreState(StateLayout.Scratch1, HostRegister.Temp);
+        _e.StoreState(StateLayout.Scratch0, HostRegister.Address);
         _e.StoreStateInt32(StateLayout.ExitReason, (int)ExitReason.HostFault);
         _e.Jump(Exit);
         return start;
@@ -196,6 +234,37 @@ internal sealed unsafe class Thunks
         _e.Move(HostRegister.Rcx, HostRegister.Temp);
         CallManaged((nint)(delegate* unmanaged<CpuState*, ulong, ulong, ulong, ulong>)&Assists.MemorySlow);
         ResumeOrLeave();
+        return start;
+    }
+
+    // R10 linear, R11 where to go on. See MemoryLowering for the check.
+    private byte* EmitLookup(bool user, bool store, int slot, int size)
+    {
+        byte* start = _e.At;
+        int table = StateLayout.Tlb(user, store);
+        int line = StateLayout.Slot(user, store, slot);
+        _e.StoreState(StateLayout.Scratch2, HostRegister.Temp);
+        _e.Bytes(0x4D, 0x89, 0xD3);                             // mov r11, r10
+        _e.Bytes(0x49, 0xC1, 0xEB, 0x08);                       // shr r11, 8
+        _e.Bytes(0x41, 0x81, 0xE3);                             // and r11d, imm32
+        _e.Int32((StateLayout.TlbEntries - 1) << 4);
+        _e.Table(0x33, HostRegister.Address, table);
+        _e.Bytes(0x49, 0x81, 0xFA);                             // cmp r10, imm32
+        _e.Int32(4096 - size);
+        byte* miss = _e.JumpForward(7);                         // ja
+        _e.StoreState(StateLayout.Scratch1, HostRegister.Rax);
+        _e.Table(0x8B, HostRegister.Rax, table);
+        _e.StoreState(line, HostRegister.Rax);
+        _e.Reg(true, 0x31, HostRegister.Rax, HostRegister.Address);
+        _e.Table(0x8B, HostRegister.Rax, table + 8);
+        _e.StoreState(line + 8, HostRegister.Rax);
+        _e.Reg(true, 0x01, HostRegister.Rax, HostRegister.Address);
+        _e.LoadState(HostRegister.Rax, StateLayout.Scratch1);
+        _e.State(false, 0xFF, 4, StateLayout.Scratch2);         // jmp [Scratch2]
+        _e.Patch(miss);
+        _e.Table(0x33, HostRegister.Address, table);
+        _e.LoadState(HostRegister.Temp, StateLayout.Scratch2);
+        _e.Jump(Slow(size, store));
         return start;
     }
 
@@ -258,7 +327,8 @@ internal sealed unsafe class Thunks
             _e.Bytes(0xC5, 0xF8, 0x77);
         }
 
-        _e.Move(HostRegister.Rdi, HostRegister.Rsp);
+        _e.Bytes(0x48, 0x8D, 0x7C, 0x24);                       // lea rdi, [rsp-8]
+        _e.Byte(-StateLayout.PointerBias);
         _e.Move(HostRegister.Rbx, HostRegister.Rsp);
         _e.LoadState(HostRegister.Rsp, StateLayout.HostRsp);
         _e.MoveImmediate(HostRegister.Rax, (ulong)target);
@@ -349,7 +419,7 @@ internal sealed unsafe class Thunks
         int vvvv = opcode == 0x18 ? (~register & 15) << 3 : 0x78;
         _e.Bytes(0xC4, (byte)(0x63 | (register < 8 ? 0x80 : 0)), (byte)(vvvv | 5), (byte)opcode);
         _e.Bytes((byte)(0x84 | ((register & 7) << 3)), 0x24);
-        _e.Int32(StateLayout.YmmHigh + (16 * register));
+        _e.Int32(StateLayout.YmmHigh + (16 * register) - StateLayout.PointerBias);
         _e.Byte(1);
     }
 

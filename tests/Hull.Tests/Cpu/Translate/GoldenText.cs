@@ -25,7 +25,7 @@ internal static unsafe class GoldenText
     {
         using GuestMemory ram = new(1 << 20);
         using CodeCache cache = new(ram, 1 << 20);
-        Thunks thunks = new(cache.Emitter, GuestHasAvx);
+        Thunks thunks = new(cache.Emitter, GuestHasAvx, fastPext: true);
         cache.SealThunks();
         Translator translator = new(cache, thunks, GuestHasAvx);
         byte[] guest = Assemble(row);
@@ -211,9 +211,9 @@ internal sealed unsafe class HostNames : ISymbolResolver
             case OpKind.Memory when instruction.MemoryBase == Register.RIP:
                 symbol = new SymbolResult(address, Label(address) ?? Thunk(address));
                 return true;
-            case OpKind.Memory when instruction.MemoryBase == Register.RSP:
+            case OpKind.Memory when instruction.MemoryBase == Register.RSP && instruction.Mnemonic != Mnemonic.Lea:
                 bool indexed = instruction.MemoryIndex != Register.None;
-                symbol = new SymbolResult(address, StateName((int)address, indexed));
+                symbol = new SymbolResult(address, StateName((int)address + StateLayout.PointerBias, indexed));
                 return true;
             default:
                 return false;
@@ -232,6 +232,12 @@ internal sealed unsafe class HostNames : ISymbolResolver
         if (offset >= StateLayout.TlbBase)
         {
             return TableName(offset, indexed);
+        }
+
+        if (offset >= StateLayout.SlotBase)
+        {
+            (int kind, int slot) = Math.DivRem((offset - StateLayout.SlotBase) / 16, StateLayout.SlotEntries);
+            return $"{Tlbs[kind]}Slot[{slot}].{(offset % 16 == 0 ? "Tag" : "Addend")}";
         }
 
         if (offset >= StateLayout.Gpr && offset < StateLayout.GprSlot(16))
@@ -258,7 +264,7 @@ internal sealed unsafe class HostNames : ISymbolResolver
         int lines = jumps ? StateLayout.JumpCacheEntries : StateLayout.TlbEntries;
         string table = (jumps ? JumpCaches : Tlbs)[line / lines];
         string number = indexed && line % lines == 0 ? "" : $"[{line % lines}]";
-        return $"{table}{number}.{(offset % 16 == 0 ? "Tag" : "Host")}";
+        return $"{table}{number}.{(offset % 16 == 0 ? "Tag" : jumps ? "Host" : "Addend")}";
     }
 
     private void AddThunks(Thunks thunks)
@@ -272,6 +278,16 @@ internal sealed unsafe class HostNames : ISymbolResolver
         {
             _code[(ulong)thunks.Slow(size, false)] = $"SlowLoad{size}";
             _code[(ulong)thunks.Slow(size, true)] = $"SlowStore{size}";
+            for (int slot = 0; slot < StateLayout.SlotEntries && Thunks.IsLookedUp(size); slot++)
+            {
+                for (int kind = 0; kind < 4; kind++)
+                {
+                    _code[(ulong)thunks.Lookup((kind & 2) != 0, (kind & 1) != 0, slot, size)] =
+                        $"Lookup{Tlbs[kind]}{size}[{slot}]";
+                }
+            }
         }
+
+        _code[(ulong)thunks.PageMask] = nameof(thunks.PageMask);
     }
 }
