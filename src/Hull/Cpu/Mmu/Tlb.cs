@@ -12,7 +12,7 @@ internal sealed unsafe class Tlb
     private const int SmapRoom = 64;
     private const int LineWords = StateLayout.TlbEntries / 64;
     private readonly CpuState* _cpu;
-    private readonly int[] _smapLines = new int[SmapRoom];
+    private readonly int[] _smapSets = new int[SmapRoom];
     private readonly ulong[] _notGlobal = new ulong[4 * LineWords];
     private ulong _generation;
     private bool _supervisorJumpsNotGlobal;
@@ -41,29 +41,39 @@ internal sealed unsafe class Tlb
     /// </summary>
     internal void Fill(ulong linear, in PageTranslation page, bool user, bool store, bool smap)
     {
-        int line = Line(linear);
+        ulong tag = linear & ~0xFFFUL;
+        int set = StateLayout.TlbSet(linear);
+        int first = set * 2;
         int table = (user ? 2 : 0) + (store ? 1 : 0);
-        ulong bit = 1UL << (line & 63);
-        ref ulong word = ref _notGlobal[(table * LineWords) + (line >> 6)];
-        word = page.Global ? word & ~bit : word | bit;
-        TlbEntry* entry = Table(user, store) + line;
-        entry->Tag = linear & ~0xFFFUL;
-        entry->Addend = (ulong)page.Host - entry->Tag;
-        if (smap && _cpu->SmapCount < SmapRoom)
+        TlbEntry* ways = Table(user, store) + first;
+        if (smap && _cpu->SmapCount == SmapRoom)
         {
-            _smapLines[_cpu->SmapCount++] = (line << 1) | (store ? 1 : 0);
+            Drop(ways, set, tag);
+            return;
         }
-        else if (smap)
+
+        if (ways[0].Tag != tag)
         {
-            entry->Tag = Empty(line);
+            // The younger way is the first.
+            ways[1] = ways[0];
+            MarkNotGlobal(table, first + 1, IsNotGlobal(table, first));
+        }
+
+        ways[0] = new TlbEntry { Tag = tag, Addend = (ulong)page.Host - tag };
+        MarkNotGlobal(table, first, !page.Global);
+        if (smap)
+        {
+            _smapSets[_cpu->SmapCount++] = (set << 1) | (store ? 1 : 0);
         }
     }
 
     /// <summary>The host page of a linear address; null when the table has none, whatever the reason.</summary>
     internal byte* Find(ulong linear, bool user, bool store)
     {
-        TlbEntry* entry = Table(user, store) + Line(linear);
-        return entry->Tag == (linear & ~0xFFFUL) ? (byte*)(entry->Tag + entry->Addend) : null;
+        ulong tag = linear & ~0xFFFUL;
+        TlbEntry* way = Table(user, store) + (2 * StateLayout.TlbSet(linear));
+        way += way->Tag == tag ? 0 : 1;
+        return way->Tag == tag ? (byte*)(tag + way->Addend) : null;
     }
 
     /// <summary>AC was cleared: user pages leave the supervisor's tables.</summary>
@@ -71,8 +81,11 @@ internal sealed unsafe class Tlb
     {
         for (uint i = 0; i < _cpu->SmapCount; i++)
         {
-            int line = _smapLines[i] >> 1;
-            Table(false, (_smapLines[i] & 1) != 0)[line].Tag = Empty(line);
+            // The page may have moved to the second way since.
+            int set = _smapSets[i] >> 1;
+            TlbEntry* ways = Table(false, (_smapSets[i] & 1) != 0) + (2 * set);
+            ways[0].Tag = Empty(set);
+            ways[1].Tag = Empty(set);
         }
 
         _cpu->SmapCount = 0;
@@ -88,7 +101,9 @@ internal sealed unsafe class Tlb
         Unsafe.InitBlock(tables, 0, 4 * StateLayout.TlbBytes);
         for (int table = 0; table < 4; table++)
         {
-            ((TlbEntry*)(tables + (table * StateLayout.TlbBytes)))->Tag = Empty(0);
+            TlbEntry* ways = (TlbEntry*)(tables + (table * StateLayout.TlbBytes));
+            ways[0].Tag = Empty(0);
+            ways[1].Tag = Empty(0);
         }
 
         System.Array.Clear(_notGlobal);
@@ -113,7 +128,7 @@ internal sealed unsafe class Tlb
             for (; word != 0; word &= word - 1)
             {
                 int at = System.Numerics.BitOperations.TrailingZeroCount(word);
-                entries[at].Tag = Empty(((i % LineWords) * 64) + at);
+                entries[at].Tag = Empty((((i % LineWords) * 64) + at) / 2);
             }
         }
 
@@ -131,15 +146,11 @@ internal sealed unsafe class Tlb
     /// <summary>Forgets one linear page.</summary>
     internal void FlushPage(ulong linear)
     {
-        int line = Line(linear);
+        int set = StateLayout.TlbSet(linear);
         Victims.FlushPage(linear);
         for (int table = 0; table < 4; table++)
         {
-            TlbEntry* entry = Table((table & 2) != 0, (table & 1) != 0) + line;
-            if (entry->Tag == (linear & ~0xFFFUL))
-            {
-                entry->Tag = Empty(line);
-            }
+            Drop(Table((table & 2) != 0, (table & 1) != 0) + (2 * set), set, linear & ~0xFFFUL);
         }
 
         EmptySlots();
@@ -152,11 +163,11 @@ internal sealed unsafe class Tlb
         for (int table = 0; table < 2; table++)
         {
             TlbEntry* entries = Table(table != 0, true);
-            for (int line = 0; line < StateLayout.TlbEntries; line++)
+            for (int i = 0; i < StateLayout.TlbEntries; i++)
             {
-                if (entries[line].Tag + entries[line].Addend == (ulong)hostPage)
+                if (entries[i].Tag + entries[i].Addend == (ulong)hostPage)
                 {
-                    entries[line].Tag = Empty(line);
+                    entries[i].Tag = Empty(i / 2);
                 }
             }
         }
@@ -203,12 +214,16 @@ internal sealed unsafe class Tlb
         NewKey(ref _cpu->UserJumpCacheKey);
     }
 
-    // Slots are refilled from the TLBs by the next access, so all go at once.
+    // Slots are refilled from the TLBs by the next access, so all go at once. Their addends stay: no sum with one is
+    // canonical either.
     private void EmptySlots()
     {
         const ulong NotCanonical = 1UL << 63;
         TlbEntry* slots = (TlbEntry*)((byte*)_cpu + StateLayout.SlotBase);
-        new System.Span<TlbEntry>(slots, 4 * StateLayout.SlotEntries).Fill(new TlbEntry { Tag = NotCanonical });
+        for (int i = 0; i < 4 * StateLayout.SlotEntries; i++)
+        {
+            slots[i].Tag = NotCanonical;
+        }
     }
 
     // 48 address bits are significant; the key lives in bits 48-62, so that bit 63 still tells the halves apart.
@@ -230,10 +245,29 @@ internal sealed unsafe class Tlb
 
     private ulong Key(bool user) => user ? _cpu->UserJumpCacheKey : _cpu->JumpCacheKey;
 
-    private static int Line(ulong linear) => (int)((linear >> 12) & (StateLayout.TlbEntries - 1));
+    // A tag that cannot be hit in this set: it belongs to the neighbour's.
+    private static ulong Empty(int set) => set == 0 ? 0x1000UL : 0;
 
-    // A tag that cannot be hit in this line: it belongs to the neighbour's.
-    private static ulong Empty(int line) => line == 0 ? 0x1000UL : 0;
+    private static void Drop(TlbEntry* ways, int set, ulong tag)
+    {
+        for (int way = 0; way < 2; way++)
+        {
+            if (ways[way].Tag == tag)
+            {
+                ways[way].Tag = Empty(set);
+            }
+        }
+    }
+
+    private bool IsNotGlobal(int table, int entry) =>
+        (_notGlobal[(table * LineWords) + (entry >> 6)] >> (entry & 63) & 1) != 0;
+
+    private void MarkNotGlobal(int table, int entry, bool value)
+    {
+        ulong bit = 1UL << (entry & 63);
+        ref ulong word = ref _notGlobal[(table * LineWords) + (entry >> 6)];
+        word = value ? word | bit : word & ~bit;
+    }
 
     private TlbEntry* Table(bool user, bool store) => (TlbEntry*)((byte*)_cpu + StateLayout.Tlb(user, store));
 

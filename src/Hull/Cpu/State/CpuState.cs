@@ -42,8 +42,8 @@ internal struct TlbEntry
 {
     /// <summary>
     /// The linear page. An empty line of a TLB holds a page that belongs to another line, so that nothing can hit it; an
-    /// empty slot holds a page that is not canonical and no addend, so that the host refuses the access as the guest's
-    /// CPU would.
+    /// empty slot holds a page that is not canonical, and so is its sum with any addend: the host refuses the access as
+    /// the guest's CPU would.
     /// </summary>
     internal ulong Tag;
 

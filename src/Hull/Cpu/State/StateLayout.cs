@@ -5,8 +5,8 @@ namespace Hull.Cpu.State;
 /// Generated code holds these numbers, less eight: while guest code runs, host RSP points behind the first field, so that
 /// PUSHFQ writes the arithmetic flags where they belong.
 /// <code>
-///   -128 KiB           0          4 KiB          6 KiB            38 KiB
-///   | signal frames    | CpuState | 4 x 32 slots | 4 TLBs x 8 KiB | 2 jump caches x 64 KiB |
+///   -128 KiB           0          4 KiB          6 KiB             134 KiB
+///   | signal frames    | CpuState | 4 x 32 slots | 4 TLBs x 32 KiB | 2 jump caches x 512 KiB |
 ///                        ^ RSP
 /// </code>
 /// </summary>
@@ -30,8 +30,11 @@ internal static unsafe class StateLayout
     /// <summary>Bytes to the first inline TLB.</summary>
     internal const int TlbBase = SlotBase + (4 * SlotBytes);
 
+    /// <summary>Sets of one inline TLB, of two ways each.</summary>
+    internal const int TlbSets = 1024;
+
     /// <summary>Entries of one inline TLB.</summary>
-    internal const int TlbEntries = 512;
+    internal const int TlbEntries = TlbSets * 2;
 
     /// <summary>Bytes of one inline TLB.</summary>
     internal const int TlbBytes = TlbEntries * 16;
@@ -40,7 +43,7 @@ internal static unsafe class StateLayout
     internal const int JumpCacheBase = TlbBase + (4 * TlbBytes);
 
     /// <summary>Entries of one jump cache.</summary>
-    internal const int JumpCacheEntries = 4096;
+    internal const int JumpCacheEntries = 32768;
 
     /// <summary>Bytes of one jump cache.</summary>
     internal const int JumpCacheBytes = JumpCacheEntries * 16;
@@ -90,6 +93,9 @@ internal static unsafe class StateLayout
     /// <summary>A page slot for one kind of access.</summary>
     internal static int Slot(bool user, bool store, int slot) =>
         SlotBase + ((user ? 2 : 0) * SlotBytes) + (store ? SlotBytes : 0) + (slot * 16);
+
+    /// <summary>The set of a linear address in an inline TLB: the same hash as in the emitted lookup.</summary>
+    internal static int TlbSet(ulong linear) => (int)(((linear >> 12) ^ (linear >> 22)) & (TlbSets - 1));
 
     /// <summary>The jump cache of a privilege level.</summary>
     internal static int JumpCache(bool user) => JumpCacheBase + (user ? JumpCacheBytes : 0);

@@ -177,7 +177,7 @@ internal sealed unsafe class BranchLowering
         _e.Bytes(0x41, 0x81, 0xE3);                             // and r11d, imm32
         _e.Int32((StateLayout.JumpCacheEntries - 1) << 4);
         _e.State(true, 0x33, HostRegister.Address, StateLayout.JumpKey(_w.IsUser));
-        _e.Table(0x3B, HostRegister.Address, cache);            // cmp r10, [rsp+r11+tag]
+        _e.Table(0x3B, HostRegister.Address, HostRegister.Temp, cache);            // cmp r10, [rsp+r11+tag]
         byte* miss = _e.JumpForward(5);
         _e.JumpTable(cache + 8);
         _e.Patch(miss);

@@ -140,10 +140,11 @@ internal sealed unsafe class Emitter
         }
     }
 
-    /// <summary>op reg, [rsp + r11 + disp32]: a line of a table at an offset of the state.</summary>
-    internal void Table(int opcode, int reg, int offset)
+    /// <summary>op reg, [rsp + index + disp32]: a line of a table at an offset of the state.</summary>
+    internal void Table(int opcode, int reg, int index, int offset)
     {
-        Bytes((byte)(0x4A | ((reg >> 3) << 2)), (byte)opcode, (byte)(0x84 | ((reg & 7) << 3)), 0x1C);
+        int rex = 0x48 | ((reg >> 3) << 2) | ((index >> 3) << 1);
+        Bytes((byte)rex, (byte)opcode, (byte)(0x84 | ((reg & 7) << 3)), (byte)(((index & 7) << 3) | 4));
         Int32(offset - StateLayout.PointerBias);
     }
 

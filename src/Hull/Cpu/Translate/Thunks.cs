@@ -237,35 +237,49 @@ internal sealed unsafe class Thunks
         return start;
     }
 
-    // R10 linear, R11 where to go on. See MemoryLowering for the check.
+    // R10 linear, R11 where to go on. See MemoryLowering for the check, StateLayout.TlbSet for the hash.
     private byte* EmitLookup(bool user, bool store, int slot, int size)
     {
         byte* start = _e.At;
         int table = StateLayout.Tlb(user, store);
-        int line = StateLayout.Slot(user, store, slot);
         _e.StoreState(StateLayout.Scratch2, HostRegister.Temp);
-        _e.Bytes(0x4D, 0x89, 0xD3);                             // mov r11, r10
-        _e.Bytes(0x49, 0xC1, 0xEB, 0x08);                       // shr r11, 8
-        _e.Bytes(0x41, 0x81, 0xE3);                             // and r11d, imm32
-        _e.Int32((StateLayout.TlbEntries - 1) << 4);
-        _e.Table(0x33, HostRegister.Address, table);
-        _e.Bytes(0x49, 0x81, 0xFA);                             // cmp r10, imm32
-        _e.Int32(4096 - size);
-        byte* miss = _e.JumpForward(7);                         // ja
         _e.StoreState(StateLayout.Scratch1, HostRegister.Rax);
-        _e.Table(0x8B, HostRegister.Rax, table);
-        _e.StoreState(line, HostRegister.Rax);
-        _e.Reg(true, 0x31, HostRegister.Rax, HostRegister.Address);
-        _e.Table(0x8B, HostRegister.Rax, table + 8);
-        _e.StoreState(line + 8, HostRegister.Rax);
-        _e.Reg(true, 0x01, HostRegister.Rax, HostRegister.Address);
+        _e.Move(HostRegister.Rax, HostRegister.Address);
+        _e.Bytes(0x48, 0xC1, 0xE8, 0x0C);                       // shr rax, 12
+        _e.Move(HostRegister.Temp, HostRegister.Rax);
+        _e.Bytes(0x49, 0xC1, 0xEB, 0x0A);                       // shr r11, 10
+        _e.Reg(false, 0x31, HostRegister.Temp, HostRegister.Rax);
+        _e.Byte(0x25);                                          // and eax, imm32
+        _e.Int32(StateLayout.TlbSets - 1);
+        _e.Bytes(0xC1, 0xE0, 0x05);                             // shl eax, 5
+        for (int way = 0; way < 2; way++)
+        {
+            byte* miss = EmitWay(table + (way * 16), StateLayout.Slot(user, store, slot), size);
+            _e.Patch(miss);
+        }
+
         _e.LoadState(HostRegister.Rax, StateLayout.Scratch1);
-        _e.State(false, 0xFF, 4, StateLayout.Scratch2);         // jmp [Scratch2]
-        _e.Patch(miss);
-        _e.Table(0x33, HostRegister.Address, table);
         _e.LoadState(HostRegister.Temp, StateLayout.Scratch2);
         _e.Jump(Slow(size, store));
         return start;
+    }
+
+    // Goes on behind with the slot filled when the entry at RAX hits; returns the jump that is taken when it does not.
+    private byte* EmitWay(int entry, int slot, int size)
+    {
+        _e.Move(HostRegister.Temp, HostRegister.Address);
+        _e.Table(0x33, HostRegister.Temp, HostRegister.Rax, entry);
+        _e.Bytes(0x49, 0x81, 0xFB);                             // cmp r11, imm32
+        _e.Int32(4096 - size);
+        byte* miss = _e.JumpForward(7);                         // ja
+        _e.Table(0x8B, HostRegister.Temp, HostRegister.Rax, entry);
+        _e.StoreState(slot, HostRegister.Temp);
+        _e.Table(0x8B, HostRegister.Temp, HostRegister.Rax, entry + 8);
+        _e.StoreState(slot + 8, HostRegister.Temp);
+        _e.Reg(true, 0x01, HostRegister.Temp, HostRegister.Address);
+        _e.LoadState(HostRegister.Rax, StateLayout.Scratch1);
+        _e.State(false, 0xFF, 4, StateLayout.Scratch2);         // jmp [Scratch2]
+        return miss;
     }
 
     private byte* EmitCareful(nint target)
