@@ -91,6 +91,7 @@ internal static unsafe class Strings
 
             if (count == 0 || stop)
             {
+                RememberPages(vcpu, context);
                 return AssistResult.Next;
             }
 
@@ -98,6 +99,23 @@ internal static unsafe class Strings
             {
                 return AssistResult.Jump;
             }
+        }
+    }
+
+    // Generated code does the next one itself when it goes on in the same pages.
+    private static void RememberPages(SoftVcpu vcpu, in StringContext context)
+    {
+        CpuState* cpu = vcpu.Cpu;
+        if (context.Operation > StringOperation.Fill || context.Mask != ulong.MaxValue || context.Backward)
+        {
+            return;
+        }
+
+        bool user = cpu->Cpl == 3;
+        vcpu.Tlb.FillSlot(cpu->Gpr[Gpr.Rdi] - 1, user, true, Gpr.Rdi);
+        if (context.UsesSource && context.Source is not (Seg.Fs or Seg.Gs))
+        {
+            vcpu.Tlb.FillSlot(cpu->Gpr[Gpr.Rsi] - 1, user, false, Gpr.Rsi);
         }
     }
 

@@ -76,6 +76,18 @@ internal sealed unsafe class Tlb
         return way->Tag == tag ? (byte*)(tag + way->Addend) : null;
     }
 
+    /// <summary>Copies a page that the table has to a page slot.</summary>
+    internal void FillSlot(ulong linear, bool user, bool store, int slot)
+    {
+        byte* page = Find(linear, user, store);
+        if (page != null)
+        {
+            ulong tag = linear & ~0xFFFUL;
+            *(TlbEntry*)((byte*)_cpu + StateLayout.Slot(user, store, slot)) =
+                new TlbEntry { Tag = tag, Addend = (ulong)page - tag };
+        }
+    }
+
     /// <summary>AC was cleared: user pages leave the supervisor's tables.</summary>
     internal void DropSmap()
     {

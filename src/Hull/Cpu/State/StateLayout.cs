@@ -64,6 +64,13 @@ internal static unsafe class StateLayout
     internal const int Segments = 176;
 
     internal static readonly int UserJumpCacheKey = Offset(static s => &s->UserJumpCacheKey);
+    internal static readonly int Cpl = Offset(static s => &s->Cpl);
+    internal static readonly int Efer = Offset(static s => &s->Efer);
+    internal static readonly int Star = Offset(static s => &s->Star);
+    internal static readonly int Lstar = Offset(static s => &s->Lstar);
+    internal static readonly int Sfmask = Offset(static s => &s->Sfmask);
+    internal static readonly int KernelGsBase = Offset(static s => &s->KernelGsBase);
+    internal static readonly int TscAux = Offset(static s => &s->TscAux);
     internal static readonly int TscOffset = Offset(static s => &s->TscOffset);
     internal static readonly int Mxcsr = Offset(static s => &s->Mxcsr);
     internal static readonly int YmmDirty = Offset(static s => &s->YmmDirty);

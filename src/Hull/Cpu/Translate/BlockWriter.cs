@@ -15,6 +15,7 @@ internal sealed unsafe class BlockWriter
     private readonly StackLowering _stack;
     private readonly BranchLowering _branch;
     private readonly SystemLowering _system;
+    private readonly StringLowering _strings;
     private ColdPiece[] _cold = new ColdPiece[64];
     private int _coldCount;
     private int _blockIndex;
@@ -33,7 +34,8 @@ internal sealed unsafe class BlockWriter
         _copy = new CopyLowering(this);
         _stack = new StackLowering(this);
         _branch = new BranchLowering(this);
-        _system = new SystemLowering(this);
+        _system = new SystemLowering(this, _stack);
+        _strings = new StringLowering(this);
     }
 
     internal Emitter E { get; }
@@ -83,6 +85,9 @@ internal sealed unsafe class BlockWriter
 
     /// <summary>The kernel's pages are global as a rule: links may leave the page.</summary>
     internal bool LinksAcrossPages => !IsUser && Is64;
+
+    /// <summary>Somebody looks after each instruction, and of REP after each element.</summary>
+    internal bool StopsAtEach => (Mode & (BlockMode.Careful | BlockMode.Single)) != 0;
 
     /// <summary>Exits go to the run loop.</summary>
     internal bool Unlinked => (Mode & (BlockMode.Careful | BlockMode.Single | BlockMode.Unlinked)) != 0;
@@ -470,10 +475,18 @@ internal sealed unsafe class BlockWriter
                 _copy.Emit(instruction, plan);
                 return true;
             case PlanKind.Assist:
-                EmitAssist(instruction);
+                if (!_strings.TryEmit(instruction) && !_system.TryEmit(instruction))
+                {
+                    EmitAssist(instruction);
+                }
+
                 return true;
             case PlanKind.AssistEnd:
-                EmitAssist(instruction);
+                if (!_system.TryEmitCall(instruction))
+                {
+                    EmitAssist(instruction);
+                }
+
                 _branch.ToDispatch(Truncate(instruction.NextIP));
                 return false;
             case PlanKind.Undefined:
@@ -562,12 +575,26 @@ internal sealed unsafe class BlockWriter
                     EmitLinkStub(piece);
                     break;
                 default:
-                    E.Patch(piece.Site);
+                    PatchChain(piece);
                     E.StoreStateInt32(StateLayout.ExitOperand, piece.Number);
                     E.LoadAddress(HostRegister.Temp, piece.Back);
                     E.Jump(Thunks.Assist);
                     break;
             }
+        }
+    }
+
+    // Points the jump here, and in a chain those before it.
+    private void PatchChain(in ColdPiece piece)
+    {
+        byte* site = piece.Site;
+        int distance = piece.Kind == ColdKind.AssistChain ? *(int*)site : 0;
+        E.Patch(site);
+        while (distance != 0)
+        {
+            site -= distance;
+            distance = *(int*)site;
+            E.Patch(site);
         }
     }
 
@@ -607,6 +634,9 @@ internal enum ColdKind : byte
 
     /// <summary>An assist that is seldom needed.</summary>
     Assist,
+
+    /// <summary>The same, with several jumps to it: each displacement holds the distance to the jump before, or 0.</summary>
+    AssistChain,
 }
 
 /// <summary>A piece of code behind a block.</summary>

@@ -167,19 +167,10 @@ internal sealed unsafe class BranchLowering
             return;
         }
 
-        int cache = StateLayout.JumpCache(_w.IsUser);
         _e.State(false, 0x83, 7, StateLayout.AttentionBits);
         _e.Byte(0);
         byte* attention = _e.JumpForward(5);
-        _e.Bytes(0x45, 0x31, 0xDB);                             // xor r11d, r11d
-        _e.Bytes(0xF2, 0x4D, 0x0F);                             // crc32 r11, r10
-        _e.Bytes(0x38, 0xF1, 0xDA);
-        _e.Bytes(0x41, 0x81, 0xE3);                             // and r11d, imm32
-        _e.Int32((StateLayout.JumpCacheEntries - 1) << 4);
-        _e.State(true, 0x33, HostRegister.Address, StateLayout.JumpKey(_w.IsUser));
-        _e.Table(0x3B, HostRegister.Address, HostRegister.Temp, cache);            // cmp r10, [rsp+r11+tag]
-        byte* miss = _e.JumpForward(5);
-        _e.JumpTable(cache + 8);
+        byte* miss = _e.ProbeJumpCache(_w.IsUser);
         _e.Patch(miss);
         _e.State(true, 0x33, HostRegister.Address, StateLayout.JumpKey(_w.IsUser));
         _e.Patch(attention);

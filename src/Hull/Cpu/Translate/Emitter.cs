@@ -148,6 +148,25 @@ internal sealed unsafe class Emitter
         Int32(offset - StateLayout.PointerBias);
     }
 
+    /// <summary>
+    /// Jumps to the code for the rip in R10 when the jump cache has it; <see cref="StateLayout.JumpIndex"/> is the hash.
+    /// Returns the jump that is taken when not, with R10 XOR the cache's key.
+    /// </summary>
+    internal byte* ProbeJumpCache(bool user)
+    {
+        int cache = StateLayout.JumpCache(user);
+        Bytes(0x45, 0x31, 0xDB);                                // xor r11d, r11d
+        Bytes(0xF2, 0x4D, 0x0F);                                // crc32 r11, r10
+        Bytes(0x38, 0xF1, 0xDA);
+        Bytes(0x41, 0x81, 0xE3);                                // and r11d, imm32
+        Int32((StateLayout.JumpCacheEntries - 1) << 4);
+        State(true, 0x33, HostRegister.Address, StateLayout.JumpKey(user));
+        Table(0x3B, HostRegister.Address, HostRegister.Temp, cache);
+        byte* miss = JumpForward(5);
+        JumpTable(cache + 8);
+        return miss;
+    }
+
     /// <summary>jmp [rsp + r11 + disp32]: through a line of a table.</summary>
     internal void JumpTable(int offset)
     {

@@ -66,6 +66,27 @@ internal sealed class StackLowering
         _memory.StackAdjust(-size);
     }
 
+    /// <summary>PUSHFQ: the image without RF and VM, put together on the stack. SDM vol. 2, "PUSHF/PUSHFD/PUSHFQ".</summary>
+    internal void PushFlags()
+    {
+        _memory.StackAddress(-8);
+        _memory.StackAccess(8, false, true);
+        _e.State(false, 0x0FB6, HostRegister.Temp, StateLayout.DirectionFlag);
+        _e.Reg(false, 0x01, HostRegister.Temp, HostRegister.Temp);
+        _e.State(false, 0x0A, HostRegister.Temp, StateLayout.InterruptFlag);
+        _e.Bytes(0x41, 0xC1, 0xE3, 0x09);                       // shl r11d, 9
+        _e.State(true, 0x0B, HostRegister.Temp, StateLayout.SystemFlags);
+        _e.Bytes(0x41, 0x81, 0xE3);                             // and r11d, imm32
+        _e.Int32(unchecked((int)~(Rflags.Rf | Rflags.Vm)));
+        _e.Bytes(0x41, 0x83, 0xCB, 0x02);                       // or r11d, 2
+        StoreOperand(HostRegister.Temp, 8);
+        _e.State(false, 0x8B, HostRegister.Temp, StateLayout.ArithmeticFlags);
+        _e.Bytes(0x41, 0x81, 0xE3);
+        _e.Int32((int)CpuState.ArithmeticMask);
+        _e.Mem(true, 0x09, HostRegister.Temp, HostRegister.Address, 0);
+        _memory.StackAdjust(-8);
+    }
+
     /// <summary>Pops a return address into R10, and moves the stack pointer over it and <paramref name="extra"/> bytes.</summary>
     internal void PopTarget(int size, int extra)
     {

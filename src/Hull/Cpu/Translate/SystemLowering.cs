@@ -11,10 +11,12 @@ internal sealed unsafe class SystemLowering
 {
     private readonly BlockWriter _w;
     private readonly Emitter _e;
+    private readonly StackLowering _stack;
 
-    internal SystemLowering(BlockWriter writer)
+    internal SystemLowering(BlockWriter writer, StackLowering stack)
     {
         _w = writer;
+        _stack = stack;
         _e = writer.E;
     }
 
@@ -48,6 +50,48 @@ internal sealed unsafe class SystemLowering
                 _w.EmitAssist(instruction);
                 break;
         }
+    }
+
+    /// <summary>Emits an instruction that is an assist in other modes; false when it is one here too.</summary>
+    internal bool TryEmit(in Instruction instruction)
+    {
+        switch (instruction.Code)
+        {
+            case Code.Swapgs when _w.IsKernel && _w.Is64:
+                _e.LoadState(HostRegister.Address, StateLayout.SegmentBase(Seg.Gs));
+                _e.LoadState(HostRegister.Temp, StateLayout.KernelGsBase);
+                _e.StoreState(StateLayout.SegmentBase(Seg.Gs), HostRegister.Temp);
+                _e.StoreState(StateLayout.KernelGsBase, HostRegister.Address);
+                return true;
+            case Code.Rdtscp when (_w.Mode & BlockMode.NoTsc) == 0 && _w.Is64:
+                EmitRdtsc();
+                _e.State(false, 0x8B, HostRegister.Rcx, StateLayout.TscAux);
+                return true;
+            case Code.Pushfq when !_w.IsCareful && _w.Is64:
+                _stack.PushFlags();
+                return true;
+            default:
+                return false;
+        }
+    }
+
+    /// <summary>Emits SYSCALL or SYSRET; false when it is one for the assist.</summary>
+    internal bool TryEmitCall(in Instruction instruction)
+    {
+        bool call = instruction.Code == Code.Syscall && _w.IsUser;
+        bool back = instruction.Code == Code.Sysretq && _w.IsKernel;
+        if (!_w.Is64 || _w.Unlinked || !(call || back))
+        {
+            return false;
+        }
+
+        _w.FlagsToMemory();
+        _e.StoreStateInt32(StateLayout.ExitOperand, _w.Cache.AssistRecords.Add(instruction));
+        _e.MoveImmediate(HostRegister.Address, instruction.NextIP);
+        byte* resume = _e.LoadAddressForward(HostRegister.Temp);
+        _e.Jump(call ? _w.Thunks.Calls.Syscall : _w.Thunks.Calls.Sysret);
+        _e.Patch(resume);
+        return true;
     }
 
     // The assist is needed only when user pages are in the supervisor's TLB.

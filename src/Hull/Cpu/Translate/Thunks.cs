@@ -63,6 +63,7 @@ internal sealed unsafe class Thunks
         DispatchExit = EmitReasonExit(ExitReason.Dispatch);
         HostFault = EmitHostFault();
         Assist = EmitAssist();
+        Calls = new SystemCallThunks(e, Assist, DispatchExit);
         CarefulLoad = EmitCareful((nint)(delegate* unmanaged<CpuState*, ulong, ulong, ulong, ulong>)&Assists.CarefulLoad);
         CarefulStore = EmitCareful((nint)(delegate* unmanaged<CpuState*, ulong, ulong, ulong, ulong>)&Assists.CarefulStore);
         for (int size = 0; size < SizeCount; size++)
@@ -99,6 +100,9 @@ internal sealed unsafe class Thunks
 
     /// <summary>Runs an assist: ExitOperand is the record's number, R11 where to go on.</summary>
     internal byte* Assist { get; }
+
+    /// <summary>SYSCALL and SYSRET.</summary>
+    internal SystemCallThunks Calls { get; }
 
     /// <summary>Copies a memory operand to the bounce buffer: R10 linear (or offset), ExitOperand the site, R11 where to go on.</summary>
     internal byte* CarefulLoad { get; }
