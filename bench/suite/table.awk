@@ -1,4 +1,4 @@
-# See table. Input: round, side, group, row, status, seconds, wall, clock, checksum.
+# See table. Input: round, side, group, row, status, seconds, wall, clock, checksum, processor seconds.
 function median(list,    parts, n, i, j, keep) {
     n = split(list, parts, " ")
     for (i = 2; i <= n; i++) {
@@ -25,6 +25,7 @@ BEGIN {
     seen[$2] = 1
     if ($5 != "ok") { trouble[$2, $4] = $5; remark($2 " " $4 ", round " $1 ": " $5); next }
     times[$2, $4] = times[$2, $4] " " $6
+    if ($10 != "" && $10 != "-") used[$2, $4] = used[$2, $4] " " $10
     # Native and QEMU are the judges of a result; a program without one has a checksum of zeros.
     if ($9 != "-" && $9 !~ /^0+$/) {
         if (!($4 in sum)) { sum[$4] = $9; sum_by[$4] = $2 }
@@ -36,21 +37,24 @@ BEGIN {
 }
 END {
     has_other = "other" in seen
-    printf "\n%-16s %10s %10s %10s %s%12s %12s %10s\n", "row", "native s", "Hull s", "QEMU s", has_other ? "   other s  Hull/other " : "", "Hull/native", "QEMU/native", "QEMU/Hull"
+    printf "\n%-16s %10s %10s %10s %s%12s %12s %10s %9s\n", "row", "native s", "Hull s", "QEMU s", has_other ? "   other s  Hull/other   by CPU " : "", "Hull/native", "QEMU/native", "QEMU/Hull", "by CPU"
     for (g = 1; g <= group_count; g++) {
-        name = order[g]; logs = 0; n = 0; below = ""; nlogs = 0; nn = 0; ologs = 0; on = 0
+        name = order[g]; logs = 0; n = 0; clogs = 0; cn = 0; nlogs = 0; nn = 0; ologs = 0; on = 0
         for (r = 1; r <= row_count; r++) {
             row = rows[r]
             if (group[row] != name) continue
             native = cell("native", row); ours = cell("hull", row); theirs = cell("qemu", row)
             against = ratio(theirs, ours); slow = ratio(ours, native)
+            by_cpu = ("hull", row) in used && ("qemu", row) in used ? ratio(median(used["qemu", row]), median(used["hull", row])) : "-"
+            if (by_cpu != "-" && by_cpu > 0) { clogs += log(by_cpu); cn++ }
             extra = ""
             if (has_other) {
                 second = cell("other", row); change = ratio(ours, second)
-                extra = sprintf("%10s %11s ", second, change)
+                own = ("hull", row) in used && ("other", row) in used ? ratio(median(used["hull", row]), median(used["other", row])) : "-"
+                extra = sprintf("%10s %11s %8s ", second, change, own)
                 if (change != "-") { ologs += log(change); on++ }
             }
-            printf "%-16s %10s %10s %10s %s%12s %12s %10s%s\n", row, native, ours, theirs, extra, slow, ratio(theirs, native), against, \
+            printf "%-16s %10s %10s %10s %s%12s %12s %10s %9s%s\n", row, native, ours, theirs, extra, slow, ratio(theirs, native), against, by_cpu, \
                 against != "-" && against < 1 ? "  below 1" : ""
             if (against != "-" && against > 0) { logs += log(against); n++ }
             if (slow != "-" && slow > 0) { nlogs += log(slow); nn++ }
@@ -59,8 +63,9 @@ END {
         line = sprintf("%s:", title[name])
         if (nn) line = line sprintf(" Hull/native %.2f,", exp(nlogs / nn))
         if (on) line = line sprintf(" Hull/other %.3f,", exp(ologs / on))
-        if (n && aim[name] != "-") line = line sprintf(" QEMU/Hull %.2f, aim %s%s", exp(logs / n), aim[name], exp(logs / n) < aim[name] ? ", missed" : "")
-        else if (n) line = line sprintf(" QEMU/Hull %.2f", exp(logs / n))
+        if (n && aim[name] != "-") line = line sprintf(" QEMU/Hull %.2f, aim %s%s", exp(logs / n), aim[name], exp(logs / n) < aim[name] ? " missed," : ",")
+        else if (n) line = line sprintf(" QEMU/Hull %.2f,", exp(logs / n))
+        if (cn) line = line sprintf(" by CPU %.2f", exp(clogs / cn))
         sub(/,$/, "", line)
         print "  = " line
         if (name == "smp")
