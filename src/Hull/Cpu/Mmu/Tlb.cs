@@ -14,6 +14,7 @@ internal sealed unsafe class Tlb
     private readonly CpuState* _cpu;
     private readonly int[] _smapSets = new int[SmapRoom];
     private readonly ulong[] _notGlobal = new ulong[4 * LineWords];
+    private readonly VictimJumps _jumps = new();
     private ulong _generation;
     private bool _supervisorJumpsNotGlobal;
 
@@ -193,14 +194,30 @@ internal sealed unsafe class Tlb
         JumpEntry* line = Jump(rip, user);
         line->Tag = rip ^ Key(user);
         line->Host = (ulong)entry;
+        _jumps.Fill(rip, user, line->Tag, line->Host);
         _supervisorJumpsNotGlobal |= !user && !global;
     }
 
-    /// <summary>Looks a block up in a jump cache; null when it is not there.</summary>
+    /// <summary>
+    /// Looks a block up in a jump cache, then in the victims, from where it comes back; null when neither has it.
+    /// </summary>
     internal byte* FindJump(ulong rip, bool user)
     {
         JumpEntry* line = Jump(rip, user);
-        return line->Tag == (rip ^ Key(user)) ? (byte*)line->Host : null;
+        ulong tag = rip ^ Key(user);
+        if (line->Tag == tag)
+        {
+            return (byte*)line->Host;
+        }
+
+        ulong host = _jumps.Find(rip, user, tag);
+        if (host != 0)
+        {
+            line->Tag = tag;
+            line->Host = host;
+        }
+
+        return (byte*)host;
     }
 
     /// <summary>Forgets a block that is going away.</summary>
@@ -214,6 +231,8 @@ internal sealed unsafe class Tlb
                 line->Tag = 0;
                 line->Host = 0;
             }
+
+            _jumps.Drop(rip, user != 0, (ulong)entry);
         }
     }
 
@@ -247,6 +266,7 @@ internal sealed unsafe class Tlb
             // Keys start again: nothing tagged with an old one may be left.
             _generation = 2;
             Unsafe.InitBlock((byte*)_cpu + StateLayout.JumpCacheBase, 0, 2 * StateLayout.JumpCacheBytes);
+            _jumps.Clear();
             _cpu->JumpCacheKey = 1UL << 48;
             _cpu->UserJumpCacheKey = 1UL << 48;
             _supervisorJumpsNotGlobal = false;
