@@ -1,5 +1,6 @@
 using System.Text.Json.Serialization;
 using Hull.Cli.Commands;
+using Hull.Cli.Run;
 
 namespace Hull.Cli;
 
@@ -11,3 +12,8 @@ namespace Hull.Cli;
 [JsonSerializable(typeof(VersionReport))]
 [JsonSerializable(typeof(DoctorReport))]
 internal sealed partial class CliJson : JsonSerializerContext;
+
+/// <summary>As <see cref="CliJson"/>, on one line.</summary>
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase)]
+[JsonSerializable(typeof(StatJson))]
+internal sealed partial class StatJsonContext : JsonSerializerContext;

@@ -15,6 +15,9 @@ internal static class ExitStatus
     /// <summary>Hull, its arguments or its files are at fault; or the guest died before its command ended.</summary>
     internal const int Hull = 125;
 
+    /// <summary>The guest wrote a value to its exit port: as QEMU's isa-debug-exit, so never 0.</summary>
+    internal static int Exited(uint value) => (int)(((value << 1) | 1) & 0xFF);
+
     /// <summary>Ended by a signal on the host.</summary>
     internal static int Signal(int number) => 128 + number;
 }

@@ -42,6 +42,7 @@ public sealed class Machine : IAsyncDisposable
         Stop,
         VcpuEnded,
         Panic,
+        Exited,
     }
 
     /// <summary>The name from the specification.</summary>
@@ -49,6 +50,9 @@ public sealed class Machine : IAsyncDisposable
 
     /// <summary>The engine that runs the guest: "soft" or "kvm".</summary>
     public string EngineName => _parts.Engine.Name;
+
+    /// <summary>What the kernel asks for and does not get, for the user; null: nothing.</summary>
+    public string? Notice => _parts.Notice;
 
     /// <summary>Builds the machine and starts its vCPUs.</summary>
     /// <exception cref="HullException">The specification or one of its files cannot work.</exception>
@@ -108,6 +112,7 @@ public sealed class Machine : IAsyncDisposable
         SerialOutput = OnSerial,
         PowerOff = () => Post(new Request(RequestKind.PowerOff, life, null)),
         Reset = () => Post(new Request(RequestKind.Reset, life, null)),
+        Exited = value => Post(new Request(RequestKind.Exited, life, null, ExitValue: value)),
         VcpuEnded = vcpu => Post(new Request(RequestKind.VcpuEnded, life, vcpu)),
     });
 
@@ -168,6 +173,14 @@ public sealed class Machine : IAsyncDisposable
                 : End(MachineEndReason.PoweredOff, "the guest switched the power off", null);
         }
 
+        if (request.Kind == RequestKind.Exited)
+        {
+            return End(MachineEndReason.Exited, "the guest wrote to its exit port", null) with
+            {
+                ExitValue = request.ExitValue,
+            };
+        }
+
         // Linux restarts by a triple fault where nothing else works, and says so before.
         bool reset = request.Kind == RequestKind.Reset
             || (request.Vcpu?.Exit == VcpuExit.Shutdown && _tail.SawRestart && _tail.Panic is null);
@@ -221,5 +234,5 @@ public sealed class Machine : IAsyncDisposable
     private MachineEnd End(MachineEndReason reason, string message, ulong? rip) =>
         new(reason, message, rip, _tail.ToArray());
 
-    private readonly record struct Request(RequestKind Kind, int Life, VcpuThread? Vcpu, bool Forced = false);
+    private readonly record struct Request(RequestKind Kind, int Life, VcpuThread? Vcpu, bool Forced = false, uint ExitValue = 0);
 }

@@ -33,10 +33,15 @@ internal static class MachineBuilder
                 Vcpus = spec.VcpuCount,
                 LowMemory = memory.LowSize,
                 HighMemory = memory.HighSize,
+                Memory = memory,
+                CommandLine = spec.CommandLine,
+                TestDevice = spec.TestDevice,
+                ExitPort = spec.ExitPort,
                 SerialOutputs = SerialOutputs(hooks),
             });
             chipset.PoweredOff += hooks.PowerOff;
             chipset.ResetRequested += hooks.Reset;
+            chipset.Exited += hooks.Exited;
             chipset.Pci.AssignBars();
 
             CpuidPolicy cpuid = CpuidPolicy.HostSafe(timers.Clock.TscHz, LocalApic.BusHz, spec.VcpuCount, CpuidFeatures.All);
@@ -47,6 +52,7 @@ internal static class MachineBuilder
             {
                 Kernel = spec.Kernel,
                 Initrd = spec.Initrd,
+                Modules = spec.Modules,
                 CommandLine = spec.CommandLine,
                 VcpuCount = spec.VcpuCount,
                 MemoryIsFresh = true,
@@ -64,7 +70,7 @@ internal static class MachineBuilder
                 }
             }
 
-            return new MachineParts(life, memory, timers, chipset, engine, vcpus);
+            return new MachineParts(life, memory, timers, chipset, engine, vcpus) { Notice = kernel.Notice };
         }
         catch
         {

@@ -21,6 +21,9 @@ public enum MachineEndReason
     /// <summary>The last vCPU halted with interrupts off.</summary>
     Halted,
 
+    /// <summary>The guest wrote to its exit port: <see cref="MachineEnd.ExitValue"/>.</summary>
+    Exited,
+
     /// <summary>The engine or a device model could not go on.</summary>
     Failed,
 }
@@ -32,6 +35,9 @@ public enum MachineEndReason
 /// <param name="LastLines">The last lines of the first serial port, oldest first.</param>
 public sealed record MachineEnd(MachineEndReason Reason, string Message, ulong? Rip, string[] LastLines)
 {
+    /// <summary>What the guest wrote to its exit port; null unless it did.</summary>
+    public uint? ExitValue { get; init; }
+
     /// <summary>True when the guest died of itself: panic, triple fault, a halt for ever.</summary>
     public bool GuestDied =>
         Reason is MachineEndReason.TripleFault or MachineEndReason.Panicked or MachineEndReason.Halted;

@@ -21,6 +21,9 @@ internal sealed record MachineHooks
     /// <summary>The guest asked for a reset.</summary>
     internal required Action Reset { get; init; }
 
+    /// <summary>The guest wrote a value to its exit port.</summary>
+    internal required Action<uint> Exited { get; init; }
+
     /// <summary>A vCPU ended by itself.</summary>
     internal required Action<VcpuThread> VcpuEnded { get; init; }
 }
@@ -47,6 +50,9 @@ internal sealed class MachineParts : IDisposable
 
     /// <summary>Counts the lives of the machine, from 0.</summary>
     internal int Life { get; }
+
+    /// <summary>What the kernel asks for and does not get; null: nothing.</summary>
+    internal string? Notice { get; init; }
 
     /// <summary>What runs the vCPUs.</summary>
     internal IEngine Engine { get; }

@@ -29,14 +29,25 @@ public sealed record MachineSpec
     /// <summary>The CPU engine.</summary>
     public EngineKind Engine { get; init; } = EngineKind.Auto;
 
-    /// <summary>The kernel: a bzImage, or an ELF vmlinux with a PVH note.</summary>
+    /// <summary>The kernel: a bzImage, a Multiboot kernel, or an ELF vmlinux with a PVH note.</summary>
     public required BootBlob Kernel { get; init; }
 
     /// <summary>The initial RAM disk in parts, which the guest sees as one.</summary>
     public IReadOnlyList<BootBlob> Initrd { get; init; } = [];
 
-    /// <summary>The kernel's command line.</summary>
+    /// <summary>What a Multiboot kernel gets behind the RAM disk, which is its first module.</summary>
+    public IReadOnlyList<BootModule> Modules { get; init; } = [];
+
+    /// <summary>The kernel's command line; Multiboot puts the kernel's name before it.</summary>
     public string CommandLine { get; init; } = "";
+
+    /// <summary>
+    /// The first of four ports where a guest's write ends the machine (QEMU's isa-debug-exit); null: there are none.
+    /// </summary>
+    public ushort? ExitPort { get; init; }
+
+    /// <summary>Gives the machine the ports and memory of QEMU's pc-testdev.</summary>
+    public bool TestDevice { get; init; }
 
     /// <summary>Stop at an instruction that the soft engine does not know, instead of raising #UD in the guest.</summary>
     public bool Strict { get; init; }

@@ -13,7 +13,7 @@ internal static class RunCommand
     {
         Argument<string?> kernel = new("KERNEL")
         {
-            Description = "The kernel: a bzImage or an ELF vmlinux. Without it: the build tree here, else Debian's cloud kernel.",
+            Description = "The kernel: a bzImage, a Multiboot kernel or an ELF vmlinux. Without it: the build tree here, else Debian's cloud kernel.",
             Arity = ArgumentArity.ZeroOrOne,
         };
         kernel.Validators.Add(RefuseOption);
@@ -50,6 +50,28 @@ internal static class RunCommand
             HelpName = "SECONDS",
             CustomParser = ParseSeconds,
         };
+        Option<string[]> modules = new("--module")
+        {
+            Description = "A module for a Multiboot kernel: a file, and the words that the kernel is told. May be repeated.",
+            HelpName = "'FILE [WORDS]'",
+            Arity = ArgumentArity.OneOrMore,
+            AllowMultipleArgumentsPerToken = false,
+        };
+        Option<ushort?> exitPort = new("--exit-port")
+        {
+            Description = "A guest's write of V to this port (or the next three) ends Hull with status 2V+1 (modulo 256).",
+            HelpName = "PORT",
+            CustomParser = ParsePort,
+        };
+        Option<bool> testDevice = new("--testdev")
+        {
+            Description = "Adds the ports and memory of QEMU's pc-testdev, for test kernels.",
+        };
+        Option<bool> stat = new("--stat")
+        {
+            Description = "At the end, prints what the engine counted, on standard error (with -o json as one line).",
+        };
+        Option<OutputForm> form = OutputForms.CreateOption();
         Option<string?> name = new("--name")
         {
             Description = "A name for the machine.",
@@ -58,7 +80,7 @@ internal static class RunCommand
 
         Command command = new("run", "Runs a guest. With '-- COMMAND...' runs that in the guest and exits with its status.")
         {
-            kernel, initrd, append, memory, vcpus, engine, timeout, name,
+            kernel, initrd, append, memory, vcpus, engine, timeout, name, modules, exitPort, testDevice, stat, form,
         };
         command.SetAction(result => GuestRun.Execute(new RunRequest
         {
@@ -70,6 +92,11 @@ internal static class RunCommand
             Engine = result.GetValue(engine),
             Timeout = result.GetValue(timeout),
             Name = result.GetValue(name),
+            Modules = result.GetValue(modules) ?? [],
+            ExitPort = result.GetValue(exitPort),
+            TestDevice = result.GetValue(testDevice),
+            Stat = result.GetValue(stat) || Environment.GetEnvironmentVariable("HULL_STAT") == "1",
+            StatForm = result.GetValue(form),
             Command = guestCommand,
         }));
         return command;
@@ -112,6 +139,23 @@ internal static class RunCommand
         }
 
         return bytes;
+    }
+
+    /// <summary>Reads "0xf4" or "244".</summary>
+    internal static bool TryParsePort(string text, out ushort port) =>
+        text.StartsWith("0x", StringComparison.OrdinalIgnoreCase)
+            ? ushort.TryParse(text.AsSpan(2), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out port)
+            : ushort.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out port);
+
+    private static ushort? ParsePort(ArgumentResult result)
+    {
+        string text = result.Tokens[0].Value;
+        if (!TryParsePort(text, out ushort port))
+        {
+            result.AddError($"--exit-port '{text}' is no port: give a number up to 0xffff (0xf4)");
+        }
+
+        return port;
     }
 
     private static EngineKind ParseEngine(ArgumentResult result)

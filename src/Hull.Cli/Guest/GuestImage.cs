@@ -21,6 +21,9 @@ internal sealed record GuestImage
     /// <summary>The RAM disk's parts.</summary>
     internal required IReadOnlyList<BootBlob> Initrd { get; init; }
 
+    /// <summary>A Multiboot kernel's modules.</summary>
+    internal IReadOnlyList<BootModule> Modules { get; init; } = [];
+
     /// <summary>The kernel's command line.</summary>
     internal required string CommandLine { get; init; }
 
@@ -30,8 +33,9 @@ internal sealed record GuestImage
     /// <summary>Finds or makes the parts; fetches a kernel when there is none.</summary>
     /// <param name="request">What the user asked for.</param>
     /// <param name="settings">For Hull's own init; null boots the user's RAM disk, or none.</param>
+    /// <param name="isMultiboot">True when the kernel is no Linux, so that its words are the user's alone.</param>
     /// <exception cref="HullException">A part is missing and cannot be had.</exception>
-    internal static GuestImage Prepare(RunRequest request, GuestSettings? settings)
+    internal static GuestImage Prepare(RunRequest request, GuestSettings? settings, bool isMultiboot)
     {
         XdgDirectories directories = XdgDirectories.FromEnvironment();
         Progress progress = new();
@@ -42,7 +46,10 @@ internal sealed record GuestImage
             Initrd = settings is not null
                 ? OwnInitramfs(settings, cache, progress)
                 : request.Initrd is null or RunRequest.NoInitrd ? [] : [BootBlob.FromFile(request.Initrd)],
-            CommandLine = CommandLineFor(request.Append ?? "", quiet: settings is not null),
+            Modules = Array.ConvertAll(request.Modules, ModuleFor),
+            CommandLine = isMultiboot
+                ? request.Append ?? ""
+                : CommandLineFor(request.Append ?? "", quiet: settings is not null),
             Cache = cache,
         };
     }
@@ -61,6 +68,13 @@ internal sealed record GuestImage
         }
 
         return line.Append(append).ToString().TrimEnd();
+    }
+
+    /// <summary>A module from "FILE WORDS": the kernel is told all of it.</summary>
+    internal static BootModule ModuleFor(string text)
+    {
+        int end = text.IndexOf(' ', StringComparison.Ordinal);
+        return new BootModule(BootBlob.FromFile(end < 0 ? text : text[..end]), text);
     }
 
     private static bool Names(string append, string name)

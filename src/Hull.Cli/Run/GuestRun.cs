@@ -5,7 +5,6 @@ using System.Threading;
 using System.Threading.Tasks;
 using Hull.Boot;
 using Hull.Cli.Guest;
-using Hull.Engine;
 using Hull.Host;
 
 namespace Hull.Cli.Run;
@@ -47,8 +46,10 @@ internal sealed class GuestRun : IDisposable
     {
         // Before a kernel is fetched for nothing.
         SpecFor(request, BootBlob.FromBytes("", default)).Validate();
-        GuestSettings? settings = SettingsFor(request);
-        GuestImage image = GuestImage.Prepare(request, settings);
+        bool isMultiboot = request.Kernel is not null
+            && KernelFile.Identify(BootBlob.FromFile(request.Kernel)) == KernelProtocol.Multiboot;
+        GuestSettings? settings = isMultiboot ? NoSettingsFor(request) : SettingsFor(request);
+        GuestImage image = GuestImage.Prepare(request, settings, isMultiboot);
         using GuestRun run = new(request, settings);
         return run.Run(image);
     }
@@ -62,6 +63,11 @@ internal sealed class GuestRun : IDisposable
         _output.Dispose();
         _error.Dispose();
     }
+
+    // Hull's own initramfs and its commands are for Linux.
+    private static GuestSettings? NoSettingsFor(RunRequest request) => request.Command.Length == 0
+        ? null
+        : throw new HullException($"'-- COMMAND' needs a Linux kernel, and {request.Kernel} is a Multiboot kernel: use --append");
 
     private static GuestSettings? SettingsFor(RunRequest request)
     {
@@ -106,6 +112,11 @@ internal sealed class GuestRun : IDisposable
             CancellationToken.None,
             TaskContinuationOptions.ExecuteSynchronously,
             TaskScheduler.Default);
+        if (_machine.Notice is string notice)
+        {
+            Notice.Write(notice);
+        }
+
         _channel?.Attach(_machine);
         StartInput(terminal is not null);
 
@@ -114,26 +125,20 @@ internal sealed class GuestRun : IDisposable
         _error.Drain();
         _output.Dispose();
         _error.Dispose();
-        if (Environment.GetEnvironmentVariable("HULL_STAT") == "1")
-        {
-            PrintCounters(_machine);
-        }
-
+        StatReport? stat = _request.Stat ? Measure(_machine) : null;
         _machine.DisposeAsync().AsTask().GetAwaiter().GetResult();
         terminal?.Dispose();
         Report(outcome);
+        stat?.Print(_request.StatForm);
         return outcome.Status;
     }
 
-    // For ./check bench and for those who tune the engine: one counter a line on standard error.
-    private static void PrintCounters(Machine machine)
+    // What the engine counted, once no vCPU runs any more.
+    private static StatReport Measure(Machine machine)
     {
         machine.Stop();
         machine.WaitAsync().GetAwaiter().GetResult();
-        foreach (EngineCounter counter in machine.ReadCounters())
-        {
-            Console.Error.WriteLine($"{counter.Name} {counter.Value}");
-        }
+        return new StatReport(machine.EngineName, machine.ReadCounters());
     }
 
     private static MachineSpec SpecFor(RunRequest request, BootBlob kernel) => new()
@@ -143,6 +148,8 @@ internal sealed class GuestRun : IDisposable
         VcpuCount = request.VcpuCount,
         Engine = request.Engine,
         Kernel = kernel,
+        ExitPort = request.ExitPort,
+        TestDevice = request.TestDevice,
         RestartOnReset = request.Command.Length == 0,
         Strict = Environment.GetEnvironmentVariable("HULL_STRICT") == "1",
     };
@@ -150,6 +157,7 @@ internal sealed class GuestRun : IDisposable
     private MachineSpec SpecFor(GuestImage image) => SpecFor(_request, image.Kernel) with
     {
         Initrd = image.Initrd,
+        Modules = image.Modules,
         CommandLine = image.CommandLine,
         BootCache = image.Cache,
         Serial = HasCommand
@@ -232,6 +240,10 @@ internal sealed class GuestRun : IDisposable
         if (_signal != 0)
         {
             End(SignalOutcome());
+        }
+        else if (end.ExitValue is uint value)
+        {
+            End(new RunOutcome(ExitStatus.Exited(value)));
         }
         else if (end.Reason is MachineEndReason.PoweredOff or MachineEndReason.Stopped && !HasCommand)
         {

@@ -35,6 +35,21 @@ internal sealed record RunRequest
     /// <summary>The machine's name; null: Hull makes one.</summary>
     internal string? Name { get; init; }
 
+    /// <summary>Modules for a Multiboot kernel: each a file's path, then words behind a blank.</summary>
+    internal string[] Modules { get; init; } = [];
+
+    /// <summary>The first of four ports where a guest's write ends the run; null: there are none.</summary>
+    internal ushort? ExitPort { get; init; }
+
+    /// <summary>True for the ports and memory of QEMU's pc-testdev.</summary>
+    internal bool TestDevice { get; init; }
+
+    /// <summary>True to print what the engine counted when the run is over.</summary>
+    internal bool Stat { get; init; }
+
+    /// <summary>The form of that.</summary>
+    internal OutputForm StatForm { get; init; }
+
     /// <summary>The command for the guest; empty: a console.</summary>
     internal string[] Command { get; init; } = [];
 }

@@ -84,12 +84,29 @@ internal static class ArchStates
         return state;
     }
 
+    /// <summary>Bytes of the descriptor table that <see cref="Multiboot"/> writes.</summary>
+    internal const int GdtRoom = 0x30;
+
+    /// <summary>
+    /// 32-bit protected mode without paging, as Multiboot asks; EAX and EBX are the caller's. Writes a GDT, though no
+    /// kernel may rely on one; the stack, on which no kernel may rely either, grows down from there.
+    /// </summary>
+    internal static ArchState Multiboot(GuestMemory memory, ulong entry, ulong gdt)
+    {
+        WriteGdt(memory, CodeFlat32, gdt);
+        ArchState state = Flat(entry, CodeFlat32);
+        state.Gdtr = new DescriptorTableRegister(gdt, GdtRoom - 1);
+        state.Gpr[4] = gdt;
+        state.Cr0 = 0x11;
+        return state;
+    }
+
     private static ArchState Flat(ulong entry, uint codeAttributes)
     {
         ArchState state = new()
         {
             Rip = entry,
-            Gdtr = new DescriptorTableRegister(BootLayout.Gdt, 0x2F),
+            Gdtr = new DescriptorTableRegister(BootLayout.Gdt, GdtRoom - 1),
             Idtr = new DescriptorTableRegister(0, 0),
             Ldtr = new SegmentRegister { Attributes = LocalTable | Unusable },
             Tr = new SegmentRegister
@@ -118,7 +135,7 @@ internal static class ArchStates
         BinaryPrimitives.WriteUInt32LittleEndian(state.Fxsave.AsSpan(28), 0xFFFF);
     }
 
-    private static void WriteGdt(GuestMemory memory, uint codeAttributes)
+    private static void WriteGdt(GuestMemory memory, uint codeAttributes, ulong at = BootLayout.Gdt)
     {
         ulong[] table =
         [
@@ -129,7 +146,7 @@ internal static class ArchStates
         ];
         for (int i = 0; i < table.Length; i++)
         {
-            memory.Write(new GuestPhysical(BootLayout.Gdt + (8 * (ulong)i)), table[i]);
+            memory.Write(new GuestPhysical(at + (8 * (ulong)i)), table[i]);
         }
     }
 

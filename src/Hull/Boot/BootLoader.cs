@@ -1,5 +1,5 @@
-using System;
 using Hull.Boot.Acpi;
+using Hull.Boot.Multiboot;
 using Hull.Host;
 using Hull.Memory;
 
@@ -22,21 +22,21 @@ internal static class BootLoader
         }
 
         using BootBlobReader file = BootBlobReader.Open(request.Kernel, "kernel");
-        byte[] head = new byte[SetupHeader.HeadSize];
-        ReadOnlySpan<byte> read = head.AsSpan(0, file.Read(0, head));
+        KernelIdentity identity = KernelFile.Identify(file);
+        if (request.Modules.Count > 0 && identity.Protocol is KernelProtocol.Linux or KernelProtocol.Pvh)
+        {
+            throw new HullException($"{file.Name} is no Multiboot kernel and takes no modules: use --initrd");
+        }
+
         ulong rsdp = AcpiTables.Write(memory, AcpiConfig.For(memory, request));
-        if (SetupHeader.HasMagic(read))
+        return identity.Protocol switch
         {
-            return BzImageLoader.Load(memory, file, request, rsdp);
-        }
-
-        if (KernelPayload.Identify(read) != PackingMethod.Unknown)
-        {
-            return PvhLoader.Load(memory, file, request, rsdp);
-        }
-
-        throw new HullException(file.Length == 0
-            ? $"{file.Name} is empty: give a bzImage or an ELF vmlinux"
-            : $"{file.Name} is not a kernel that Hull knows: give a bzImage or an ELF vmlinux");
+            KernelProtocol.Linux => BzImageLoader.Load(memory, file, request, rsdp),
+            KernelProtocol.Multiboot => MultibootLoader.Load(memory, file, identity, request, rsdp),
+            KernelProtocol.Pvh => PvhLoader.Load(memory, file, identity, request, rsdp),
+            _ => throw new HullException(file.Length == 0
+                ? $"{file.Name} is empty: give a bzImage, an ELF vmlinux or a Multiboot kernel"
+                : $"{file.Name} is not a kernel that Hull knows: give a bzImage, an ELF vmlinux or a Multiboot kernel"),
+        };
     }
 }

@@ -6,7 +6,7 @@ namespace Hull.Boot;
 /// <summary>What to boot and how: all that a loader needs to know.</summary>
 public sealed record BootRequest
 {
-    /// <summary>The kernel: a bzImage, or an ELF vmlinux with a PVH note.</summary>
+    /// <summary>The kernel: a bzImage, a Multiboot kernel, or an ELF vmlinux with a PVH note.</summary>
     public BootBlob? Kernel { get; init; }
 
     /// <summary>
@@ -15,7 +15,10 @@ public sealed record BootRequest
     /// </summary>
     public IReadOnlyList<BootBlob> Initrd { get; init; } = [];
 
-    /// <summary>The kernel's command line.</summary>
+    /// <summary>What a Multiboot kernel gets behind the RAM disk, which is its first module.</summary>
+    public IReadOnlyList<BootModule> Modules { get; init; } = [];
+
+    /// <summary>The kernel's command line; Multiboot puts the kernel's name before it.</summary>
     public string CommandLine { get; init; } = "";
 
     /// <summary>Virtual processors.</summary>
@@ -37,13 +40,20 @@ public sealed record BootRequest
     public IBootCache? Cache { get; init; }
 }
 
+/// <summary>A file that a Multiboot kernel finds in its memory.</summary>
+/// <param name="File">The file, as it is.</param>
+/// <param name="CommandLine">What the kernel is told about it: by custom its name, then words.</param>
+public sealed record BootModule(BootBlob File, string CommandLine);
+
 /// <summary>A kernel in guest memory, ready to run.</summary>
 internal sealed record LoadedKernel
 {
     /// <summary>How the bootstrap processor starts.</summary>
     internal required ArchState InitialState { get; init; }
 
-    /// <summary>The protocol taken: "Linux 64-bit", "Linux 64-bit, unpacked by the guest" or "PVH".</summary>
+    /// <summary>
+    /// The protocol taken: "Linux 64-bit", "Linux 64-bit, unpacked by the guest", "PVH", "Multiboot 1" or "Multiboot 2".
+    /// </summary>
     internal required string Protocol { get; init; }
 
     /// <summary>Where the kernel starts, guest-physical.</summary>
@@ -60,4 +70,7 @@ internal sealed record LoadedKernel
 
     /// <summary>Bytes of the initial RAM disk.</summary>
     internal ulong InitrdSize { get; init; }
+
+    /// <summary>What the kernel asks for and does not get, for the user; null: nothing.</summary>
+    internal string? Notice { get; init; }
 }

@@ -29,13 +29,15 @@ internal static class ElfLoader
     /// <param name="memory">Where it goes.</param>
     /// <param name="memoryIsFresh">True when memory holds zeros, so that zeros need not be written.</param>
     /// <param name="copy">Sees each chunk that was read; null if nobody wants it.</param>
+    /// <param name="floor">The lowest guest-physical address that it may have.</param>
     /// <exception cref="HullException">The file is damaged, or does not fit guest memory.</exception>
     internal static LoadedElf Load(
         Stream source,
         string name,
         GuestMemory memory,
         bool memoryIsFresh,
-        ICopySink? copy = null)
+        ICopySink? copy = null,
+        ulong floor = BootLayout.KernelFloor)
     {
         byte[] buffer = ArrayPool<byte>.Shared.Rent(ChunkSize);
         try
@@ -43,7 +45,7 @@ internal static class ElfLoader
             Span<byte> chunk = buffer.AsSpan(0, ChunkSize);
             int filled = source.ReadAtLeast(chunk, ElfImage.HeadSize, false);
             ElfImage image = ElfImage.Parse(chunk[..Math.Min(filled, ElfImage.HeadSize)], name);
-            (ulong start, ulong end) = CheckPlacement(image, memory);
+            (ulong start, ulong end) = CheckPlacement(image, memory, floor);
             List<byte[]> notes = MakeNotes(image);
             ulong at = 0;
             ulong fileEnd = image.FileEnd;
@@ -74,7 +76,7 @@ internal static class ElfLoader
         }
     }
 
-    private static (ulong Start, ulong End) CheckPlacement(ElfImage image, GuestMemory memory)
+    private static (ulong Start, ulong End) CheckPlacement(ElfImage image, GuestMemory memory, ulong floor)
     {
         ulong start = ulong.MaxValue;
         ulong end = 0;
@@ -96,7 +98,7 @@ internal static class ElfLoader
             throw new HullException($"{image.Name} has nothing to load: it is not a linked kernel");
         }
 
-        if (start < BootLayout.KernelFloor)
+        if (start < floor)
         {
             throw new HullException($"{image.Name} wants to load at 0x{start:x}; kernels go above 1 MiB");
         }

@@ -81,7 +81,9 @@ internal static class InitrdLoader
             $"{limits.KernelEnd >> 20} MiB and the guest has {memory.Size >> 20} MiB: give it more (-m 1G)");
     }
 
-    private static void Copy(GuestMemory memory, ulong to, BootBlobReader part)
+    /// <summary>Copies a file into memory that the caller has checked.</summary>
+    /// <exception cref="HullException">It cannot be read.</exception>
+    internal static void Copy(GuestMemory memory, ulong to, BootBlobReader part)
     {
         byte[] chunk = new byte[(int)Math.Min(CopyChunk, part.Length)];
         for (long at = 0; at < part.Length; at += chunk.Length)
@@ -90,7 +92,7 @@ internal static class InitrdLoader
             int got = part.Read(at, chunk.AsSpan(0, wanted));
             if (got != wanted)
             {
-                throw new HullException($"initrd {part.Name} shrank while it was read: try again");
+                throw new HullException($"{part.Name} shrank while it was read: try again");
             }
 
             memory.TryWrite(new GuestPhysical(to + (ulong)at), chunk.AsSpan(0, got));

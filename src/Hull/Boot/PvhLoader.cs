@@ -22,10 +22,11 @@ internal static class PvhLoader
 
     /// <summary>Loads the kernel, plain or packed, and writes its start info.</summary>
     /// <exception cref="HullException">The file is damaged, has no PVH entry, or does not fit.</exception>
-    internal static LoadedKernel Load(GuestMemory memory, BootBlobReader file, BootRequest request, ulong rsdp)
+    internal static LoadedKernel Load(
+        GuestMemory memory, BootBlobReader file, KernelIdentity identity, BootRequest request, ulong rsdp)
     {
-        LoadedElf elf = LoadElf(memory, file, request);
-        ulong entry = FindEntry(elf);
+        LoadedElf elf = LoadElf(memory, file, identity.Packing, request);
+        ulong entry = FindEntry(elf, identity);
         InitrdLimits limits = new(elf.End, uint.MaxValue, false);
         Placement initrd = InitrdLoader.Load(memory, request, limits);
         LinuxParameters.WriteCommandLine(memory, request.CommandLine, CommandLineLimit, file.Name);
@@ -42,10 +43,9 @@ internal static class PvhLoader
         };
     }
 
-    private static LoadedElf LoadElf(GuestMemory memory, BootBlobReader file, BootRequest request)
+    private static LoadedElf LoadElf(
+        GuestMemory memory, BootBlobReader file, PackingMethod method, BootRequest request)
     {
-        byte[] magic = new byte[KernelPayload.MagicSize];
-        PackingMethod method = KernelPayload.Identify(magic.AsSpan(0, file.Read(0, magic)));
         try
         {
             using Stream source = KernelPayload.TryOpen(method, file, 0, file.Length) ??
@@ -58,7 +58,7 @@ internal static class PvhLoader
         }
     }
 
-    private static ulong FindEntry(LoadedElf elf)
+    private static ulong FindEntry(LoadedElf elf, KernelIdentity identity)
     {
         foreach (byte[] notes in elf.Notes)
         {
@@ -75,6 +75,13 @@ internal static class PvhLoader
                 throw new HullException(
                     $"{elf.Image.Name}: the PVH entry 0x{entry:x} lies in no loaded segment: the file is damaged");
             }
+        }
+
+        if (identity.Multiboot is not null)
+        {
+            throw new HullException(
+                $"{elf.Image.Name} is a 64-bit ELF file, and its Multiboot header asks for a start in 32-bit code: " +
+                "make it a 32-bit one (objcopy -O elf32-i386)");
         }
 
         throw new HullException(

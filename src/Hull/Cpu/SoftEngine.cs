@@ -18,7 +18,7 @@ namespace Hull.Cpu;
 /// </summary>
 internal sealed unsafe class SoftEngine : IEngine, ICodeWatcher
 {
-    private const nuint CodeBytes = 128 << 20;
+    private const nuint DefaultCodeBytes = 128 << 20;
     private readonly List<SoftVcpu> _vcpus = [];
     private readonly Translator _translator;
     private readonly Thunks _thunks;
@@ -30,7 +30,8 @@ internal sealed unsafe class SoftEngine : IEngine, ICodeWatcher
         IoBus bus,
         IMachineClock clock,
         IPersonality? personality,
-        CpuidPolicy cpuid)
+        CpuidPolicy cpuid,
+        nuint codeBytes = DefaultCodeBytes)
     {
         Memory = memory;
         Bus = bus;
@@ -38,7 +39,7 @@ internal sealed unsafe class SoftEngine : IEngine, ICodeWatcher
         Personality = personality;
         Cpuid = cpuid;
         bool avx = cpuid.Features.Avx;
-        Cache = new CodeCache(memory, CodeBytes);
+        Cache = new CodeCache(memory, codeBytes);
         _thunks = new Thunks(Cache.Emitter, avx, HasFastPext());
         Cache.SealThunks();
         _translator = new Translator(Cache, _thunks, avx);
@@ -110,6 +111,9 @@ internal sealed unsafe class SoftEngine : IEngine, ICodeWatcher
             new("translated-instructions", TranslatedInstructions),
             new("translation-ns", (ulong)TranslationNs),
             new("invalidations", Invalidations),
+            new("invalidations-by-device", Invalidations - Stored()),
+            new("chain-links", Cache.ChainLinks),
+            new("chain-breaks", Cache.ChainBreaks),
             new("cache-flushes", CacheFlushes),
             new("code-bytes", (ulong)(Cache.Emitter.At - Cache.CodeStart)),
         ];
@@ -181,6 +185,18 @@ internal sealed unsafe class SoftEngine : IEngine, ICodeWatcher
         }
 
         Cache.Dispose();
+    }
+
+    // Blocks that went because a vCPU wrote over them; the rest went because a device or a loader did.
+    private ulong Stored()
+    {
+        ulong sum = 0;
+        foreach (SoftVcpu vcpu in _vcpus)
+        {
+            sum += vcpu.Counters.StoreInvalidations;
+        }
+
+        return sum;
     }
 
     private void FlushCache()

@@ -94,6 +94,9 @@ internal sealed unsafe class SoftVcpu : IVcpu
     /// <inheritdoc/>
     public string? FailureMessage { get; private set; }
 
+    /// <summary>Blocks of all vCPUs that were invalidated so far.</summary>
+    internal ulong Invalidations => _engine.Invalidations;
+
     /// <summary>Guest pc and name of the block being run, for reports.</summary>
     internal ulong CurrentRip => Cpu->Rip;
 

@@ -24,6 +24,9 @@ internal sealed class VcpuCounters
     /// <summary>Stores beside code in a page that holds some.</summary>
     internal ulong StoresBesideCode;
 
+    /// <summary>Blocks that went because this vCPU wrote over them.</summary>
+    internal ulong StoreInvalidations;
+
     /// <summary>INVLPG and its kin.</summary>
     internal ulong PageFlushes;
 
@@ -70,6 +73,7 @@ internal sealed class VcpuCounters
         yield return new("tlb-flushes", tlb.Flushes);
         yield return new("tlb-full-flushes", tlb.FullFlushes);
         yield return new("jump-cache-flushes", tlb.JumpFlushes);
+        yield return new("invalidations-by-store", StoreInvalidations);
         yield return new("stores-beside-code", StoresBesideCode);
     }
 }

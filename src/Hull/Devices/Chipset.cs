@@ -1,11 +1,14 @@
 using System;
 using System.Collections.Generic;
+using System.Text;
 using Hull.Bus;
+using Hull.Devices.Firmware;
 using Hull.Devices.Input;
 using Hull.Devices.Irq;
 using Hull.Devices.Pci;
 using Hull.Devices.Power;
 using Hull.Devices.Serial;
+using Hull.Devices.Test;
 using Hull.Devices.Time;
 using Hull.Memory;
 using Hull.Platform;
@@ -69,10 +72,10 @@ internal sealed class Chipset
 
         for (int i = 0; i < _serial.Length; i++)
         {
-            (ushort port, int irq) = SerialPlaces[i];
+            (ushort serialPort, int irq) = SerialPlaces[i];
             ISerialOutput? output = i < options.SerialOutputs.Count ? options.SerialOutputs[i] : null;
             _serial[i] = new Uart16550(timers, Interrupts.CreateIsaLine(irq), output ?? NoSerialOutput.Instance);
-            _serial[i].Map(bus, port);
+            _serial[i].Map(bus, serialPort);
         }
 
         Keyboard = new I8042(Interrupts.CreateIsaLine(PlatformMap.KeyboardIrq), RequestReset);
@@ -84,6 +87,16 @@ internal sealed class Chipset
         Pci = new PciBus(bus, Interrupts);
         Pci.Attach(new HostBridge(), 0, intx: false);
         new PciConfigPorts(Pci, RequestReset).Map(bus);
+        CreateFwCfg(options).Map(bus);
+        if (options.TestDevice)
+        {
+            PcTestDevice.Map(bus, Interrupts);
+        }
+
+        if (options.ExitPort is ushort port)
+        {
+            ExitPort.Map(bus, port, value => Exited?.Invoke(value));
+        }
     }
 
     /// <summary>The guest asked for soft off. On a vCPU's thread, which may run on for a while.</summary>
@@ -91,6 +104,9 @@ internal sealed class Chipset
 
     /// <summary>The guest asked for a reset. On a vCPU's thread, which may run on for a while.</summary>
     internal event Action? ResetRequested;
+
+    /// <summary>The guest wrote a value to its exit port. On a vCPU's thread, which may run on for a while.</summary>
+    internal event Action<uint>? Exited;
 
     /// <summary>With external local APICs: <see cref="PicPair.Output"/> of <see cref="Pic"/> may have changed. Any thread.</summary>
     internal event Action? PicOutputChanged;
@@ -125,6 +141,23 @@ internal sealed class Chipset
     /// <summary>Presses the power button. Any thread.</summary>
     /// <returns>False when the guest has not enabled the event, so nothing will come of it.</returns>
     internal bool PowerButton() => _power.PressPowerButton();
+
+    private static FwCfg CreateFwCfg(ChipsetOptions options)
+    {
+        FwCfg config = new(options.Memory);
+        config.Add64(FwCfgKey.RamSize, options.LowMemory + options.HighMemory);
+        config.Add16(FwCfgKey.NoGraphic, 1);
+        config.Add16(FwCfgKey.CpuCount, (ushort)options.Vcpus);
+        config.Add16(FwCfgKey.MaximumCpus, (ushort)options.Vcpus);
+        if (options.CommandLine.Length > 0)
+        {
+            byte[] line = [.. Encoding.UTF8.GetBytes(options.CommandLine), 0];
+            config.Add32(FwCfgKey.CommandLineSize, (uint)line.Length);
+            config.Add(FwCfgKey.CommandLine, line);
+        }
+
+        return config;
+    }
 
     private void RequestReset() => ResetRequested?.Invoke();
 }

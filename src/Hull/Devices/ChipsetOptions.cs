@@ -1,6 +1,7 @@
 using System.Collections.Generic;
 using Hull.Bus;
 using Hull.Devices.Serial;
+using Hull.Memory;
 
 namespace Hull.Devices;
 
@@ -15,6 +16,18 @@ internal sealed record ChipsetOptions
 
     /// <summary>Bytes of RAM from 4 GiB on, for CMOS.</summary>
     internal ulong HighMemory { get; init; }
+
+    /// <summary>The guest's RAM, for fw_cfg's requests; null: it takes none.</summary>
+    internal GuestMemory? Memory { get; init; }
+
+    /// <summary>The kernel's command line, for fw_cfg.</summary>
+    internal string CommandLine { get; init; } = "";
+
+    /// <summary>True for the ports and memory of <see cref="Test.PcTestDevice"/>.</summary>
+    internal bool TestDevice { get; init; }
+
+    /// <summary>The first port of <see cref="Test.ExitPort"/>; null: there is none.</summary>
+    internal ushort? ExitPort { get; init; }
 
     /// <summary>Where COM1-COM4 send to; a port that is missing or null sends to nobody.</summary>
     internal IReadOnlyList<ISerialOutput?> SerialOutputs { get; init; } = [];

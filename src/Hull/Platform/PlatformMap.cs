@@ -72,6 +72,24 @@ public static class PlatformMap
     /// <summary>Fourth serial port, COM4.</summary>
     public const ushort Com4Port = 0x2E8;
 
+    /// <summary>fw_cfg: selector, data, and at +4 the address of a request (12 ports).</summary>
+    public const ushort FwCfgPort = 0x510;
+
+    /// <summary>Test device: a register of four bytes.</summary>
+    public const ushort TestRegisterPort = 0xE0;
+
+    /// <summary>Test device: a page to flush (four bytes).</summary>
+    public const ushort TestFlushPort = 0xE4;
+
+    /// <summary>Test device: the register again, for accesses in bytes.</summary>
+    public const ushort TestBytePort = 0xE8;
+
+    /// <summary>Test device: a port for each of 24 interrupt lines.</summary>
+    public const ushort TestIrqPort = 0x2000;
+
+    /// <summary>Test device: 64 KiB of memory behind MMIO.</summary>
+    public const ulong TestMemoryBase = 0xFF00_0000;
+
     /// <summary>ACPI PM1a event block (4 bytes); the control block follows.</summary>
     public const ushort AcpiPm1EventPort = 0x600;
 
@@ -124,5 +142,8 @@ public static class PlatformMap
     public const ulong AcpiTablesBase = 0xE_0000;
 
     /// <summary>End (exclusive) of the room for ACPI tables below 1 MiB.</summary>
-    public const ulong AcpiTablesEnd = 0x10_0000;
+    public const ulong AcpiTablesEnd = BiosStubBase;
+
+    /// <summary>Real-mode code behind the interrupt vectors, where no BIOS has run; up to 1 MiB.</summary>
+    public const ulong BiosStubBase = 0xF_F000;
 }

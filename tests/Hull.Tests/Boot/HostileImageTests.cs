@@ -14,6 +14,9 @@ public sealed class HostileImageTests(ITestOutputHelper output) : BootFixture
 
     [Theory]
     [InlineData("elf")]
+    [InlineData("multiboot")]
+    [InlineData("multiboot-flat")]
+    [InlineData("multiboot2")]
     [InlineData("None")]
     [InlineData("Gzip")]
     [InlineData("Xz")]
@@ -30,6 +33,9 @@ public sealed class HostileImageTests(ITestOutputHelper output) : BootFixture
 
     [Theory]
     [InlineData("elf", 8000, 101)]
+    [InlineData("multiboot", 4000, 107)]
+    [InlineData("multiboot-flat", 4000, 108)]
+    [InlineData("multiboot2", 4000, 109)]
     [InlineData("Gzip", 6000, 102)]
     [InlineData("Xz", 3000, 103)]
     [InlineData("Zstd", 2500, 104)]
@@ -70,9 +76,16 @@ public sealed class HostileImageTests(ITestOutputHelper output) : BootFixture
         Assert.Contains("more than 256 MiB follow", Refusal(image), StringComparison.Ordinal);
     }
 
-    private static byte[] Image(string kind) => kind == "elf"
-        ? TestImages.Elf()
-        : TestImages.BzImage(TestImages.Pack(Enum.Parse<PackingMethod>(kind), TestImages.Elf()));
+    private static byte[] Image(string kind) => kind switch
+    {
+        "elf" => TestImages.Elf(),
+        "multiboot" => MultibootImages.Elf32(MultibootImages.Header1(3)),
+        "multiboot-flat" => MultibootImages.Flat(),
+        "multiboot2" => MultibootImages.Image(MultibootImages.Header2(
+            [2, 24, MultibootImages.LinkAddress + MultibootImages.HeaderAt, MultibootImages.LinkAddress, 0, MultibootImages.BssEnd],
+            [3, 12, MultibootImages.Entry])),
+        _ => TestImages.BzImage(TestImages.Pack(Enum.Parse<PackingMethod>(kind), TestImages.Elf())),
+    };
 
     /// <summary>Mostly in the headers, where it matters, and with numbers that hurt.</summary>
     private static void Mutate(byte[] image, Random random)

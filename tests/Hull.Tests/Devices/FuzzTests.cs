@@ -1,7 +1,9 @@
 using System;
 using Hull.Bus;
+using Hull.Devices.Firmware;
 using Hull.Devices.Irq;
 using Hull.Devices.Pci;
+using Hull.Devices.Test;
 using Hull.Memory;
 using Hull.Platform;
 using Xunit;
@@ -138,6 +140,37 @@ public sealed class FuzzTests
             at = random.Next(4) == 0 ? at : new GuestPhysical(at.Value & ~7UL);
             pc.Bus.WriteMmio(at, 1 << random.Next(4), Interesting(random) | ((ulong)Interesting(random) << 32));
             pc.Bus.ReadMmio(at, 1 << random.Next(4));
+            Disturb(pc, random);
+        }
+    }
+
+    [Fact]
+    public void RandomFwCfgAndTestDeviceAccesses_DoNoHarm()
+    {
+        TestPc pc = new();
+        PcTestDevice.Map(pc.Bus, pc.Chipset.Interrupts);
+        using GuestMemory memory = new(1 << 20);
+        IoBus bus = new();
+        FwCfg config = new(memory);
+        config.AddFile("opt/file", new byte[100]);
+        config.Map(bus);
+        Random random = new(16);
+        byte[] request = new byte[16];
+        for (int i = 0; i < Accesses; i++)
+        {
+            ushort port = (ushort)(PlatformMap.FwCfgPort + random.Next(12));
+            random.NextBytes(request);
+            request[2] = 0;
+            request[3] &= 0x1F;
+            memory.TryWrite(new GuestPhysical(0x1000), request);
+            bus.WritePort(port, 1 << random.Next(3), random.Next(2) == 0 ? 0x0010_0000 : Interesting(random));
+            bus.ReadPort(port, 1 << random.Next(3));
+            GuestPhysical at = new(PlatformMap.TestMemoryBase + (ulong)random.Next(0x1_0000));
+            pc.Bus.WriteMmio(at, 1 << random.Next(4), Interesting(random));
+            pc.Bus.ReadMmio(at, 1 << random.Next(4));
+            pc.Bus.WritePort((ushort)(PlatformMap.TestRegisterPort + random.Next(12)), 1 << random.Next(3), Interesting(random));
+            pc.Bus.ReadPort((ushort)(PlatformMap.TestRegisterPort + random.Next(12)), 1 << random.Next(3));
+            pc.Bus.WritePort((ushort)(PlatformMap.TestIrqPort + random.Next(24)), 1 << random.Next(3), Interesting(random));
             Disturb(pc, random);
         }
     }

@@ -253,7 +253,12 @@ internal sealed unsafe class SoftMmu
     }
 
     /// <summary>An assist wrote guest RAM at a host address: those who watch the page are told.</summary>
-    internal void Written(byte* host, ulong length) => _memory.Pages.Written((ulong)(host - _memory.Base), length);
+    internal void Written(byte* host, ulong length)
+    {
+        ulong before = _vcpu.Invalidations;
+        _memory.Pages.Written((ulong)(host - _memory.Base), length);
+        _vcpu.Counters.StoreInvalidations += _vcpu.Invalidations - before;
+    }
 
     /// <summary>Forgets every translation: CR0, CR4 or EFER changed, INVPCID of all, A20.</summary>
     internal void FlushAll()

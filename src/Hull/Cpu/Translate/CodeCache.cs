@@ -54,6 +54,11 @@ internal sealed unsafe class CodeCache : IDisposable
 
     internal NativeList<CarefulSite> CarefulSites { get; } = new(1024);
 
+    /// <summary>Direct jumps that were patched to their target, and that were cut again.</summary>
+    internal ulong ChainLinks { get; private set; }
+
+    internal ulong ChainBreaks { get; private set; }
+
     /// <summary>True when the next block may not fit: flush first.</summary>
     internal bool IsFull => (nuint)(Emitter.At - _memory.Base) + MaximumBlockBytes > _memory.Size;
 
@@ -186,6 +191,7 @@ internal sealed unsafe class CodeCache : IDisposable
         byte* entry = link.HostFlags ? block.HostFlagsEntry : block.MemoryFlagsEntry;
         *(int*)link.Site = (int)(entry - (link.Site + 4));
         link.Linked = target;
+        ChainLinks++;
         link.Next = block.IncomingLinks;
         block.IncomingLinks = linkIndex;
         if (link.Cross)
@@ -329,6 +335,7 @@ internal sealed unsafe class CodeCache : IDisposable
             *(int*)link.Site = (int)(link.Stub - (link.Site + 4));
             link.Linked = -1;
             link.Next = -1;
+            ChainBreaks++;
             i = next;
         }
 
@@ -366,6 +373,7 @@ internal sealed unsafe class CodeCache : IDisposable
         }
 
         link.Linked = -1;
+        ChainBreaks++;
         *(int*)link.Site = (int)(link.Stub - (link.Site + 4));
     }
 
