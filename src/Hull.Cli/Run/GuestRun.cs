@@ -142,6 +142,7 @@ internal sealed class GuestRun : IDisposable
         MemoryBytes = request.MemoryBytes,
         VcpuCount = request.VcpuCount,
         Engine = request.Engine,
+        Cpu = request.Cpu,
         Kernel = kernel,
         RestartOnReset = request.Command.Length == 0,
         Strict = Environment.GetEnvironmentVariable("HULL_STRICT") == "1",

@@ -11,6 +11,7 @@ namespace Hull.Cpu;
 /// </summary>
 internal sealed unsafe class AssistDoor
 {
+    private const int MaximumLength = 15;
     private readonly SoftVcpu _vcpu;
     private readonly SoftEngine _engine;
     private readonly CodeCache _cache;
@@ -37,6 +38,12 @@ internal sealed unsafe class AssistDoor
         {
             _vcpu.Raise((byte)record);
             _cpu->ExitReason = (ulong)ExitReason.Fault;
+            return 1;
+        }
+
+        if ((record & Assists.UndefinedRecord) != 0)
+        {
+            RaiseUndefined(_cache.AssistRecords[record & ~Assists.UndefinedRecord]);
             return 1;
         }
 
@@ -75,6 +82,24 @@ internal sealed unsafe class AssistDoor
                 }
 
                 return 1;
+        }
+    }
+
+    private void RaiseUndefined(in Instruction instruction)
+    {
+        _cpu->Rip = instruction.IP;
+        _cpu->ExitReason = (ulong)ExitReason.Fault;
+        if (instruction.Code == Code.INVALID && instruction.Length == MaximumLength)
+        {
+            // Iced gives up after 15 bytes: SDM vol. 3A, "Exception 13": the length limit.
+            _vcpu.Raise(Vector.GeneralProtection, 0);
+            return;
+        }
+
+        _vcpu.Raise(Vector.InvalidOpcode);
+        if (_engine.Strict)
+        {
+            StopAtUnknown(instruction);
         }
     }
 

@@ -1,6 +1,7 @@
 using System;
 using System.Runtime.CompilerServices;
 using Hull.Cpu.State;
+using Hull.Engine;
 using Hull.Memory;
 
 namespace Hull.Cpu.Mmu;
@@ -54,11 +55,13 @@ internal sealed unsafe class SoftMmu
 {
     private readonly SoftVcpu _vcpu;
     private readonly GuestMemory _memory;
+    private readonly bool _gigabytePages;
 
     internal SoftMmu(SoftVcpu vcpu, GuestMemory memory)
     {
         _vcpu = vcpu;
         _memory = memory;
+        _gigabytePages = vcpu.Cpuid.Features.Has(CpuFeature.Pdpe1Gb);
     }
 
     /// <summary>The guest's RAM.</summary>
@@ -78,7 +81,8 @@ internal sealed unsafe class SoftMmu
             return _vcpu.Raise((access & Access.Stack) != 0 ? Vector.Stack : Vector.GeneralProtection, 0);
         }
 
-        int error = PageWalker.Walk(_memory, cpu, _vcpu.Cpuid.PhysicalBits, linear, access, out page);
+        int error = PageWalker.Walk(
+            _memory, cpu, _vcpu.Cpuid.PhysicalBits, linear, access, out page, _gigabytePages);
         if (error != PageWalker.Success)
         {
             return _vcpu.RaisePageFault(linear, (uint)error);

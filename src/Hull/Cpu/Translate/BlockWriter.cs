@@ -425,7 +425,8 @@ internal sealed unsafe class BlockWriter
                 _branch.ToDispatch(Truncate(instruction.NextIP));
                 return false;
             case PlanKind.Undefined:
-                EmitAssist(instruction);
+                FlagsToMemory();
+                CallAssist(Assists.UndefinedRecord | _cache.AssistRecords.Add(instruction));
                 _branch.ToDispatch(Truncate(instruction.NextIP));
                 return false;
             default:
