@@ -54,9 +54,9 @@ internal sealed unsafe class AssistDoor
         switch (SystemAssists.Execute(_vcpu, instruction))
         {
             case AssistResult.Next:
-                if (invalidations != _engine.Invalidations)
+                if (invalidations != _engine.Invalidations || _vcpu.Debug.IsPending)
                 {
-                    // The assist wrote over code, perhaps over the block that called it.
+                    // The assist wrote over code, perhaps over the block that called it; or it met a breakpoint.
                     _cpu->Rip = _finder.NextRip(instruction);
                     _cpu->ExitReason = (ulong)ExitReason.AssistJump;
                     return 1;

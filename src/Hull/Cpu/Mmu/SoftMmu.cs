@@ -94,7 +94,7 @@ internal sealed unsafe class SoftMmu
 
     /// <summary>
     /// The host address behind a linear one: from the inline TLB when it is there, else by a walk that fills the TLB.
-    /// Null when it is not RAM. False when a fault was recorded.
+    /// Null when it is not RAM, or a breakpoint watches the page. False when a fault was recorded.
     /// </summary>
     internal bool FindHost(ulong linear, Access access, out byte* host)
     {
@@ -149,6 +149,7 @@ internal sealed unsafe class SoftMmu
 
         if (destination.Length <= first)
         {
+            NoteData(linear, destination.Length, access);
             Read(page, linear, destination);
             return true;
         }
@@ -159,6 +160,7 @@ internal sealed unsafe class SoftMmu
             return false;
         }
 
+        NoteData(linear, destination.Length, access);
         Read(page, linear, destination[..first]);
         Read(next, second, destination[first..]);
         return true;
@@ -192,6 +194,7 @@ internal sealed unsafe class SoftMmu
 
         if (source.Length <= first)
         {
+            NoteData(linear, source.Length, access);
             Write(page, linear, source);
             return true;
         }
@@ -202,6 +205,7 @@ internal sealed unsafe class SoftMmu
             return false;
         }
 
+        NoteData(linear, source.Length, access);
         Write(page, linear, source[..first]);
         Write(next, second, source[first..]);
         return true;
@@ -288,7 +292,7 @@ internal sealed unsafe class SoftMmu
             return false;
         }
 
-        if (page.Host == null)
+        if (page.Host == null || _vcpu.Debug.WatchesData(linear))
         {
             return true;
         }
@@ -303,6 +307,14 @@ internal sealed unsafe class SoftMmu
         }
 
         return true;
+    }
+
+    private void NoteData(ulong linear, int length, Access access)
+    {
+        if (_vcpu.Debug.DataArmed && (access & Access.Fetch) == 0)
+        {
+            _vcpu.Debug.NoteData(linear, length, (access & Access.Store) != 0);
+        }
     }
 
     /// <summary>Addresses wrap at 4 GiB except in 64-bit mode; system structures have 64-bit addresses in IA-32e mode.</summary>

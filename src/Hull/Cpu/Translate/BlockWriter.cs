@@ -77,7 +77,7 @@ internal sealed unsafe class BlockWriter
     internal bool IsCareful => (Mode & BlockMode.Careful) != 0;
 
     /// <summary>The kernel's pages are global as a rule: links may leave the page.</summary>
-    internal bool LinksAcrossPages => !IsUser && Is64;
+    internal bool LinksAcrossPages => !IsUser && Is64 && (Mode & BlockMode.Breakpoints) == 0;
 
     /// <summary>Exits go to the run loop.</summary>
     internal bool Unlinked => (Mode & (BlockMode.Careful | BlockMode.Single | BlockMode.Unlinked)) != 0;

@@ -59,7 +59,7 @@ internal sealed unsafe class MemoryLowering
             segment = Linear;
         }
 
-        if (_w.IsCareful || !(_w.Is64 || IsFlat(segment)))
+        if (_w.IsCareful || (_w.Mode & BlockMode.AlignmentCheck) != 0 || !(_w.Is64 || IsFlat(segment)))
         {
             Careful(segment, size, load, store, stack);
             return store;
