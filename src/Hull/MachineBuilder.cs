@@ -44,7 +44,7 @@ internal static class MachineBuilder
             chipset.Exited += hooks.Exited;
             chipset.Pci.AssignBars();
 
-            CpuidPolicy cpuid = CpuidPolicy.HostSafe(timers.Clock.TscHz, LocalApic.BusHz, spec.VcpuCount, CpuidFeatures.All);
+            CpuidPolicy cpuid = CpuidPolicy.For(spec.Cpu, timers.Clock.TscHz, LocalApic.BusHz, spec.VcpuCount);
             KvmClockPersonality personality = new(memory, timers.Clock, spec.VcpuCount, LocalApic.BusHz);
             IEngine engine = Keep(made, CreateEngine(spec, memory, bus, timers.Clock, personality, cpuid));
             VcpuThread[] vcpus = new VcpuThread[spec.VcpuCount];

@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using Hull.Boot;
+using Hull.Engine;
 using Hull.Host;
 
 namespace Hull;
@@ -28,6 +29,9 @@ public sealed record MachineSpec
 
     /// <summary>The CPU engine.</summary>
     public EngineKind Engine { get; init; } = EngineKind.Auto;
+
+    /// <summary>The CPU that the guest is shown.</summary>
+    public CpuModel Cpu { get; init; } = CpuModel.HostSafe;
 
     /// <summary>The kernel: a bzImage, a Multiboot kernel, or an ELF vmlinux with a PVH note.</summary>
     public required BootBlob Kernel { get; init; }
@@ -81,6 +85,7 @@ public sealed record MachineSpec
             throw new HullException("the kvm engine is not built yet: use --engine soft");
         }
 
+        CpuidPolicy.Check(Cpu);
         if (Serial.Count > SerialPortCount)
         {
             throw new HullException($"{Serial.Count} serial ports: a machine has {SerialPortCount}");

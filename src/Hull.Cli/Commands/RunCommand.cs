@@ -3,6 +3,8 @@ using System.CommandLine;
 using System.CommandLine.Parsing;
 using System.Globalization;
 using Hull.Cli.Run;
+using Hull.Engine;
+using Hull.Host;
 
 namespace Hull.Cli.Commands;
 
@@ -44,6 +46,13 @@ internal static class RunCommand
             HelpName = "auto|soft|kvm",
             CustomParser = ParseEngine,
         };
+        Option<CpuModel?> cpu = new("--cpu")
+        {
+            Description = "The CPU that the guest sees: host-safe, x86-64-v1, -v2 or -v3, then +FEATURE or -FEATURE with "
+                + "names as in /proc/cpuinfo, as in 'v3,-avx2,+sha_ni'. Without it: host-safe.",
+            HelpName = "MODEL[,+FEATURE|-FEATURE]...",
+            CustomParser = ParseCpu,
+        };
         Option<TimeSpan?> timeout = new("--timeout")
         {
             Description = "Stop after this time, with status 124.",
@@ -80,7 +89,7 @@ internal static class RunCommand
 
         Command command = new("run", "Runs a guest. With '-- COMMAND...' runs that in the guest and exits with its status.")
         {
-            kernel, initrd, append, memory, vcpus, engine, timeout, name, modules, exitPort, testDevice, stat, form,
+            kernel, initrd, append, memory, vcpus, engine, cpu, timeout, name, modules, exitPort, testDevice, stat, form,
         };
         command.SetAction(result => GuestRun.Execute(new RunRequest
         {
@@ -90,6 +99,7 @@ internal static class RunCommand
             MemoryBytes = result.GetValue(memory) ?? RunRequest.DefaultMemory,
             VcpuCount = result.GetValue(vcpus) ?? 1,
             Engine = result.GetValue(engine),
+            Cpu = result.GetValue(cpu) ?? CpuModel.HostSafe,
             Timeout = result.GetValue(timeout),
             Name = result.GetValue(name),
             Modules = result.GetValue(modules) ?? [],
@@ -171,6 +181,19 @@ internal static class RunCommand
             default:
                 result.AddError($"--engine '{result.Tokens[0].Value}': give auto, soft or kvm");
                 return EngineKind.Auto;
+        }
+    }
+
+    private static CpuModel? ParseCpu(ArgumentResult result)
+    {
+        try
+        {
+            return CpuModel.Parse(result.Tokens[0].Value);
+        }
+        catch (HullException e)
+        {
+            result.AddError(e.Message);
+            return null;
         }
     }
 

@@ -147,6 +147,7 @@ internal sealed class GuestRun : IDisposable
         MemoryBytes = request.MemoryBytes,
         VcpuCount = request.VcpuCount,
         Engine = request.Engine,
+        Cpu = request.Cpu,
         Kernel = kernel,
         ExitPort = request.ExitPort,
         TestDevice = request.TestDevice,

@@ -1,4 +1,5 @@
 using System;
+using Hull.Engine;
 
 namespace Hull.Cli.Run;
 
@@ -25,6 +26,9 @@ internal sealed record RunRequest
 
     /// <summary>Virtual processors.</summary>
     internal int VcpuCount { get; init; }
+
+    /// <summary>The CPU that the guest is shown.</summary>
+    internal CpuModel Cpu { get; init; } = CpuModel.HostSafe;
 
     /// <summary>The engine.</summary>
     internal EngineKind Engine { get; init; }

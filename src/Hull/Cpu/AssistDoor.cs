@@ -11,6 +11,7 @@ namespace Hull.Cpu;
 /// </summary>
 internal sealed unsafe class AssistDoor
 {
+    private const int MaximumLength = 15;
     private readonly SoftVcpu _vcpu;
     private readonly SoftEngine _engine;
     private readonly CodeCache _cache;
@@ -40,6 +41,12 @@ internal sealed unsafe class AssistDoor
             return 1;
         }
 
+        if ((record & Assists.UndefinedRecord) != 0)
+        {
+            RaiseUndefined(_cache.AssistRecords[record & ~Assists.UndefinedRecord]);
+            return 1;
+        }
+
         _counters.CountAssist(_cache.AssistRecords[record].Mnemonic);
         Instruction instruction = _cache.AssistRecords[record];
         ulong invalidations = _engine.Invalidations;
@@ -47,9 +54,9 @@ internal sealed unsafe class AssistDoor
         switch (SystemAssists.Execute(_vcpu, instruction))
         {
             case AssistResult.Next:
-                if (invalidations != _engine.Invalidations)
+                if (invalidations != _engine.Invalidations || _vcpu.Debug.IsPending)
                 {
-                    // The assist wrote over code, perhaps over the block that called it.
+                    // The assist wrote over code, perhaps over the block that called it; or it met a breakpoint.
                     _cpu->Rip = _finder.NextRip(instruction);
                     _cpu->ExitReason = (ulong)ExitReason.AssistJump;
                     return 1;
@@ -75,6 +82,24 @@ internal sealed unsafe class AssistDoor
                 }
 
                 return 1;
+        }
+    }
+
+    private void RaiseUndefined(in Instruction instruction)
+    {
+        _cpu->Rip = instruction.IP;
+        _cpu->ExitReason = (ulong)ExitReason.Fault;
+        if (instruction.Code == Code.INVALID && instruction.Length == MaximumLength)
+        {
+            // Iced gives up after 15 bytes: SDM vol. 3A, "Exception 13": the length limit.
+            _vcpu.Raise(Vector.GeneralProtection, 0);
+            return;
+        }
+
+        _vcpu.Raise(Vector.InvalidOpcode);
+        if (_engine.Strict)
+        {
+            StopAtUnknown(instruction);
         }
     }
 

@@ -14,6 +14,9 @@ internal static unsafe class Assists
     /// <summary>Set in a record's number: raise the exception in the low byte.</summary>
     internal const int RaiseRecord = 0x4000_0000;
 
+    /// <summary>Set in a record's number: its instruction is #UD, whatever assist there is for it.</summary>
+    internal const int UndefinedRecord = 0x2000_0000;
+
     /// <summary>Runs the assist whose record is in ExitOperand. Returns 0 to go on, else leave generated code.</summary>
     [UnmanagedCallersOnly]
     internal static ulong Run(CpuState* cpu)

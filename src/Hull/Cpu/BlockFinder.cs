@@ -1,3 +1,4 @@
+using Hull.Cpu.Assist;
 using Hull.Cpu.Mmu;
 using Hull.Cpu.State;
 using Hull.Cpu.Translate;
@@ -145,6 +146,8 @@ internal sealed unsafe class BlockFinder
         mode |= (_cpu->Cr4 & Cr4.Osfxsr) == 0 ? BlockMode.NoSse : 0;
         mode |= (_cpu->Cr4 & Cr4.Osxsave) != 0 && (_cpu->Xcr0 & 6) == 6 ? BlockMode.Avx : 0;
         mode |= (_cpu->Cr4 & Cr4.Tsd) != 0 && _cpu->Cpl != 0 ? BlockMode.NoTsc : 0;
+        mode |= Segmentation.ChecksAlignment(_cpu) ? BlockMode.AlignmentCheck : 0;
+        mode |= _vcpu.Debug.ExecutionArmed ? BlockMode.Breakpoints : 0;
         return mode;
     }
 

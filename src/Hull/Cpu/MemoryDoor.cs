@@ -50,7 +50,7 @@ internal sealed unsafe class MemoryDoor
         }
 
         int offset = (int)(linear & 0xFFF);
-        if (offset + size > GuestMemory.PageSize)
+        if (offset + size > GuestMemory.PageSize || _vcpu.Debug.WatchesData(linear))
         {
             return _exits.Leave(ExitReason.Careful, back);
         }
@@ -110,6 +110,12 @@ internal sealed unsafe class MemoryDoor
             && !Segmentation.TryLinear(_vcpu, site.Segment, address, site.Size, access, out linear))
         {
             return _exits.LeaveFaulting(address, site.Size, site.ForStore, back);
+        }
+
+        if (Segmentation.ChecksAlignment(_cpu) && CpuMode.IsCanonical(linear)
+            && !Segmentation.IsAligned(_vcpu, linear, site.Size == 10 ? 8u : site.Size))
+        {
+            return _exits.LeaveFaulting(linear, site.Size, site.ForStore, back);
         }
 
         // The operand keeps its misalignment, so that SSE's alignment checks see what the guest's address says.

@@ -38,11 +38,11 @@ internal sealed unsafe class SoftEngine : IEngine, ICodeWatcher
         Clock = clock;
         Personality = personality;
         Cpuid = cpuid;
-        bool avx = cpuid.Features.Avx;
+        bool avx = cpuid.Features.Has(CpuFeature.Avx);
         Cache = new CodeCache(memory, codeBytes);
         _thunks = new Thunks(Cache.Emitter, avx, HasFastPext());
         Cache.SealThunks();
-        _translator = new Translator(Cache, _thunks, avx);
+        _translator = new Translator(Cache, _thunks, cpuid.Features);
         _enter = (delegate* unmanaged<CpuState*, byte*, ulong>)_thunks.Enter;
         _forget = Forget;
         HostSignals.Register(Cache.CodeStart, Cache.Base + Cache.Size, _thunks.HostFault);

@@ -43,6 +43,7 @@ internal sealed unsafe class SoftVcpu : IVcpu
         Cpu->VcpuHandle = GCHandle.ToIntPtr(_handle);
         Cpu->TscOffset = engine.Clock.TscOffset;
         Tlb = new Tlb(Cpu);
+        Debug = new DebugUnit(Cpu, Tlb);
         Mmu = new SoftMmu(this, engine.Memory);
         CpuReset.PowerOn(Cpu, Cpuid);
         _events = new VcpuEvents(this);
@@ -60,6 +61,9 @@ internal sealed unsafe class SoftVcpu : IVcpu
 
     /// <summary>The tables that generated code looks into.</summary>
     internal Tlb Tlb { get; }
+
+    /// <summary>Breakpoints and single steps.</summary>
+    internal DebugUnit Debug { get; }
 
     /// <summary>Where generated code asks for memory that it cannot reach alone.</summary>
     internal MemoryDoor Door { get; }
@@ -146,6 +150,8 @@ internal sealed unsafe class SoftVcpu : IVcpu
         _events.WaitingForStartup = state.WaitingForStartup;
         Pending = default;
         Tlb.FlushAll();
+        Debug.Drop();
+        Debug.Recompute();
     }
 
     /// <summary>
@@ -274,12 +280,19 @@ internal sealed unsafe class SoftVcpu : IVcpu
     private bool RunOnce(BlockMode extra, int limit)
     {
         bool trap = (Cpu->SystemFlags & Rflags.Tf) != 0;
-        bool shadow = Cpu->InterruptShadow != 0;
-        if (trap || shadow)
+        byte shadow = Cpu->InterruptShadow;
+        if (trap || shadow != 0)
         {
             extra |= BlockMode.Single;
             limit = 1;
         }
+
+        if ((Debug.ExecutionArmed || Debug.IsPending) && !PassesBreakpoints(shadow, ref extra, ref limit, out bool alive))
+        {
+            return alive;
+        }
+
+        Cpu->SystemFlags &= ~Rflags.Rf; // it held off a breakpoint of this instruction
 
         if (Cpu->SmapCount != 0 && (Cpu->SystemFlags & Rflags.Ac) == 0)
         {
@@ -290,7 +303,7 @@ internal sealed unsafe class SoftVcpu : IVcpu
         byte* entry = _finder.FindEntry(extra, limit);
         if (entry == null)
         {
-            return Deliver(EventKind.Exception);
+            return DeliverFault();
         }
 
         _engine.Enter(Cpu, entry);
@@ -299,15 +312,49 @@ internal sealed unsafe class SoftVcpu : IVcpu
             return false;
         }
 
-        if (trap && !faulted)
+        return faulted || !(trap || Debug.NeedsLook) || !Debug.TakeTraps(trap) || DeliverDebugTrap();
+    }
+
+    // What debugging asks before an instruction. False when an exception was delivered instead of it.
+    private bool PassesBreakpoints(byte shadow, ref BlockMode extra, ref int limit, out bool alive)
+    {
+        alive = true;
+        bool held = shadow == DebugUnit.StackSegmentShadow;
+        if (Debug.IsPending && !held && Debug.TakeTraps(false))
         {
-            const ulong SingleStep = 1 << 14;
-            Cpu->DebugRegisters[6] |= SingleStep;
-            Raise(1);
-            return Deliver(EventKind.Exception);
+            alive = DeliverDebugTrap();
+            return false;
         }
 
-        return true;
+        ulong linear = CpuMode.Is64Bit(Cpu) ? Cpu->Rip : (uint)(Cpu->Rip + Cpu->Segments[Seg.Cs].Base);
+        if (!Debug.WatchesCode(linear))
+        {
+            return true;
+        }
+
+        extra |= BlockMode.Single;
+        limit = 1;
+        if (held || (Cpu->SystemFlags & Rflags.Rf) != 0 || !Debug.HitsExecution(linear))
+        {
+            return true;
+        }
+
+        Raise(Vector.Debug);
+        alive = Deliver(EventKind.Exception);
+        return false;
+    }
+
+    private bool DeliverDebugTrap()
+    {
+        _events.Halted = false;
+        Raise(Vector.Debug);
+        return Deliver(EventKind.Exception);
+    }
+
+    private bool DeliverFault()
+    {
+        Debug.Drop();
+        return Deliver(EventKind.Exception);
     }
 
     private bool HandleExit(out bool faulted)
@@ -326,7 +373,7 @@ internal sealed unsafe class SoftVcpu : IVcpu
                 return true;
             case ExitReason.Fault:
                 faulted = true;
-                return Deliver(EventKind.Exception);
+                return DeliverFault();
             case ExitReason.Halt:
                 _events.Halt();
                 return true;
@@ -334,7 +381,7 @@ internal sealed unsafe class SoftVcpu : IVcpu
                 return RunCareful(out faulted);
             case ExitReason.HostFault:
                 faulted = true;
-                return _exits.TakeHostFault() && Deliver(EventKind.Exception);
+                return _exits.TakeHostFault() && DeliverFault();
             default:
                 return true;
         }
@@ -346,7 +393,7 @@ internal sealed unsafe class SoftVcpu : IVcpu
         if (entry == null)
         {
             faulted = true;
-            return Deliver(EventKind.Exception);
+            return DeliverFault();
         }
 
         _engine.Enter(Cpu, entry);

@@ -138,6 +138,8 @@ internal sealed unsafe class VcpuEvents : IDisposable
         CpuReset.Init(_cpu, _vcpu.Cpuid);
         _apic.Reset();
         _tlb.FlushAll();
+        _vcpu.Debug.Drop();
+        _vcpu.Debug.Recompute();
         const ulong Bootstrap = 0x100;
         WaitingForStartup = (_apic.BaseMsr & Bootstrap) == 0;
     }

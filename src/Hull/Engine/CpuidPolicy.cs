@@ -4,35 +4,6 @@ using System.Runtime.Intrinsics.X86;
 
 namespace Hull.Engine;
 
-/// <summary>Instruction sets that the engine's translator can be told to offer or to hide.</summary>
-public sealed record CpuidFeatures
-{
-    /// <summary>AVX, with XCR0 bit 2.</summary>
-    public bool Avx { get; init; }
-
-    /// <summary>AVX2.</summary>
-    public bool Avx2 { get; init; }
-
-    /// <summary>BMI1 and LZCNT.</summary>
-    public bool Bmi1 { get; init; }
-
-    /// <summary>BMI2.</summary>
-    public bool Bmi2 { get; init; }
-
-    /// <summary>FMA3.</summary>
-    public bool Fma { get; init; }
-
-    /// <summary>F16C.</summary>
-    public bool F16c { get; init; }
-
-    /// <summary>Nothing that has a VEX prefix.</summary>
-    public static CpuidFeatures None { get; } = new();
-
-    /// <summary>All of them.</summary>
-    public static CpuidFeatures All { get; } =
-        new() { Avx = true, Avx2 = true, Bmi1 = true, Bmi2 = true, Fma = true, F16c = true };
-}
-
 /// <summary>What CPUID depends on besides the leaf: the vCPU's state at the moment.</summary>
 public readonly record struct CpuidContext
 {
@@ -59,7 +30,7 @@ public sealed class CpuidPolicy
     private readonly uint _maxBasic;
     private readonly uint _maxExtended;
 
-    private CpuidPolicy(Func<uint, uint, CpuidResult> host, ulong tscHz, ulong apicBusHz, int vcpus, CpuidFeatures features)
+    private CpuidPolicy(Func<uint, uint, CpuidResult> host, ulong tscHz, ulong apicBusHz, int vcpus, CpuModel model)
     {
         CpuidResult zero = host(0, 0);
         IsIntel = zero.Ebx == 0x756E_6547; // "Genu"
@@ -72,15 +43,14 @@ public sealed class CpuidPolicy
         Vcpus = vcpus;
 
         CpuidResult one = host(1, 0);
-        bool avx = features.Avx && (one.Ecx & (1u << 28)) != 0;
-        SupportedXcr0 = avx ? 7u : 3u;
-        Features = avx ? features : CpuidFeatures.None with { Bmi1 = features.Bmi1, Bmi2 = features.Bmi2 };
+        Features = model.Resolve(CpuFeatures.Available(host));
+        SupportedXcr0 = Features.Has(CpuFeature.Avx) ? 7u : Features.Has(CpuFeature.Xsave) ? 3u : 1u;
 
         _leaves[0] = zero with { Eax = _maxBasic };
-        AddFeatures(one, host(7, 0), host(0x8000_0001, 0));
+        AddFeatures(one, host(0x8000_0001, 0));
         AddCaches(host, zero);
         AddTopology();
-        AddExtendedState(host);
+        AddExtendedState();
         AddFrequencies(apicBusHz);
         AddExtended(host, zero);
     }
@@ -94,8 +64,8 @@ public sealed class CpuidPolicy
     /// <summary>The bits that XCR0 may have: x87, SSE, AVX.</summary>
     public ulong SupportedXcr0 { get; }
 
-    /// <summary>The instruction sets that were asked for and that the host has.</summary>
-    public CpuidFeatures Features { get; }
+    /// <summary>The features that the guest has.</summary>
+    internal CpuFeatureSet Features { get; }
 
     /// <summary>Ticks of the time-stamp counter in a second.</summary>
     public ulong TscHz { get; }
@@ -118,17 +88,26 @@ public sealed class CpuidPolicy
     /// <summary>The bits that IA32_EFER may have.</summary>
     public ulong SupportedEfer { get; private set; }
 
-    /// <summary>What the host has and the engine does; without AVX and what builds on it.</summary>
-    public static CpuidPolicy HostSafe(ulong tscHz, ulong apicBusHz, int vcpus) =>
-        HostSafe(tscHz, apicBusHz, vcpus, CpuidFeatures.None);
-
     /// <summary>What the host has and the engine does.</summary>
+    public static CpuidPolicy HostSafe(ulong tscHz, ulong apicBusHz, int vcpus) =>
+        For(CpuModel.HostSafe, tscHz, apicBusHz, vcpus);
+
+    /// <summary>A model on this host.</summary>
+    /// <param name="model">The model.</param>
     /// <param name="tscHz">Frequency of the guest's time-stamp counter.</param>
     /// <param name="apicBusHz">Frequency of the local APIC timer before its divider; also the "core crystal" of leaf 15h.</param>
     /// <param name="vcpus">vCPUs of the machine, one core each in one package.</param>
-    /// <param name="features">Which VEX-encoded sets to offer, as far as the host has them.</param>
-    public static CpuidPolicy HostSafe(ulong tscHz, ulong apicBusHz, int vcpus, CpuidFeatures features) =>
-        new(HostLeaf, tscHz, apicBusHz, vcpus, features);
+    /// <exception cref="Hull.Host.HullException">The host cannot be that model; the message names what is missing.</exception>
+    public static CpuidPolicy For(CpuModel model, ulong tscHz, ulong apicBusHz, int vcpus) =>
+        new(HostLeaf, tscHz, apicBusHz, vcpus, model);
+
+    /// <summary>Says whether this host can be a model, without making anything.</summary>
+    /// <exception cref="Hull.Host.HullException">It cannot; the message names what is missing.</exception>
+    public static void Check(CpuModel model)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        model.Resolve(CpuFeatures.Available(HostLeaf));
+    }
 
     /// <summary>The answer to CPUID before the dynamic bits (OSXSAVE, APIC id) are filled in.</summary>
     public CpuidResult Query(uint leaf, uint subleaf) =>
@@ -156,15 +135,15 @@ public sealed class CpuidPolicy
             },
             0xB or 0x1F => result with { Edx = context.ApicId },
             0xD when subleaf == 0 => result with { Ebx = AreaBytes(context.Xcr0) },
-            0xD when subleaf == 1 => result with { Ebx = AreaBytes(context.Xcr0) },
+            0xD when subleaf == 1 => result with { Ebx = Features.Has(CpuFeature.Xsavec) ? AreaBytes(context.Xcr0) : 0 },
             _ => result,
         };
     }
 
     /// <summary>A policy over an invented host; for tests.</summary>
     internal static CpuidPolicy Over(
-        Func<uint, uint, CpuidResult> host, ulong tscHz, ulong apicBusHz, int vcpus, CpuidFeatures features) =>
-        new(host, tscHz, apicBusHz, vcpus, features);
+        Func<uint, uint, CpuidResult> host, ulong tscHz, ulong apicBusHz, int vcpus, CpuModel model) =>
+        new(host, tscHz, apicBusHz, vcpus, model);
 
     private static CpuidResult HostLeaf(uint leaf, uint subleaf)
     {
@@ -178,47 +157,53 @@ public sealed class CpuidPolicy
 
     private static uint Bit(bool set, int bit) => set ? 1u << bit : 0;
 
-    private void AddFeatures(CpuidResult one, CpuidResult seven, CpuidResult extended)
+    private void AddFeatures(CpuidResult one, CpuidResult extended)
     {
-        // SSE3, PCLMULQDQ, SSSE3, CX16, SSE4.1, SSE4.2, MOVBE, POPCNT, AES, RDRAND; XSAVE is the engine's own.
-        uint ecx = one.Ecx & ((1u << 0) | (1u << 1) | (1u << 9) | (1u << 13) | (1u << 19) | (1u << 20) | (1u << 22)
-            | (1u << 23) | (1u << 25) | (1u << 30));
-        ecx |= one.Ecx & (Bit(Features.Fma, 12) | Bit(Features.Avx, 28) | Bit(Features.F16c, 29));
-        // PCID, x2APIC, TSC-deadline, XSAVE and "hypervisor" are emulated on any host.
-        ecx |= (1u << 17) | (1u << 21) | (1u << 24) | (1u << 26) | (1u << 31);
-        // FPU VME DE PSE TSC MSR PAE MCE CX8 APIC SEP MTRR PGE MCA CMOV PAT PSE36 CLFLUSH MMX FXSR SSE SSE2.
-        const uint edx = 0x0783_FBFF | (1u << 19);
+        // FPU DE PSE TSC MSR PAE MCE CX8 APIC SEP MTRR PGE MCA CMOV PAT PSE36 CLFLUSH MMX FXSR SSE SSE2.
+        const uint edx = 0x0783_FBFD | (1u << 19);
         uint logical = (uint)Math.Min(Vcpus, 255);
-        _leaves[Key(1, 0)] = new CpuidResult(
-            one.Eax, (8u << 8) | (logical << 16), ecx, edx | Bit(Vcpus > 1, 28));
+        _leaves[Key(1, 0)] = Grant(1, 0, new CpuidResult(
+            one.Eax, (8u << 8) | (logical << 16), 0, edx | Bit(Vcpus > 1, 28)));
 
-        // ERMS, RDSEED, ADX, CLFLUSHOPT, CLWB, SHA from the host; FSGSBASE, TSC_ADJUST, SMEP, INVPCID, SMAP are emulated.
-        uint ebx = seven.Ebx & ((1u << 9) | (1u << 18) | (1u << 19) | (1u << 23) | (1u << 24) | (1u << 29));
-        ebx |= seven.Ebx & (Bit(Features.Bmi1, 3) | Bit(Features.Avx2, 5) | Bit(Features.Bmi2, 8));
-        ebx |= (1u << 0) | (1u << 1) | (1u << 7) | (1u << 10) | (1u << 20);
-        const uint umipRdpid = (1u << 2) | (1u << 22);
-        uint sevenEdx = seven.Edx & (1u << 4); // FSRM
-        if (IsIntel)
-        {
-            sevenEdx |= (1u << 26) | (1u << 29); // IBRS and IBPB; ARCH_CAPABILITIES
-        }
+        uint sevenEdx = IsIntel ? (1u << 26) | (1u << 29) : 0; // IBRS and IBPB; ARCH_CAPABILITIES
+        _leaves[Key(7, 0)] = Grant(7, 0, new CpuidResult(0, 0, 0, sevenEdx));
 
-        _leaves[Key(7, 0)] = new CpuidResult(0, ebx, umipRdpid, sevenEdx);
-        SupportedCr4 = 0x7FF | (1 << 11) | (1 << 16) | (1 << 17) | (1 << 18) | (1 << 20) | (1 << 21);
-
-        // LAHF, LZCNT, PREFETCHW, and on AMD misaligned SSE; SYSCALL, NX, 1 GiB pages, RDTSCP, long mode.
-        uint farEcx = (extended.Ecx & (1u << 8)) | 1 | (extended.Ecx & Bit(Features.Bmi1, 5));
-        uint farEdx = (1u << 11) | (1u << 20) | (1u << 26) | (1u << 27) | (1u << 29);
-        uint farEax = 0;
+        // SYSCALL, long mode; on AMD misaligned SSE and the old copies of leaf 1.
+        CpuidResult far = new(0, 0, 0, (1u << 11) | (1u << 29));
         if (!IsIntel)
         {
-            farEcx |= extended.Ecx & (1u << 7);
-            farEdx |= edx & 0x0183_F3FF;
-            farEax = one.Eax;
+            far = new CpuidResult(one.Eax, 0, extended.Ecx & (1u << 7), far.Edx | (edx & 0x0183_F3FF));
         }
 
-        _leaves[Key(0x8000_0001, 0)] = new CpuidResult(farEax, 0, farEcx, farEdx);
-        SupportedEfer = 0x1 | (1 << 8) | (1 << 10) | (1 << 11);
+        _leaves[Key(0x8000_0001, 0)] = Grant(0x8000_0001, 0, far);
+        SupportedCr4 = 0x7FC // TSD to OSXMMEXCPT
+            | Cr4Bits(CpuFeature.Vme, 3) | Cr4Bits(CpuFeature.Umip, 1 << 11) | Cr4Bits(CpuFeature.Fsgsbase, 1 << 16)
+            | Cr4Bits(CpuFeature.Pcid, 1 << 17) | Cr4Bits(CpuFeature.Xsave, 1 << 18) | Cr4Bits(CpuFeature.Smep, 1 << 20)
+            | Cr4Bits(CpuFeature.Smap, 1 << 21);
+        SupportedEfer = 0x1 | (1 << 8) | (1 << 10) | (Features.Has(CpuFeature.Nx) ? 1u << 11 : 0);
+    }
+
+    private ulong Cr4Bits(CpuFeature feature, ulong bits) => Features.Has(feature) ? bits : 0;
+
+    // Adds the bits of the granted features that this leaf tells.
+    private CpuidResult Grant(uint leaf, uint subleaf, CpuidResult result)
+    {
+        foreach (CpuFeatureRow row in CpuFeatures.All)
+        {
+            if (row.Leaf == leaf && row.Subleaf == subleaf && Features.Has(row.Feature))
+            {
+                uint bit = 1u << row.Bit;
+                result = row.Register switch
+                {
+                    CpuidRegister.Eax => result with { Eax = result.Eax | bit },
+                    CpuidRegister.Ebx => result with { Ebx = result.Ebx | bit },
+                    CpuidRegister.Ecx => result with { Ecx = result.Ecx | bit },
+                    _ => result with { Edx = result.Edx | bit },
+                };
+            }
+        }
+
+        return result;
     }
 
     private void AddCaches(Func<uint, uint, CpuidResult> host, CpuidResult zero)
@@ -259,12 +244,16 @@ public sealed class CpuidPolicy
         }
     }
 
-    private void AddExtendedState(Func<uint, uint, CpuidResult> host)
+    // SDM vol. 1, "Managing State Using the XSAVE Feature Set".
+    private void AddExtendedState()
     {
+        if (!Features.Has(CpuFeature.Xsave))
+        {
+            return;
+        }
+
         _leaves[Key(0xD, 0)] = new CpuidResult((uint)SupportedXcr0, 576, AreaBytes(SupportedXcr0), 0);
-        // XSAVEOPT, XSAVEC, XGETBV with ECX = 1, XSAVES: all emulated, offered where the host has XSAVE at all.
-        bool hostXsave = (host(1, 0).Ecx & (1u << 26)) != 0;
-        _leaves[Key(0xD, 1)] = new CpuidResult(hostXsave ? 0xFu : 0, 576, 0, 0);
+        _leaves[Key(0xD, 1)] = Grant(0xD, 1, new CpuidResult(0, 576, 0, 0));
         if ((SupportedXcr0 & 4) != 0)
         {
             _leaves[Key(0xD, 2)] = new CpuidResult(256, 576, 0, 0);

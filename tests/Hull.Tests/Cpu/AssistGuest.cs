@@ -42,12 +42,12 @@ internal sealed unsafe class AssistGuest : IDisposable
     private const ulong PageTablesAt = 0x1000;
     private int _bits = 64;
 
-    internal AssistGuest(CpuidFeatures? features = null)
+    internal AssistGuest(CpuModel? model = null)
     {
         Memory = new GuestMemory(16 << 20);
         Bus = new IoBus();
         Apic = new TestApic();
-        Cpuid = CpuidPolicy.HostSafe(2_000_000_000, 1_000_000_000, 1, features ?? CpuidFeatures.All);
+        Cpuid = CpuidPolicy.For(model ?? CpuModel.HostSafe, 2_000_000_000, 1_000_000_000, 1);
         Engine = new SoftEngine(Memory, Bus, new MachineClock(), Personality, Cpuid);
         Vcpu = (SoftVcpu)Engine.CreateVcpu(0, Apic);
         Cpu = Vcpu.Cpu;

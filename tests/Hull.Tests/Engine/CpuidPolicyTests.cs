@@ -8,10 +8,12 @@ public sealed class CpuidPolicyTests
 {
     private const uint Osxsave = 1u << 27;
 
+    private static CpuModel WithoutAvx => CpuModel.Parse("-avx,-bmi1,-bmi2");
+
     [Fact]
     public void HiddenFeatures_StayHidden()
     {
-        CpuidPolicy policy = Make("GenuineIntel", CpuidFeatures.All);
+        CpuidPolicy policy = Make("GenuineIntel", CpuModel.HostSafe);
         CpuidResult one = policy.Query(1, 0);
         Assert.Equal(0u, one.Ecx & ((1u << 3) | (1u << 5) | (1u << 6))); // MONITOR, VMX, SMX
         CpuidResult seven = policy.Query(7, 0);
@@ -23,11 +25,11 @@ public sealed class CpuidPolicyTests
     [Fact]
     public void Avx_IsAskedFor()
     {
-        CpuidPolicy without = Make("GenuineIntel", CpuidFeatures.None);
+        CpuidPolicy without = Make("GenuineIntel", WithoutAvx);
         Assert.Equal(0u, without.Query(1, 0).Ecx & ((1u << 12) | (1u << 28) | (1u << 29)));
         Assert.Equal(0u, without.Query(7, 0).Ebx & ((1u << 3) | (1u << 5) | (1u << 8)));
         Assert.Equal(3u, without.SupportedXcr0);
-        CpuidPolicy with = Make("GenuineIntel", CpuidFeatures.All);
+        CpuidPolicy with = Make("GenuineIntel", CpuModel.HostSafe);
         Assert.NotEqual(0u, with.Query(1, 0).Ecx & (1u << 28));
         Assert.NotEqual(0u, with.Query(7, 0).Ebx & (1u << 5));
         Assert.Equal(7u, with.SupportedXcr0);
@@ -37,7 +39,7 @@ public sealed class CpuidPolicyTests
     [Fact]
     public void DynamicBits_FollowTheContext()
     {
-        CpuidPolicy policy = Make("GenuineIntel", CpuidFeatures.All);
+        CpuidPolicy policy = Make("GenuineIntel", CpuModel.HostSafe);
         CpuidContext context = new() { ApicId = 5, Osxsave = true, Xcr0 = 7, ApicEnabled = false };
         Assert.Equal(Osxsave, policy.Query(1, 0, context).Ecx & Osxsave);
         Assert.Equal(5u, policy.Query(1, 0, context).Ebx >> 24);
@@ -56,7 +58,7 @@ public sealed class CpuidPolicyTests
     [InlineData(2_100_000_000UL, 25_000_000UL)]
     public void CrystalLeaf_GivesTheFrequencyBack_InLinuxArithmetic(ulong tsc, ulong bus)
     {
-        CpuidResult leaf = Make("GenuineIntel", CpuidFeatures.None, tsc, bus).Query(0x15, 0);
+        CpuidResult leaf = Make("GenuineIntel", WithoutAvx, tsc, bus).Query(0x15, 0);
         uint kilohertz = unchecked(leaf.Ecx / 1000 * leaf.Ebx / leaf.Eax);
         Assert.Equal(bus, leaf.Ecx);
         Assert.InRange(kilohertz, (tsc / 1000) - 2, (tsc / 1000) + 2);
@@ -65,7 +67,7 @@ public sealed class CpuidPolicyTests
     [Fact]
     public void Topology_HasOneCorePerVcpu()
     {
-        CpuidPolicy policy = Make("GenuineIntel", CpuidFeatures.None, vcpus: 6);
+        CpuidPolicy policy = Make("GenuineIntel", WithoutAvx, vcpus: 6);
         Assert.Equal(3u, policy.Query(0xB, 1).Eax);
         Assert.Equal(6u, policy.Query(0xB, 1).Ebx);
         Assert.Equal(6u, (policy.Query(1, 0).Ebx >> 16) & 0xFF);
@@ -75,7 +77,7 @@ public sealed class CpuidPolicyTests
     [Fact]
     public void Intel_NeedsNoMitigation()
     {
-        CpuidPolicy policy = Make("GenuineIntel", CpuidFeatures.None);
+        CpuidPolicy policy = Make("GenuineIntel", WithoutAvx);
         Assert.NotEqual(0u, policy.Query(7, 0).Edx & (1u << 29));
         Assert.Equal(0x4000_0000_0D10_E17BUL, CpuidPolicy.ArchCapabilities);
     }
@@ -83,7 +85,7 @@ public sealed class CpuidPolicyTests
     [Fact]
     public void Amd_HasItsOwnLeaves()
     {
-        CpuidPolicy policy = Make("AuthenticAMD", CpuidFeatures.None);
+        CpuidPolicy policy = Make("AuthenticAMD", WithoutAvx);
         Assert.False(policy.IsIntel);
         Assert.Equal(0u, policy.Query(7, 0).Edx & (1u << 29));
         Assert.NotEqual(0u, policy.Query(0x8000_0008, 0).Ebx & (1u << 26));
@@ -94,7 +96,7 @@ public sealed class CpuidPolicyTests
     [Fact]
     public void UnknownLeaves_AreZero()
     {
-        CpuidPolicy policy = Make("GenuineIntel", CpuidFeatures.All);
+        CpuidPolicy policy = Make("GenuineIntel", CpuModel.HostSafe);
         Assert.Equal(default, policy.Query(0x4000_0000, 0));
         Assert.Equal(default, policy.Query(0x8FFF_FFFF, 0));
         Assert.Equal(default, policy.Query(0x14, 0));
@@ -103,14 +105,14 @@ public sealed class CpuidPolicyTests
     [Fact]
     public void AddressSizes_AreAtMost46And48()
     {
-        CpuidPolicy policy = Make("GenuineIntel", CpuidFeatures.All);
+        CpuidPolicy policy = Make("GenuineIntel", CpuModel.HostSafe);
         Assert.Equal(46, policy.PhysicalBits);
         Assert.Equal(0x302Eu, policy.Query(0x8000_0008, 0).Eax);
     }
 
     private static CpuidPolicy Make(
-        string vendor, CpuidFeatures features, ulong tsc = 2_000_000_000, ulong bus = 1_000_000_000, int vcpus = 1) =>
-        CpuidPolicy.Over((leaf, subleaf) => Host(vendor, leaf, subleaf), tsc, bus, vcpus, features);
+        string vendor, CpuModel model, ulong tsc = 2_000_000_000, ulong bus = 1_000_000_000, int vcpus = 1) =>
+        CpuidPolicy.Over((leaf, subleaf) => Host(vendor, leaf, subleaf), tsc, bus, vcpus, model);
 
     private static CpuidResult Host(string vendor, uint leaf, uint subleaf) => leaf switch
     {

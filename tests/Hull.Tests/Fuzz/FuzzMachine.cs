@@ -26,7 +26,7 @@ internal sealed class FuzzMachine : IDisposable
         bus.MapMmio(new GuestPhysical(DeviceAt), DeviceSize, device);
         bus.MapPorts(0, 0x1_0000, device);
         Apic = new FuzzApic(random);
-        CpuidPolicy cpuid = CpuidPolicy.HostSafe(2_000_000_000, 1_000_000_000, 1, CpuidFeatures.All);
+        CpuidPolicy cpuid = CpuidPolicy.HostSafe(2_000_000_000, 1_000_000_000, 1);
         Engine = new SoftEngine(Memory, bus, new MachineClock(), null, cpuid, CodeCacheSize);
         Vcpu = (SoftVcpu)Engine.CreateVcpu(0, Apic);
         Features = cpuid.Features;
@@ -40,7 +40,7 @@ internal sealed class FuzzMachine : IDisposable
 
     internal SoftVcpu Vcpu { get; }
 
-    internal CpuidFeatures Features { get; }
+    internal CpuFeatureSet Features { get; }
 
     internal void Write<T>(ulong at, T value)
         where T : unmanaged => Memory.Write(new GuestPhysical(at), value);

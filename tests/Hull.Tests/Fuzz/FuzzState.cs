@@ -23,7 +23,7 @@ internal enum FuzzMode
 }
 
 /// <summary>Random register states for each mode, most of them with registers that point somewhere useful.</summary>
-internal sealed class FuzzState(Random random, CpuidFeatures features)
+internal sealed class FuzzState(Random random, CpuFeatureSet features)
 {
     private const ulong Paging = 1UL << 31;
     private const ulong ProtectedMode = 1;
@@ -44,7 +44,7 @@ internal sealed class FuzzState(Random random, CpuidFeatures features)
             Cr3 = isLong ? FuzzWorld.Root64 : mode >= FuzzMode.Pae32 ? FuzzWorld.RootPae : FuzzWorld.Root32,
             Cr4 = Cr4(mode),
             Efer = (isLong ? 0xD01u : 0x801u) & ~(random.Next(8) == 0 ? 0x801u : 0),
-            Xcr0 = random.Next(8) == 0 ? 1u : features.Avx ? 7u : 3u,
+            Xcr0 = random.Next(8) == 0 ? 1u : features.Has(CpuFeature.Avx) ? 7u : 3u,
             Gdtr = new DescriptorTableRegister(FuzzWorld.Gdt, 0x7F),
             Idtr = new DescriptorTableRegister(
                 isLong ? FuzzWorld.Idt64 : mode == FuzzMode.Real ? 0 : FuzzWorld.Idt32, (ushort)(isLong ? 0xFFF : 0x7FF)),
@@ -169,7 +169,7 @@ internal sealed class FuzzState(Random random, CpuidFeatures features)
         state.Fxsave[1] = 3;
         state.Fxsave[24] = (byte)(random.Next(4) == 0 ? random.Next(256) : 0x80);
         state.Fxsave[25] = (byte)(random.Next(4) == 0 ? random.Next(256) : 0x1F);
-        if (random.Next(4) == 0 && features.Avx)
+        if (random.Next(4) == 0 && features.Has(CpuFeature.Avx))
         {
             random.NextBytes(state.YmmHigh);
         }

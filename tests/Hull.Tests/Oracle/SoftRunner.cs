@@ -52,8 +52,8 @@ internal sealed unsafe class SoftRunner : IInstructionRunner, IDisposable
     {
         _memory = new GuestMemory(SoftGuest.RamSize);
         MachineClock clock = new();
-        CpuidPolicy cpuid = CpuidPolicy.HostSafe(
-            clock.TscHz, 1_000_000_000, 1, _avx ? CpuidFeatures.All : CpuidFeatures.None);
+        CpuidPolicy cpuid = CpuidPolicy.For(
+            _avx ? CpuModel.HostSafe : CpuModel.Parse("-avx"), clock.TscHz, 1_000_000_000, 1);
         _engine = new SoftEngine(_memory, new IoBus(), clock, null, cpuid);
         _vcpu = (SoftVcpu)_engine.CreateVcpu(0, new OracleApic());
         _guest = new SoftGuest(_memory);

@@ -286,6 +286,7 @@ internal static unsafe class ControlRegisters
             7 => (value & 0xFFFF_23FF) | 0x400,
             _ => value,
         };
+        vcpu.Debug.Recompute();
         return Outcome.Leave(vcpu, instruction);
     }
 
@@ -304,7 +305,7 @@ internal static unsafe class ControlRegisters
 
         if ((cpu->DebugRegisters[7] & (1 << 13)) != 0)
         {
-            cpu->DebugRegisters[6] |= 1 << 13; // BD: general detect
+            cpu->DebugRegisters[6] |= DebugUnit.GeneralDetect;
             return vcpu.Raise(Vector.Debug);
         }
 
@@ -354,6 +355,11 @@ internal static unsafe class ControlRegisters
         }
 
         cpu->Cr4 = value;
+        if ((changed & Cr4.De) != 0)
+        {
+            vcpu.Debug.Recompute();
+        }
+
         if ((changed & (Cr4.Pse | Cr4.Pae | Cr4.Pge | Cr4.Pcide | Cr4.Smep | Cr4.Smap)) != 0)
         {
             vcpu.Mmu.FlushAll();

@@ -43,6 +43,7 @@ internal static unsafe class FastCalls
             Enter(cpu, selector, Code32, 0);
         }
 
+        vcpu.Debug.StepByResult();
         return AssistResult.Jump;
     }
 
@@ -76,6 +77,7 @@ internal static unsafe class FastCalls
         cpu->Rip = to64Bit ? target : (uint)target;
         ushort code = (ushort)((to64Bit ? user + 16 : user) | 3);
         Load(cpu, code, (ushort)((user + 8) | 3), to64Bit ? Code64 : Code32, 3);
+        vcpu.Debug.StepByResult();
         return AssistResult.Jump;
     }
 

@@ -67,6 +67,12 @@ internal static unsafe class Msrs
     internal static bool TryRead(SoftVcpu vcpu, uint index, out ulong value)
     {
         CpuState* cpu = vcpu.Cpu;
+        value = 0;
+        if (IsHidden(vcpu.Cpuid.Features, index))
+        {
+            return false;
+        }
+
         switch (index)
         {
             case Tsc:
@@ -129,6 +135,11 @@ internal static unsafe class Msrs
     internal static bool TryWrite(SoftVcpu vcpu, uint index, ulong value)
     {
         CpuState* cpu = vcpu.Cpu;
+        if (IsHidden(vcpu.Cpuid.Features, index))
+        {
+            return false;
+        }
+
         switch (index)
         {
             case Tsc:
@@ -140,6 +151,8 @@ internal static unsafe class Msrs
                 cpu->TscOffset += value - cpu->TscAdjust;
                 cpu->TscAdjust = value;
                 return true;
+            case ApicBase when (value & 0x400) != 0 && !vcpu.Cpuid.Features.Has(CpuFeature.X2Apic):
+                return false; // EXTD is reserved then
             case ApicBase:
                 // The APIC's page may cover RAM, or uncover it.
                 vcpu.Mmu.FlushAll();
@@ -184,6 +197,17 @@ internal static unsafe class Msrs
                         && personality.TryWriteMsr(vcpu.Index, index, value));
         }
     }
+
+    /// <summary>True for an MSR that comes with a feature that the guest has not.</summary>
+    private static bool IsHidden(CpuFeatureSet features, uint index) => index switch
+    {
+        TscAdjust => !features.Has(CpuFeature.TscAdjust),
+        TscDeadline => !features.Has(CpuFeature.TscDeadlineTimer),
+        >= X2ApicFirst and <= X2ApicLast => !features.Has(CpuFeature.X2Apic),
+        Xss => !features.Has(CpuFeature.Xsaves),
+        TscAux => !features.Has(CpuFeature.Rdtscp) && !features.Has(CpuFeature.Rdpid),
+        _ => false,
+    };
 
     private static bool StoreCanonical(ref ulong field, ulong value)
     {

@@ -17,6 +17,11 @@ internal static unsafe class PortIo
             return AssistResult.Fault;
         }
 
+        if (vcpu.Debug.PortsArmed)
+        {
+            vcpu.Debug.NotePort(port, size);
+        }
+
         Operands.WriteAccumulator(cpu, vcpu.Bus.ReadPort(port, size), size);
         return AssistResult.Next;
     }
@@ -30,6 +35,11 @@ internal static unsafe class PortIo
         if (!TaskState.MayUsePort(vcpu, port, size))
         {
             return AssistResult.Fault;
+        }
+
+        if (vcpu.Debug.PortsArmed)
+        {
+            vcpu.Debug.NotePort(port, size);
         }
 
         vcpu.Bus.WritePort(port, size, (uint)(cpu->Gpr[Gpr.Rax] & Operands.SizeMask(size)));

@@ -100,7 +100,7 @@ internal static unsafe class Processor
         }
 
         uint index = (uint)cpu->Gpr[Gpr.Rcx];
-        if (index > 1)
+        if (index > 1 || (index == 1 && !vcpu.Cpuid.Features.Has(CpuFeature.Xgetbv1)))
         {
             return Outcome.Protection(vcpu);
         }

@@ -149,7 +149,7 @@ internal static unsafe class Segments
     {
         if (register == Seg.Ss)
         {
-            vcpu.Cpu->InterruptShadow = 1;
+            vcpu.Cpu->InterruptShadow = DebugUnit.StackSegmentShadow;
         }
         else if (CpuMode.Is64Bit(vcpu.Cpu))
         {

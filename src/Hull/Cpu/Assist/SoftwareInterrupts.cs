@@ -23,9 +23,13 @@ internal static unsafe class SoftwareInterrupts
 
             if (redirected)
             {
-                return RealModeDelivery.DeliverRedirected(vcpu, vector, CpuMode.Next(cpu, instruction.Length))
-                    ? AssistResult.Jump
-                    : AssistResult.Fault;
+                if (!RealModeDelivery.DeliverRedirected(vcpu, vector, CpuMode.Next(cpu, instruction.Length)))
+                {
+                    return AssistResult.Fault;
+                }
+
+                vcpu.Debug.SuppressStep();
+                return AssistResult.Jump;
             }
 
             if (CpuMode.Iopl(cpu) < 3)
@@ -51,11 +55,22 @@ internal static unsafe class SoftwareInterrupts
     internal static AssistResult Int1(SoftVcpu vcpu, in Instruction instruction) =>
         Deliver(vcpu, instruction, Vector.Debug, EventKind.PrivilegedSoftwareException);
 
-    private static AssistResult Deliver(SoftVcpu vcpu, in Instruction instruction, byte vector, EventKind kind) =>
-        ExceptionDelivery.TryDeliver(
-            vcpu, new PendingFault(vector, false, 0), kind, CpuMode.Next(vcpu.Cpu, instruction.Length))
-            ? AssistResult.Jump
-            : AssistResult.Fault;
+    private static AssistResult Deliver(SoftVcpu vcpu, in Instruction instruction, byte vector, EventKind kind)
+    {
+        ulong next = CpuMode.Next(vcpu.Cpu, instruction.Length);
+        if (!ExceptionDelivery.TryDeliver(vcpu, new PendingFault(vector, false, 0), kind, next))
+        {
+            return AssistResult.Fault;
+        }
+
+        vcpu.Debug.SuppressStep();
+        if (kind == EventKind.PrivilegedSoftwareException)
+        {
+            vcpu.Debug.MergeIntoInt1();
+        }
+
+        return AssistResult.Jump;
+    }
 
     /// <summary>
     /// Reads the bit of the TSS's redirection map, the 32 bytes below the I/O map: clear means the program's own table.

@@ -60,14 +60,21 @@ internal unsafe struct StackTarget
         if (Is64Bit)
         {
             linear = offset;
-            return (CpuMode.IsCanonical(offset) && CpuMode.IsCanonical(offset + size - 1))
-                || vcpu.Raise(Vector.Stack, ErrorSelector);
+            return CpuMode.IsCanonical(offset) && CpuMode.IsCanonical(offset + size - 1)
+                ? IsAligned(vcpu, linear, size)
+                : vcpu.Raise(Vector.Stack, ErrorSelector);
         }
 
         linear = (uint)(Segment.Base + offset);
         return Segmentation.IsInside(vcpu.Cpu, Segment, offset, size, access)
-            || vcpu.Raise(Vector.Stack, ErrorSelector);
+            ? IsAligned(vcpu, linear, size)
+            : vcpu.Raise(Vector.Stack, ErrorSelector);
     }
+
+    /// <summary>Checks the alignment of elements of a size; an inner stack is the supervisor's and not checked.</summary>
+    internal readonly bool IsAligned(SoftVcpu vcpu, ulong linear, uint size) =>
+        (Access & Access.System) != 0 || !Segmentation.ChecksAlignment(vcpu.Cpu)
+        || Segmentation.IsAligned(vcpu, linear, size);
 }
 
 /// <summary>
@@ -109,7 +116,8 @@ internal unsafe ref struct StackFrame
             return CommitWrapped(vcpu);
         }
 
-        if (!_target.TryLinear(vcpu, Pointer, bytes, Access.Store, out ulong linear))
+        if (!_target.TryLinear(vcpu, Pointer, bytes, Access.Store, out ulong linear)
+            || !_target.IsAligned(vcpu, linear, (uint)_width))
         {
             return false;
         }
@@ -209,7 +217,8 @@ internal static unsafe class CurrentStack
         ulong at = (target.Pointer + skip) & target.Mask;
         if (target.Mask - at >= bytes - 1)
         {
-            if (!target.TryLinear(vcpu, at, bytes, Access.Load, out ulong linear))
+            if (!target.TryLinear(vcpu, at, bytes, Access.Load, out ulong linear)
+                || !target.IsAligned(vcpu, linear, (uint)width))
             {
                 return false;
             }

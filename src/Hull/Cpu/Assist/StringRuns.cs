@@ -209,6 +209,7 @@ internal static unsafe class StringRuns
             return 0;
         }
 
+        NotePort(vcpu, context);
         uint value = vcpu.Bus.ReadPort((ushort)cpu->Gpr[Gpr.Rdx], context.Size);
         return Operands.StoreSized(vcpu, linear, context.Size, value, Access.Store) ? 1u : 0u;
     }
@@ -222,8 +223,17 @@ internal static unsafe class StringRuns
             return 0;
         }
 
+        NotePort(vcpu, context);
         vcpu.Bus.WritePort((ushort)cpu->Gpr[Gpr.Rdx], context.Size, (uint)value);
         return 1;
+    }
+
+    private static void NotePort(SoftVcpu vcpu, in StringContext context)
+    {
+        if (vcpu.Debug.PortsArmed)
+        {
+            vcpu.Debug.NotePort((ushort)vcpu.Cpu->Gpr[Gpr.Rdx], context.Size);
+        }
     }
 
     /// <summary>
@@ -238,7 +248,8 @@ internal static unsafe class StringRuns
         linear = wide ? (segment >= Seg.Fs ? register.Base + offset : offset) : (uint)(register.Base + offset);
         uint size = (uint)context.Size;
         uint inPage = (uint)linear & 0xFFF;
-        if (inPage + size > GuestMemory.PageSize || context.Mask - offset < size - 1 || (wide && !CpuMode.IsCanonical(linear)))
+        if (inPage + size > GuestMemory.PageSize || context.Mask - offset < size - 1 || (wide && !CpuMode.IsCanonical(linear))
+            || ((linear & (size - 1)) != 0 && Segmentation.ChecksAlignment(cpu)))
         {
             return 0;
         }

@@ -95,8 +95,10 @@ internal static unsafe class Strings
                 return AssistResult.Next;
             }
 
-            if (singleSteps || System.Threading.Volatile.Read(ref cpu->AttentionBits) != 0)
+            if (singleSteps || vcpu.Debug.IsPending || System.Threading.Volatile.Read(ref cpu->AttentionBits) != 0)
             {
+                // Between iterations RF holds off a breakpoint on the instruction, which has been reported.
+                cpu->SystemFlags |= Rflags.Rf;
                 return AssistResult.Jump;
             }
         }

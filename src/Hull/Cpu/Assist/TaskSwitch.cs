@@ -83,6 +83,12 @@ internal static unsafe class TaskSwitch
         cpu->Tr.Attributes |= 2;
         cpu->Cr0 |= Cr0.Ts;
         cpu->DebugRegisters[7] &= ~0x155UL; // the local enables
+        vcpu.Debug.Recompute();
+        if (cause != TaskSwitchCause.Event)
+        {
+            vcpu.Debug.SuppressStep();
+        }
+
         LoadRegisters(vcpu, incoming, wide);
         if (nests)
         {
@@ -96,8 +102,7 @@ internal static unsafe class TaskSwitch
 
         if (wide && (incoming[100] & 1) != 0)
         {
-            cpu->DebugRegisters[6] |= 1 << 15; // BT
-            return vcpu.Raise(Vector.Debug);
+            vcpu.Debug.NoteTaskSwitch();
         }
 
         return true;

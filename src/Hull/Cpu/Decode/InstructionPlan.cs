@@ -1,3 +1,4 @@
+using Hull.Engine;
 using Iced.Intel;
 
 namespace Hull.Cpu.Decode;
@@ -101,9 +102,23 @@ internal sealed class InstructionPlans
 {
     private readonly InstructionPlan[] _plans = new InstructionPlan[IcedConstants.CodeCount];
     private readonly InstructionInfoFactory _info = new();
-    private readonly bool _avx;
+    private readonly CpuFeatureSet _features;
+    private readonly bool _olderDecoding;
 
-    internal InstructionPlans(bool avx) => _avx = avx;
+    internal InstructionPlans(CpuFeatureSet features)
+    {
+        _features = features;
+        _olderDecoding = OlderDecoding.Differs(features);
+    }
+
+    /// <summary>Reads an instruction as a CPU without the hidden features reads its bytes.</summary>
+    internal void ShowAsOlder(ref Instruction instruction)
+    {
+        if (_olderDecoding)
+        {
+            OlderDecoding.Apply(ref instruction, _features);
+        }
+    }
 
     /// <summary>The row for an instruction's form.</summary>
     internal ref readonly InstructionPlan For(in Instruction instruction)
@@ -122,7 +137,7 @@ internal sealed class InstructionPlans
         Code code = instruction.Code;
         InstructionPlan plan = new()
         {
-            Kind = PlanClassifier.Classify(code, _avx),
+            Kind = PlanClassifier.Classify(code, _features),
             Unit = PlanClassifier.UnitOf(code),
         };
         if (plan.Kind == PlanKind.Undefined)

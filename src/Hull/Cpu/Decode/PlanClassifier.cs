@@ -1,4 +1,5 @@
 using System;
+using Hull.Engine;
 using Iced.Intel;
 
 namespace Hull.Cpu.Decode;
@@ -9,18 +10,17 @@ namespace Hull.Cpu.Decode;
 /// </summary>
 internal static class PlanClassifier
 {
-    /// <summary>The plan for a form. <paramref name="avx"/>: the guest has AVX, AVX2, BMI, FMA and F16C.</summary>
-    internal static PlanKind Classify(Code code, bool avx)
+    /// <summary>The plan for a form on a CPU with <paramref name="features"/>.</summary>
+    internal static PlanKind Classify(Code code, CpuFeatureSet features)
     {
-        EncodingKind encoding = code.Encoding();
-        if (encoding == EncodingKind.VEX ? !avx : encoding != EncodingKind.Legacy)
+        if (code.Encoding() is not (EncodingKind.Legacy or EncodingKind.VEX))
         {
             return PlanKind.Undefined;
         }
 
         foreach (CpuidFeature feature in code.CpuidFeatures())
         {
-            if (!Allowed(feature, avx))
+            if (!Allowed(feature, features))
             {
                 return PlanKind.Undefined;
             }
@@ -85,24 +85,49 @@ internal static class PlanClassifier
         Mnemonic.Lfence or Mnemonic.Mfence or Mnemonic.Sfence or Mnemonic.Movnti or Mnemonic.Crc32
         or Mnemonic.Prefetchnta or Mnemonic.Prefetcht0 or Mnemonic.Prefetcht1 or Mnemonic.Prefetcht2;
 
-    private static bool Allowed(CpuidFeature feature, bool avx) => feature switch
+    private static bool Allowed(CpuidFeature feature, CpuFeatureSet features) => feature switch
     {
         CpuidFeature.INTEL8086 or CpuidFeature.INTEL186 or CpuidFeature.INTEL286 or CpuidFeature.INTEL386
-            or CpuidFeature.INTEL486 or CpuidFeature.X64 or CpuidFeature.ADX or CpuidFeature.AES
-            or CpuidFeature.CET_IBT or CpuidFeature.CET_SS or CpuidFeature.CLFLUSHOPT or CpuidFeature.CLFSH
-            or CpuidFeature.CLWB or CpuidFeature.CMOV or CpuidFeature.CMPXCHG16B or CpuidFeature.CPUID
+            or CpuidFeature.INTEL486 or CpuidFeature.X64 or CpuidFeature.CLFSH or CpuidFeature.CMOV or CpuidFeature.CPUID
             or CpuidFeature.CX8 or CpuidFeature.FPU or CpuidFeature.FPU287 or CpuidFeature.FPU387
-            or CpuidFeature.FSGSBASE or CpuidFeature.FXSR or CpuidFeature.INVPCID or CpuidFeature.LZCNT
-            or CpuidFeature.MMX or CpuidFeature.MOVBE or CpuidFeature.MSR or CpuidFeature.MULTIBYTENOP
-            or CpuidFeature.PAUSE or CpuidFeature.PCLMULQDQ or CpuidFeature.POPCNT or CpuidFeature.PREFETCHW
-            or CpuidFeature.RDPID or CpuidFeature.RDPMC or CpuidFeature.RDRAND or CpuidFeature.RDSEED
-            or CpuidFeature.RDTSCP or CpuidFeature.SEP or CpuidFeature.SHA or CpuidFeature.SMAP
-            or CpuidFeature.SSE or CpuidFeature.SSE2 or CpuidFeature.SSE3 or CpuidFeature.SSSE3
-            or CpuidFeature.SSE4_1 or CpuidFeature.SSE4_2 or CpuidFeature.SYSCALL or CpuidFeature.TSC
-            or CpuidFeature.XSAVE or CpuidFeature.XSAVEC or CpuidFeature.XSAVEOPT or CpuidFeature.XSAVES
-            or CpuidFeature.VMX or CpuidFeature.SVM or CpuidFeature.BMI1 => true,
-        CpuidFeature.AVX or CpuidFeature.AVX2 or CpuidFeature.BMI2 or CpuidFeature.FMA
-            or CpuidFeature.F16C => avx,
+            or CpuidFeature.FXSR or CpuidFeature.MMX or CpuidFeature.MSR or CpuidFeature.MULTIBYTENOP
+            or CpuidFeature.PAUSE or CpuidFeature.RDPMC or CpuidFeature.SEP or CpuidFeature.SSE or CpuidFeature.SSE2
+            or CpuidFeature.SYSCALL or CpuidFeature.TSC => true,
+        // Their encodings are NOPs, or have a reason of their own to fault, where the feature is absent.
+        CpuidFeature.CET_IBT or CpuidFeature.CET_SS or CpuidFeature.CLDEMOTE or CpuidFeature.PREFETCHW
+            or CpuidFeature.PREFETCHWT1 or CpuidFeature.PREFETCHITI
+            or CpuidFeature.WBNOINVD or CpuidFeature.VMX or CpuidFeature.SVM => true,
+        CpuidFeature.ADX => features.Has(CpuFeature.Adx),
+        CpuidFeature.AES => features.Has(CpuFeature.Aes),
+        CpuidFeature.AVX => features.Has(CpuFeature.Avx),
+        CpuidFeature.AVX2 => features.Has(CpuFeature.Avx2),
+        CpuidFeature.BMI1 => features.Has(CpuFeature.Bmi1),
+        CpuidFeature.BMI2 => features.Has(CpuFeature.Bmi2),
+        CpuidFeature.CLFLUSHOPT => features.Has(CpuFeature.Clflushopt),
+        CpuidFeature.CLWB => features.Has(CpuFeature.Clwb),
+        CpuidFeature.CMPXCHG16B => features.Has(CpuFeature.Cx16),
+        CpuidFeature.F16C => features.Has(CpuFeature.F16c),
+        CpuidFeature.FMA => features.Has(CpuFeature.Fma),
+        CpuidFeature.FSGSBASE => features.Has(CpuFeature.Fsgsbase),
+        CpuidFeature.INVPCID => features.Has(CpuFeature.Invpcid),
+        CpuidFeature.LZCNT => features.Has(CpuFeature.Lzcnt),
+        CpuidFeature.MOVBE => features.Has(CpuFeature.Movbe),
+        CpuidFeature.PCLMULQDQ => features.Has(CpuFeature.Pclmulqdq),
+        CpuidFeature.POPCNT => features.Has(CpuFeature.Popcnt),
+        CpuidFeature.RDPID => features.Has(CpuFeature.Rdpid),
+        CpuidFeature.RDRAND => features.Has(CpuFeature.Rdrand),
+        CpuidFeature.RDSEED => features.Has(CpuFeature.Rdseed),
+        CpuidFeature.RDTSCP => features.Has(CpuFeature.Rdtscp),
+        CpuidFeature.SHA => features.Has(CpuFeature.Sha),
+        CpuidFeature.SMAP => features.Has(CpuFeature.Smap),
+        CpuidFeature.SSE3 => features.Has(CpuFeature.Sse3),
+        CpuidFeature.SSSE3 => features.Has(CpuFeature.Ssse3),
+        CpuidFeature.SSE4_1 => features.Has(CpuFeature.Sse41),
+        CpuidFeature.SSE4_2 => features.Has(CpuFeature.Sse42),
+        CpuidFeature.XSAVE => features.Has(CpuFeature.Xsave),
+        CpuidFeature.XSAVEC => features.Has(CpuFeature.Xsavec),
+        CpuidFeature.XSAVEOPT => features.Has(CpuFeature.Xsaveopt),
+        CpuidFeature.XSAVES => features.Has(CpuFeature.Xsaves),
         _ => false,
     };
 
@@ -145,7 +170,8 @@ internal static class PlanClassifier
             case Mnemonic.Nop or Mnemonic.Reservednop or Mnemonic.Endbr32 or Mnemonic.Endbr64:
             case Mnemonic.Rdsspd or Mnemonic.Rdsspq:
             case Mnemonic.Prefetch or Mnemonic.Prefetchw or Mnemonic.Prefetchnta or Mnemonic.Prefetcht0:
-            case Mnemonic.Prefetcht1 or Mnemonic.Prefetcht2:
+            case Mnemonic.Prefetcht1 or Mnemonic.Prefetcht2 or Mnemonic.Prefetchwt1 or Mnemonic.Cldemote:
+            case Mnemonic.Prefetchit0 or Mnemonic.Prefetchit1:
             case Mnemonic.Feni or Mnemonic.Fneni or Mnemonic.Fdisi or Mnemonic.Fndisi or Mnemonic.Fsetpm or Mnemonic.Fnsetpm:
                 return PlanKind.Nop;
 
@@ -164,7 +190,7 @@ internal static class PlanClassifier
             case Mnemonic.Syscall or Mnemonic.Sysret or Mnemonic.Sysretq or Mnemonic.Sysenter:
             case Mnemonic.Sysexit or Mnemonic.Sysexitq:
             case Mnemonic.Lgdt or Mnemonic.Lidt or Mnemonic.Lldt or Mnemonic.Ltr or Mnemonic.Lmsw or Mnemonic.Clts:
-            case Mnemonic.Invlpg or Mnemonic.Invpcid or Mnemonic.Invd or Mnemonic.Wbinvd:
+            case Mnemonic.Invlpg or Mnemonic.Invpcid or Mnemonic.Invd or Mnemonic.Wbinvd or Mnemonic.Wbnoinvd:
             case Mnemonic.Wrmsr or Mnemonic.Xsetbv or Mnemonic.Xrstor or Mnemonic.Xrstor64:
             case Mnemonic.Xrstors or Mnemonic.Xrstors64:
             case Mnemonic.Lds or Mnemonic.Les or Mnemonic.Lfs or Mnemonic.Lgs or Mnemonic.Lss:

@@ -99,9 +99,18 @@ internal static unsafe class ExceptionDelivery
         return true;
     }
 
-    /// <summary>The RFLAGS image to save: RF is set for faults, so that an instruction breakpoint does not hit again.</summary>
+    /// <summary>
+    /// The RFLAGS image to save: RF is set for faults, so that an instruction breakpoint does not hit again; of debug
+    /// exceptions for general detect alone. SDM vol. 3B, "Instruction-Breakpoint Exception Condition".
+    /// </summary>
     internal static ulong SavedFlags(CpuState* cpu, PendingFault fault, EventKind kind)
     {
+        const ulong generalDetect = 1 << 13; // in DR7 and, when it was met, in DR6
+        if (fault.Vector == Vector.Debug && (cpu->DebugRegisters[7] & cpu->DebugRegisters[6] & generalDetect) != 0)
+        {
+            return cpu->Rflags | Rflags.Rf;
+        }
+
         bool isFault = kind == EventKind.Exception && fault.Vector is not (Vector.Debug or Vector.Nmi or Vector.Breakpoint
             or Vector.Overflow or Vector.DoubleFault or Vector.MachineCheck);
         return isFault ? cpu->Rflags | Rflags.Rf : cpu->Rflags;

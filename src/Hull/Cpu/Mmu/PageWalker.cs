@@ -36,9 +36,16 @@ internal static unsafe class PageWalker
     /// <param name="linear">A canonical address (32 bits outside IA-32e mode).</param>
     /// <param name="access">What the access wants.</param>
     /// <param name="page">The result.</param>
+    /// <param name="gigabytePages">PDPTEs of 4-level paging may map 1 GiB.</param>
     /// <returns><see cref="Success"/>, or the error code of the page fault.</returns>
     internal static int Walk(
-        GuestMemory memory, CpuState* cpu, int physicalBits, ulong linear, Access access, out PageTranslation page)
+        GuestMemory memory,
+        CpuState* cpu,
+        int physicalBits,
+        ulong linear,
+        Access access,
+        out PageTranslation page,
+        bool gigabytePages = true)
     {
         page = default;
         if ((cpu->Cr0 & Cr0.Pg) == 0)
@@ -58,7 +65,8 @@ internal static unsafe class PageWalker
         if ((cpu->Efer & Efer.Lma) != 0)
         {
             ulong reserved = 0x000F_FFFF_FFFF_F000 & ~physicalMask;
-            return Walk64(memory, cpu, new Levels(4, cpu->Cr3 & physicalMask, physicalMask, reserved), linear, access, out page);
+            Levels four = new(4, cpu->Cr3 & physicalMask, physicalMask, reserved, gigabytePages ? 30 : 21);
+            return Walk64(memory, cpu, four, linear, access, out page);
         }
 
         ulong pdpte = ReadEntry(memory, (cpu->Cr3 & 0xFFFF_FFE0) + ((linear >> 30) & 3) * 8, out _);
@@ -73,7 +81,8 @@ internal static unsafe class PageWalker
             return ErrorCode(cpu, access) | ErrorPresent | ErrorReserved;
         }
 
-        return Walk64(memory, cpu, new Levels(2, pdpte & physicalMask, physicalMask, reservedPae), linear, access, out page);
+        Levels two = new(2, pdpte & physicalMask, physicalMask, reservedPae, 21);
+        return Walk64(memory, cpu, two, linear, access, out page);
     }
 
     /// <summary>True when a value may go into CR3 of a PAE guest: no present PDPTE has reserved bits set.</summary>
@@ -115,9 +124,9 @@ internal static unsafe class PageWalker
                     return ErrorCode(cpu, access);
                 }
 
-                bool large = (value & LargeBit) != 0 && shift is 21 or 30;
+                bool large = (value & LargeBit) != 0 && shift >= 21 && shift <= levels.LargestShift;
                 ulong reserved = levels.Reserved | (noExecute ? 0 : NoExecuteBit);
-                reserved |= shift == 39 ? LargeBit : large ? (1UL << shift) - 0x2000 : 0;
+                reserved |= shift > levels.LargestShift ? LargeBit : large ? (1UL << shift) - 0x2000 : 0;
                 if ((value & reserved) != 0)
                 {
                     return ErrorCode(cpu, access) | ErrorPresent | ErrorReserved;
@@ -330,6 +339,9 @@ internal static unsafe class PageWalker
         return Volatile.Read(ref *entry);
     }
 
-    /// <summary>How many levels of 64-bit entries there are, where the first table is, and which bits are addresses.</summary>
-    private readonly record struct Levels(int Count, ulong Root, ulong PhysicalMask, ulong Reserved);
+    /// <summary>
+    /// How many levels of 64-bit entries there are, where the first table is, which bits are addresses, and from which
+    /// bit on the largest page lies.
+    /// </summary>
+    private readonly record struct Levels(int Count, ulong Root, ulong PhysicalMask, ulong Reserved, int LargestShift);
 }

@@ -1,6 +1,7 @@
 using System;
 using System.Runtime.CompilerServices;
 using Hull.Cpu.State;
+using Hull.Engine;
 using Hull.Memory;
 
 namespace Hull.Cpu.Mmu;
@@ -54,11 +55,13 @@ internal sealed unsafe class SoftMmu
 {
     private readonly SoftVcpu _vcpu;
     private readonly GuestMemory _memory;
+    private readonly bool _gigabytePages;
 
     internal SoftMmu(SoftVcpu vcpu, GuestMemory memory)
     {
         _vcpu = vcpu;
         _memory = memory;
+        _gigabytePages = vcpu.Cpuid.Features.Has(CpuFeature.Pdpe1Gb);
     }
 
     /// <summary>The guest's RAM.</summary>
@@ -78,7 +81,8 @@ internal sealed unsafe class SoftMmu
             return _vcpu.Raise((access & Access.Stack) != 0 ? Vector.Stack : Vector.GeneralProtection, 0);
         }
 
-        int error = PageWalker.Walk(_memory, cpu, _vcpu.Cpuid.PhysicalBits, linear, access, out page);
+        int error = PageWalker.Walk(
+            _memory, cpu, _vcpu.Cpuid.PhysicalBits, linear, access, out page, _gigabytePages);
         if (error != PageWalker.Success)
         {
             return _vcpu.RaisePageFault(linear, (uint)error);
@@ -90,7 +94,7 @@ internal sealed unsafe class SoftMmu
 
     /// <summary>
     /// The host address behind a linear one: from the inline TLB when it is there, else by a walk that fills the TLB.
-    /// Null when it is not RAM. False when a fault was recorded.
+    /// Null when it is not RAM, or a breakpoint watches the page. False when a fault was recorded.
     /// </summary>
     internal bool FindHost(ulong linear, Access access, out byte* host)
     {
@@ -145,6 +149,7 @@ internal sealed unsafe class SoftMmu
 
         if (destination.Length <= first)
         {
+            NoteData(linear, destination.Length, access);
             Read(page, linear, destination);
             return true;
         }
@@ -155,6 +160,7 @@ internal sealed unsafe class SoftMmu
             return false;
         }
 
+        NoteData(linear, destination.Length, access);
         Read(page, linear, destination[..first]);
         Read(next, second, destination[first..]);
         return true;
@@ -188,6 +194,7 @@ internal sealed unsafe class SoftMmu
 
         if (source.Length <= first)
         {
+            NoteData(linear, source.Length, access);
             Write(page, linear, source);
             return true;
         }
@@ -198,6 +205,7 @@ internal sealed unsafe class SoftMmu
             return false;
         }
 
+        NoteData(linear, source.Length, access);
         Write(page, linear, source[..first]);
         Write(next, second, source[first..]);
         return true;
@@ -289,7 +297,7 @@ internal sealed unsafe class SoftMmu
             return false;
         }
 
-        if (page.Host == null)
+        if (page.Host == null || _vcpu.Debug.WatchesData(linear))
         {
             return true;
         }
@@ -304,6 +312,14 @@ internal sealed unsafe class SoftMmu
         }
 
         return true;
+    }
+
+    private void NoteData(ulong linear, int length, Access access)
+    {
+        if (_vcpu.Debug.DataArmed && (access & Access.Fetch) == 0)
+        {
+            _vcpu.Debug.NoteData(linear, length, (access & Access.Store) != 0);
+        }
     }
 
     /// <summary>Addresses wrap at 4 GiB except in 64-bit mode; system structures have 64-bit addresses in IA-32e mode.</summary>

@@ -83,7 +83,7 @@ internal unsafe struct CpuState
     /// <summary>RFLAGS.DF: 0 or 1. The host's own DF is always 0.</summary>
     internal byte DirectionFlag;
 
-    /// <summary>1 while the instruction after STI or MOV SS runs: no interrupt before its end.</summary>
+    /// <summary>Not 0 before the instruction after STI (1) or MOV SS (2): no interrupt before its end.</summary>
     internal byte InterruptShadow;
 
     /// <summary>The current privilege level, 0-3. Always equal to SS.DPL outside real mode.</summary>

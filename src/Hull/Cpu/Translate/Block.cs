@@ -54,6 +54,12 @@ internal enum BlockMode : uint
 
     /// <summary>CPL 1 or 2: a supervisor for paging, but not for privileged instructions.</summary>
     Ring12 = 16384,
+
+    /// <summary>DR7 enables an execution breakpoint: no links between pages.</summary>
+    Breakpoints = 1 << 24,
+
+    /// <summary>CR0.AM and EFLAGS.AC at CPL 3: each access goes through C#, which checks its alignment.</summary>
+    AlignmentCheck = 1 << 25,
 }
 
 /// <summary>A block's identity: bytes at a guest-physical address, at an rip, in a mode.</summary>

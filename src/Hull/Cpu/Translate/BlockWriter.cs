@@ -84,10 +84,10 @@ internal sealed unsafe class BlockWriter
     internal bool IsCareful => (Mode & BlockMode.Careful) != 0;
 
     /// <summary>The kernel's pages are global as a rule: links may leave the page.</summary>
-    internal bool LinksAcrossPages => !IsUser && Is64;
+    internal bool LinksAcrossPages => !IsUser && Is64 && (Mode & BlockMode.Breakpoints) == 0;
 
-    /// <summary>Somebody looks after each instruction, and of REP after each element.</summary>
-    internal bool StopsAtEach => (Mode & (BlockMode.Careful | BlockMode.Single)) != 0;
+    /// <summary>Somebody looks at each access, or after each element of REP.</summary>
+    internal bool IsWatched => (Mode & (BlockMode.Careful | BlockMode.Single | BlockMode.AlignmentCheck)) != 0;
 
     /// <summary>Exits go to the run loop.</summary>
     internal bool Unlinked => (Mode & (BlockMode.Careful | BlockMode.Single | BlockMode.Unlinked)) != 0;
@@ -490,7 +490,8 @@ internal sealed unsafe class BlockWriter
                 _branch.ToDispatch(Truncate(instruction.NextIP));
                 return false;
             case PlanKind.Undefined:
-                EmitAssist(instruction);
+                FlagsToMemory();
+                CallAssist(Assists.UndefinedRecord | _cache.AssistRecords.Add(instruction));
                 _branch.ToDispatch(Truncate(instruction.NextIP));
                 return false;
             default:

@@ -31,6 +31,11 @@ internal sealed unsafe class CopyLowering
     {
         InstructionLayout layout = Layout(instruction);
         RewriteLegacyForm(instruction.Code, ref layout);
+        if (instruction.Mnemonic is Mnemonic.Bsf or Mnemonic.Bsr)
+        {
+            layout.RepeatPrefix = 0; // the host would run TZCNT or LZCNT
+        }
+
         bool commit = false;
         if (layout.HasMemory)
         {

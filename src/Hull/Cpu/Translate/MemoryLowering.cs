@@ -275,7 +275,8 @@ internal sealed unsafe class MemoryLowering
     }
 
     // The access is at a host address after a check, not bytewise by C#.
-    private bool IsPlain(byte segment) => !_w.IsCareful && (_w.Is64 || IsFlat(segment));
+    private bool IsPlain(byte segment) =>
+        (_w.Mode & (BlockMode.Careful | BlockMode.AlignmentCheck)) == 0 && (_w.Is64 || IsFlat(segment));
 
     // FS and GS have a base in 64-bit mode. Does not touch the flags.
     private void AddSegmentBase(byte segment)

@@ -25,7 +25,7 @@ internal sealed unsafe class StringLowering
     {
         int size = ElementSize(instruction.Code);
         bool moves = instruction.Mnemonic is Mnemonic.Movsb or Mnemonic.Movsw or Mnemonic.Movsd or Mnemonic.Movsq;
-        if (size == 0 || !_w.Is64 || _w.StopsAtEach || instruction.Op0Kind != OpKind.MemoryESRDI
+        if (size == 0 || !_w.Is64 || _w.IsWatched || instruction.Op0Kind != OpKind.MemoryESRDI
             || (moves && instruction.MemorySegment is Register.FS or Register.GS))
         {
             return false;

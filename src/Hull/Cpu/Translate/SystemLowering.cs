@@ -67,7 +67,7 @@ internal sealed unsafe class SystemLowering
                 EmitRdtsc();
                 _e.State(false, 0x8B, HostRegister.Rcx, StateLayout.TscAux);
                 return true;
-            case Code.Pushfq when !_w.IsCareful && _w.Is64:
+            case Code.Pushfq when !_w.IsWatched && _w.Is64:
                 _stack.PushFlags();
                 return true;
             default:

@@ -1,5 +1,6 @@
 using System;
 using Hull.Cpu.Decode;
+using Hull.Engine;
 using Iced.Intel;
 
 namespace Hull.Cpu.Translate;
@@ -18,10 +19,10 @@ internal sealed unsafe class Translator
     private readonly BlockDecoder _decoder = new();
     private readonly BlockWriter _w;
 
-    internal Translator(CodeCache cache, Thunks thunks, bool avx)
+    internal Translator(CodeCache cache, Thunks thunks, CpuFeatureSet features)
     {
         _cache = cache;
-        _w = new BlockWriter(cache, thunks, new InstructionPlans(avx));
+        _w = new BlockWriter(cache, thunks, new InstructionPlans(features));
     }
 
     /// <summary>Guest instructions translated so far.</summary>
@@ -161,6 +162,7 @@ internal sealed class BlockDecoder
                 break;
             }
 
+            plans.ShowAsOlder(ref instruction);
             count++;
             Length += instruction.Length;
             ref readonly InstructionPlan plan = ref plans.For(instruction);

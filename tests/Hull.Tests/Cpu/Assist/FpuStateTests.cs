@@ -1,7 +1,6 @@
 using System;
 using Hull.Cpu.Assist;
 using Hull.Cpu.State;
-using Hull.Engine;
 using Xunit;
 
 namespace Hull.Tests.Cpu.Assist;
@@ -10,7 +9,7 @@ namespace Hull.Tests.Cpu.Assist;
 public sealed unsafe class FpuStateTests : IDisposable
 {
     private const ulong Area = AssistGuest.DataAt;
-    private readonly AssistGuest _guest = new(CpuidFeatures.All);
+    private readonly AssistGuest _guest = new();
 
     public FpuStateTests()
     {

@@ -358,7 +358,7 @@ public sealed unsafe class TransferTests : IDisposable
         _guest.Long();
         Cpu->Gpr[Gpr.Rax] = AssistGuest.Data0;
         Assert.Equal(AssistResult.Jump, _guest.Execute(0x8E, 0xD0));
-        Assert.Equal(1, Cpu->InterruptShadow);
+        Assert.Equal(Hull.Cpu.DebugUnit.StackSegmentShadow, Cpu->InterruptShadow);
         Cpu->Gpr[Gpr.Rax] = AssistGuest.UserData;
         Assert.Equal(AssistResult.Fault, _guest.Execute(0x8E, 0xD0));
         Assert.Equal(((byte)13, AssistGuest.UserData & 0xFFFCu), _guest.Fault);

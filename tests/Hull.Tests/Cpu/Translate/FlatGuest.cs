@@ -22,12 +22,16 @@ internal sealed class FlatGuest : IDisposable
     private const ulong IdtAt = 0x6000;
 
     internal FlatGuest(bool avx = false)
+        : this(avx ? CpuModel.HostSafe : CpuModel.Parse("-avx"))
+    {
+    }
+
+    internal FlatGuest(CpuModel model)
     {
         Memory = new GuestMemory(64 << 20);
         Bus = new IoBus();
         MachineClock clock = new();
-        CpuidPolicy cpuid = CpuidPolicy.HostSafe(
-            clock.TscHz, 1_000_000_000, 1, avx ? CpuidFeatures.All : CpuidFeatures.None);
+        CpuidPolicy cpuid = CpuidPolicy.For(model, clock.TscHz, 1_000_000_000, 1);
         Engine = new SoftEngine(Memory, Bus, clock, null, cpuid);
         Vcpu = (SoftVcpu)Engine.CreateVcpu(0, new SilentApic());
         Memory.Write<ulong>(new GuestPhysical(0x1000), 0x2003);

@@ -3,6 +3,7 @@ using System.Collections.Generic;
 using System.IO;
 using Hull.Cpu.State;
 using Hull.Cpu.Translate;
+using Hull.Engine;
 using Hull.Memory;
 using Iced.Intel;
 using StringBuilder = System.Text.StringBuilder;
@@ -27,7 +28,7 @@ internal static unsafe class GoldenText
         using CodeCache cache = new(ram, 1 << 20);
         Thunks thunks = new(cache.Emitter, GuestHasAvx, fastPext: true);
         cache.SealThunks();
-        Translator translator = new(cache, thunks, GuestHasAvx);
+        Translator translator = new(cache, thunks, new CpuFeatureSet(ulong.MaxValue));
         byte[] guest = Assemble(row);
         List<Instruction> instructions = Decode(row.Bits, guest, row.Rip);
         BlockKey key = new(PhysicalPage | (row.Rip & 0xFFF), row.Rip, row.Mode);
