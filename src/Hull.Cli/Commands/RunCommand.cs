@@ -50,6 +50,20 @@ internal static class RunCommand
             HelpName = "SECONDS",
             CustomParser = ParseSeconds,
         };
+        Option<bool> deterministic = new("--deterministic")
+        {
+            Description = "Virtual time, driven by the guest's instructions: every run is the same. One vCPU.",
+        };
+        Option<string?> checkpoints = new("--checkpoints")
+        {
+            Description = "With --deterministic: hashes of the state go to a file: FILE[,from=NS][,every=NS][,until=NS][,ram=no].",
+            HelpName = "FILE",
+        };
+        Option<int?> blockLimit = new("--block-limit")
+        {
+            Description = "Guest instructions in a translated block at the most; 1 for comparisons with single steps.",
+            HelpName = "N",
+        };
         Option<string?> name = new("--name")
         {
             Description = "A name for the machine.",
@@ -58,7 +72,7 @@ internal static class RunCommand
 
         Command command = new("run", "Runs a guest. With '-- COMMAND...' runs that in the guest and exits with its status.")
         {
-            kernel, initrd, append, memory, vcpus, engine, timeout, name,
+            kernel, initrd, append, memory, vcpus, engine, timeout, deterministic, checkpoints, blockLimit, name,
         };
         command.SetAction(result => GuestRun.Execute(new RunRequest
         {
@@ -69,6 +83,9 @@ internal static class RunCommand
             VcpuCount = result.GetValue(vcpus) ?? 1,
             Engine = result.GetValue(engine),
             Timeout = result.GetValue(timeout),
+            Deterministic = result.GetValue(deterministic),
+            Checkpoints = result.GetValue(checkpoints),
+            BlockLimit = result.GetValue(blockLimit),
             Name = result.GetValue(name),
             Command = guestCommand,
         }));

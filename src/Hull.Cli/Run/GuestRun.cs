@@ -21,6 +21,7 @@ internal sealed class GuestRun : IDisposable
     private readonly OutputPump _output;
     private readonly OutputPump _error;
     private readonly CommandChannel? _channel;
+    private readonly CheckpointFile? _checkpoints;
     private Machine? _machine;
     private Timer? _timeLimit;
     private Timer? _grace;
@@ -32,6 +33,7 @@ internal sealed class GuestRun : IDisposable
         _settings = settings;
         _output = new OutputPump(StandardStream.Output, "stdout", OutputBroke);
         _error = new OutputPump(StandardStream.Error, "stderr", OutputBroke);
+        _checkpoints = request.Checkpoints is null ? null : CheckpointFile.Open(request.Checkpoints);
         _channel = settings is null ? null : new CommandChannel(settings, Exited);
     }
 
@@ -59,6 +61,7 @@ internal sealed class GuestRun : IDisposable
         _timeLimit?.Dispose();
         _grace?.Dispose();
         _channel?.Dispose();
+        _checkpoints?.Dispose();
         _output.Dispose();
         _error.Dispose();
     }
@@ -142,6 +145,8 @@ internal sealed class GuestRun : IDisposable
         MemoryBytes = request.MemoryBytes,
         VcpuCount = request.VcpuCount,
         Engine = request.Engine,
+        Deterministic = request.Deterministic,
+        BlockLimit = request.BlockLimit ?? new MachineSpec { Kernel = kernel }.BlockLimit,
         Kernel = kernel,
         RestartOnReset = request.Command.Length == 0,
         Strict = Environment.GetEnvironmentVariable("HULL_STRICT") == "1",
@@ -149,6 +154,7 @@ internal sealed class GuestRun : IDisposable
 
     private MachineSpec SpecFor(GuestImage image) => SpecFor(_request, image.Kernel) with
     {
+        Checkpoints = _checkpoints?.Spec,
         Initrd = image.Initrd,
         CommandLine = image.CommandLine,
         BootCache = image.Cache,
@@ -222,6 +228,10 @@ internal sealed class GuestRun : IDisposable
         if (_signal == 0)
         {
             End(new RunOutcome(status));
+            if (_request.Deterministic)
+            {
+                _machine?.Stop();
+            }
         }
     }
 

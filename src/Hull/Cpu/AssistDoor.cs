@@ -37,7 +37,7 @@ internal sealed unsafe class AssistDoor
         {
             _vcpu.Raise((byte)record);
             _cpu->ExitReason = (ulong)ExitReason.Fault;
-            return 1;
+            return Leave();
         }
 
         _counters.CountAssist(_cache.AssistRecords[record].Mnemonic);
@@ -47,12 +47,13 @@ internal sealed unsafe class AssistDoor
         switch (SystemAssists.Execute(_vcpu, instruction))
         {
             case AssistResult.Next:
-                if (invalidations != _engine.Invalidations)
+                if (invalidations != _engine.Invalidations || (_vcpu.Budget is not null && _cpu->AttentionBits != 0))
                 {
-                    // The assist wrote over code, perhaps over the block that called it.
+                    // The assist wrote over code, perhaps over the block that called it; or, in deterministic mode, it
+                    // made an interrupt, which comes behind the instruction.
                     _cpu->Rip = _finder.NextRip(instruction);
                     _cpu->ExitReason = (ulong)ExitReason.AssistJump;
-                    return 1;
+                    return Leave();
                 }
 
                 if (_cpu->SmapCount != 0 && (_cpu->SystemFlags & Rflags.Ac) == 0)
@@ -63,10 +64,10 @@ internal sealed unsafe class AssistDoor
                 return 0;
             case AssistResult.Jump:
                 _cpu->ExitReason = (ulong)ExitReason.AssistJump;
-                return 1;
+                return Leave();
             case AssistResult.Halt:
                 _cpu->ExitReason = (ulong)ExitReason.Halt;
-                return 1;
+                return Leave();
             default:
                 _cpu->ExitReason = (ulong)ExitReason.Fault;
                 if (_engine.Strict && _vcpu.Pending.Vector == Vector.InvalidOpcode)
@@ -74,8 +75,15 @@ internal sealed unsafe class AssistDoor
                     StopAtUnknown(instruction);
                 }
 
-                return 1;
+                return Leave();
         }
+    }
+
+    // Out of the block behind the assist's instruction, or at it: the rest was paid for and does not run.
+    private ulong Leave()
+    {
+        _vcpu.Budget?.GiveBack((int)_cpu->BudgetAhead - 1);
+        return 1;
     }
 
     // UD0-UD2 are known: they are there to raise #UD.

@@ -7,6 +7,7 @@ using Hull.Cpu.Mmu;
 using Hull.Cpu.State;
 using Hull.Cpu.Translate;
 using Hull.Engine;
+using Hull.Host;
 using Hull.Memory;
 using Hull.Timeline;
 
@@ -46,6 +47,7 @@ internal sealed unsafe class SoftVcpu : IVcpu
         Mmu = new SoftMmu(this, engine.Memory);
         CpuReset.PowerOn(Cpu, Cpuid);
         _events = new VcpuEvents(this);
+        Budget = engine.VirtualTimers is { } timers ? new InstructionBudget(this, _events, timers) : null;
         _finder = new BlockFinder(this, engine);
         _exits = new PreciseExits(this, engine.Cache, _finder);
         Door = new MemoryDoor(this, engine, _exits);
@@ -69,6 +71,12 @@ internal sealed unsafe class SoftVcpu : IVcpu
 
     /// <summary>What it counts.</summary>
     internal VcpuCounters Counters { get; } = new();
+
+    /// <summary>In deterministic mode: what makes it stop at exact instruction counts.</summary>
+    internal InstructionBudget? Budget { get; }
+
+    /// <summary>The counter to which <see cref="CpuState.TscOffset"/> is added: the host's, or virtual time's.</summary>
+    internal ulong BaseTsc => _engine.VirtualTimers is { } timers ? timers.Clock.Tsc : HostTsc.Read();
 
     /// <summary>Its local APIC.</summary>
     internal ILocalApic Apic { get; }
@@ -163,6 +171,18 @@ internal sealed unsafe class SoftVcpu : IVcpu
     /// <summary>Gives a vCPU made by <see cref="ForTests"/> a personality.</summary>
     internal void SetPersonalityForTests(IPersonality personality) => Personality = personality;
 
+    /// <summary>A hash of the registers, for comparing runs. On the vCPU's thread between blocks, or when it is stopped.</summary>
+    /// <param name="running">Called from <see cref="Run"/>: the x87 registers are the host's.</param>
+    internal ulong HashState(bool running)
+    {
+        if (running)
+        {
+            X87State.Capture(this);
+        }
+
+        return StateTransfer.Hash(Cpu, _events.Halted);
+    }
+
     /// <summary>Records an exception without error code. Always returns false, so that callers can return it.</summary>
     internal bool Raise(byte vector)
     {
@@ -249,6 +269,12 @@ internal sealed unsafe class SoftVcpu : IVcpu
     {
         while (true)
         {
+            if (Budget is not null && !Budget.Prepare())
+            {
+                _events.WaitForKick();
+                return VcpuExit.Kicked;
+            }
+
             if (_events.ArePending && _events.Service() is VcpuExit exit)
             {
                 return exit;
@@ -256,7 +282,15 @@ internal sealed unsafe class SoftVcpu : IVcpu
 
             if (_events.Halted || _events.WaitingForStartup)
             {
-                _events.Wait();
+                if (Budget is null)
+                {
+                    _events.Wait();
+                }
+                else
+                {
+                    Budget.Idle();
+                }
+
                 continue;
             }
 
@@ -272,7 +306,7 @@ internal sealed unsafe class SoftVcpu : IVcpu
     {
         bool trap = (Cpu->SystemFlags & Rflags.Tf) != 0;
         bool shadow = Cpu->InterruptShadow != 0;
-        if (trap || shadow)
+        if (trap || shadow || Budget is { IsShort: true })
         {
             extra |= BlockMode.Single;
             limit = 1;
@@ -287,6 +321,7 @@ internal sealed unsafe class SoftVcpu : IVcpu
         byte* entry = _finder.FindEntry(extra, limit);
         if (entry == null)
         {
+            Budget?.PayForFetch();
             return Deliver(EventKind.Exception);
         }
 
@@ -310,6 +345,7 @@ internal sealed unsafe class SoftVcpu : IVcpu
     private bool HandleExit(out bool faulted)
     {
         faulted = false;
+        Cpu->BudgetAhead = 0;
         if (_failed)
         {
             return false;
@@ -329,6 +365,9 @@ internal sealed unsafe class SoftVcpu : IVcpu
                 return true;
             case ExitReason.Careful:
                 return RunCareful(out faulted);
+            case ExitReason.Budget:
+                Budget!.IsShort = true; // only blocks that count leave for this reason
+                return true;
             case ExitReason.HostFault:
                 faulted = true;
                 return _exits.TakeHostFault() && Deliver(EventKind.Exception);
@@ -343,6 +382,7 @@ internal sealed unsafe class SoftVcpu : IVcpu
         if (entry == null)
         {
             faulted = true;
+            Budget?.PayForFetch();
             return Deliver(EventKind.Exception);
         }
 

@@ -1,7 +1,6 @@
 using System;
 using Hull.Cpu.State;
 using Hull.Engine;
-using Hull.Host;
 using Iced.Intel;
 
 namespace Hull.Cpu.Assist;
@@ -70,7 +69,7 @@ internal static unsafe class Msrs
         switch (index)
         {
             case Tsc:
-                value = HostTsc.Read() + cpu->TscOffset;
+                value = vcpu.BaseTsc + cpu->TscOffset;
                 return true;
             case TscAdjust:
                 value = cpu->TscAdjust;
@@ -132,7 +131,7 @@ internal static unsafe class Msrs
         switch (index)
         {
             case Tsc:
-                ulong offset = value - HostTsc.Read();
+                ulong offset = value - vcpu.BaseTsc;
                 cpu->TscAdjust += offset - cpu->TscOffset;
                 cpu->TscOffset = offset;
                 return true;

@@ -366,6 +366,7 @@ internal sealed unsafe class MemoryLowering
 
     private void CallCareful(byte* thunk, int site)
     {
+        _w.NoteAhead();
         _e.StoreStateInt32(StateLayout.ExitOperand, site);
         _e.Bytes(0x4C, 0x8D, 0x1D);                             // lea r11, [rip+5]
         _e.Int32(5);

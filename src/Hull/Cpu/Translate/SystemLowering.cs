@@ -43,7 +43,7 @@ internal sealed unsafe class SystemLowering
             case Mnemonic.Clac when _w.IsKernel:
                 EmitClac(instruction);
                 break;
-            case Mnemonic.Rdtsc when (_w.Mode & BlockMode.NoTsc) == 0:
+            case Mnemonic.Rdtsc when (_w.Mode & BlockMode.NoTsc) == 0 && !_w.CountsInstructions:
                 EmitRdtsc();
                 break;
             default:
