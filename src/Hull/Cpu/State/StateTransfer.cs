@@ -75,7 +75,10 @@ internal static unsafe class StateTransfer
         hash.Add(new ReadOnlySpan<byte>(cpu->Msrs, MsrPolicy.SlotCount * sizeof(ulong)));
         hash.Add(cpu->Mxcsr);
         hash.Add(Bytes(ref cpu->Xmm));
-        hash.Add(Bytes(ref cpu->X87)[..160]);
+
+        // MXCSR in the image is the host's.
+        hash.Add(Bytes(ref cpu->X87)[..24]);
+        hash.Add(Bytes(ref cpu->X87)[32..160]);
         if (cpu->YmmDirty != 0 && Bytes(ref cpu->YmmHigh).ContainsAnyExcept((byte)0))
         {
             hash.Add(Bytes(ref cpu->YmmHigh));
