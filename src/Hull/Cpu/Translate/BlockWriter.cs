@@ -378,28 +378,54 @@ internal sealed unsafe class BlockWriter
         }
     }
 
-    // Flags in the state for both entries: at a stop the guest's flags are looked at. Then
+    // At a stop somebody looks at the flags, so a block that would overwrite them brings them to the state first.
     //   sub qword [rsp+Budget], count;  js short
-    private void EmitCountingEntries(ref Block block, int count)
+    // With flags in host flags (BMI2, else the same way):
+    //   mov r10, rcx;  mov r11, [rsp+Budget];  lea r11, [r11-count];  mov [rsp+Budget], r11
+    //   mov ecx, 63;  shrx rcx, r11, rcx;  jrcxz enough;  mov rcx, r10;  jmp short;  enough: mov rcx, r10
+    private void EmitCountingEntries(ref Block block, FlagPlace interest, int count)
     {
-        block.HostFlagsEntry = E.At;
-        EmitSaveFlags();
+        if (interest != FlagPlace.Host || !System.Runtime.Intrinsics.X86.Bmi2.X64.IsSupported)
+        {
+            block.HostFlagsEntry = E.At;
+            EmitSaveFlags();
+            block.MemoryFlagsEntry = E.At;
+            Flags = FlagPlace.Memory;
+            E.State(true, 0x83, 5, StateLayout.Budget);
+            E.Byte(count);
+            AddCold(new ColdPiece { Kind = ColdKind.Budget, Site = E.JumpForward(8), Number = count });
+            return;
+        }
+
         block.MemoryFlagsEntry = E.At;
-        Flags = FlagPlace.Memory;
-        E.State(true, 0x83, 5, StateLayout.Budget);
-        E.Byte(count);
-        AddCold(new ColdPiece { Kind = ColdKind.Budget, Site = E.JumpForward(8), Number = count });
+        EmitLoadFlags(false);
+        block.HostFlagsEntry = E.At;
+        Flags = FlagPlace.Host;
+        E.Move(HostRegister.Address, HostRegister.Rcx);
+        E.LoadState(HostRegister.Temp, StateLayout.Budget);
+        E.Lea(true, HostRegister.Temp, HostRegister.Temp, -1, 1, -count);
+        E.StoreState(StateLayout.Budget, HostRegister.Temp);
+        E.Byte(0xB9);
+        E.Int32(63);
+        E.Bytes(0xC4, 0xC2, 0xF3, 0xF7);
+        E.Byte(0xCB);
+        byte* enough = E.JumpShort(0xE3);
+        E.Move(HostRegister.Rcx, HostRegister.Address);
+        AddCold(new ColdPiece { Kind = ColdKind.BudgetHostFlags, Site = E.JumpForward(-1), Number = count });
+        E.PatchShort(enough);
+        E.Move(HostRegister.Rcx, HostRegister.Address);
     }
 
     private void EmitEntries(ref Block block, BlockDecoder decoder, int count)
     {
+        FlagPlace interest = FirstInterest(decoder, count);
         if (CountsInstructions)
         {
-            EmitCountingEntries(ref block, count);
+            EmitCountingEntries(ref block, interest, count);
             return;
         }
 
-        switch (FirstInterest(decoder, count))
+        switch (interest)
         {
             case FlagPlace.Host:
                 block.MemoryFlagsEntry = E.At;
@@ -624,8 +650,13 @@ internal sealed unsafe class BlockWriter
                 case ColdKind.LinkStub:
                     EmitLinkStub(piece);
                     break;
-                case ColdKind.Budget:
+                case ColdKind.Budget or ColdKind.BudgetHostFlags:
                     E.Patch(piece.Site);
+                    if (piece.Kind == ColdKind.BudgetHostFlags)
+                    {
+                        EmitSaveFlags();
+                    }
+
                     E.State(true, 0x83, 0, StateLayout.Budget);
                     E.Byte(piece.Number);
                     E.MoveImmediate(HostRegister.Address, BlockRip);
@@ -697,8 +728,11 @@ internal enum ColdKind : byte
     /// <summary>The same, with several jumps to it: each displacement holds the distance to the jump before, or 0.</summary>
     AssistChain,
 
-    /// <summary>Deterministic mode: the block is longer than the budget.</summary>
+    /// <summary>Deterministic mode: the block is longer than the budget; the flags are in the state.</summary>
     Budget,
+
+    /// <summary>The same with the flags in host flags.</summary>
+    BudgetHostFlags,
 }
 
 /// <summary>A piece of code behind a block.</summary>
