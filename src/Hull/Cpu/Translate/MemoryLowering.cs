@@ -254,7 +254,7 @@ internal sealed unsafe class MemoryLowering
         byte* resume = _e.LoadAddressForward(HostRegister.Temp);
         _e.Jump(lookup);
         _e.Patch(resume);
-        _w.AddSideRow(_e.At, piece.GuestOffset);
+        _w.AddSideRow(_e.At, piece.GuestOffset, piece.Ahead);
         _w.EmitLoadFlags(false);
         _e.Jump(piece.Back);
     }
