@@ -84,8 +84,15 @@ public sealed class Machine : IAsyncDisposable
     /// <summary>Restarts the machine as a reset button does. Any thread.</summary>
     public void Reset() => Post(new Request(RequestKind.Reset, _parts.Life, null, Forced: true));
 
-    /// <summary>Ends the machine at once, as a pulled plug does. Any thread; returns before the end.</summary>
-    public void Stop() => Post(new Request(RequestKind.Stop, _parts.Life, null, Forced: true));
+    /// <summary>
+    /// Ends the machine at once, as a pulled plug does. Any thread; returns before the end. In deterministic mode, from a
+    /// call that the guest's own output made, it ends with exactly that instruction.
+    /// </summary>
+    public void Stop()
+    {
+        _parts.Freeze();
+        Post(new Request(RequestKind.Stop, _parts.Life, null, Forced: true));
+    }
 
     /// <summary>
     /// Sends bytes to a guest's serial port (0 is COM1), as far as the port has room. Any thread.
@@ -113,6 +120,7 @@ public sealed class Machine : IAsyncDisposable
         PowerOff = () => Post(new Request(RequestKind.PowerOff, life, null)),
         Reset = () => Post(new Request(RequestKind.Reset, life, null)),
         Exited = value => Post(new Request(RequestKind.Exited, life, null, ExitValue: value)),
+        Stop = Stop,
         VcpuEnded = vcpu => Post(new Request(RequestKind.VcpuEnded, life, vcpu)),
     });
 

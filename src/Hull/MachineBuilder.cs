@@ -26,7 +26,9 @@ internal static class MachineBuilder
         {
             GuestMemory memory = Keep(made, new GuestMemory(spec.MemoryBytes));
             IoBus bus = new();
-            TimerQueue timers = Keep(made, new TimerQueue(new MachineClock()));
+            VirtualTimerQueue? virtualTimers = spec.Deterministic ? new VirtualTimerQueue(new VirtualClock()) : null;
+            TimerQueue? realTimers = spec.Deterministic ? null : Keep(made, new TimerQueue(new MachineClock()));
+            ITimerQueue timers = (ITimerQueue?)virtualTimers ?? realTimers!;
 
             Chipset chipset = new(bus, timers, new ChipsetOptions
             {
@@ -39,6 +41,13 @@ internal static class MachineBuilder
                 ExitPort = spec.ExitPort,
                 SerialOutputs = SerialOutputs(hooks),
             });
+            if (virtualTimers is not null)
+            {
+                // First of all, so that nothing runs behind the instruction that ends the machine.
+                chipset.PoweredOff += virtualTimers.Freeze;
+                chipset.ResetRequested += virtualTimers.Freeze;
+            }
+
             chipset.PoweredOff += hooks.PowerOff;
             chipset.ResetRequested += hooks.Reset;
             chipset.Exited += hooks.Exited;
@@ -46,7 +55,7 @@ internal static class MachineBuilder
 
             CpuidPolicy cpuid = CpuidPolicy.For(spec.Cpu, timers.Clock.TscHz, LocalApic.BusHz, spec.VcpuCount);
             KvmClockPersonality personality = new(memory, timers.Clock, spec.VcpuCount, LocalApic.BusHz);
-            IEngine engine = Keep(made, CreateEngine(spec, memory, bus, timers.Clock, personality, cpuid));
+            IEngine engine = Keep(made, CreateEngine(spec, memory, bus, timers, personality, cpuid));
             VcpuThread[] vcpus = new VcpuThread[spec.VcpuCount];
             LoadedKernel kernel = BootLoader.Load(memory, new BootRequest
             {
@@ -70,7 +79,13 @@ internal static class MachineBuilder
                 }
             }
 
-            return new MachineParts(life, memory, timers, chipset, engine, vcpus) { Notice = kernel.Notice };
+            if (virtualTimers is not null && spec.Checkpoints is { } checkpoints)
+            {
+                new Checkpoints(checkpoints, virtualTimers, (SoftEngine)engine, hooks.Stop).Start();
+            }
+
+            HostInput input = new(chipset, virtualTimers);
+            return new MachineParts(life, memory, realTimers, input, engine, vcpus) { Notice = kernel.Notice };
         }
         catch
         {
@@ -88,12 +103,17 @@ internal static class MachineBuilder
         MachineSpec spec,
         GuestMemory memory,
         IoBus bus,
-        IMachineClock clock,
+        ITimerQueue timers,
         IPersonality personality,
         CpuidPolicy cpuid) => spec.Engine switch
         {
             EngineKind.Kvm => throw new HullException("the kvm engine is not built yet: use --engine soft"),
-            _ => new SoftEngine(memory, bus, clock, personality, cpuid) { Strict = spec.Strict },
+            _ => new SoftEngine(memory, bus, timers.Clock, personality, cpuid)
+            {
+                Strict = spec.Strict,
+                VirtualTimers = timers as VirtualTimerQueue,
+                BlockLimit = spec.BlockLimit,
+            },
         };
 
     private static ISerialOutput[] SerialOutputs(MachineHooks hooks)

@@ -1,5 +1,4 @@
 using System;
-using Hull.Devices;
 using Hull.Engine;
 using Hull.Memory;
 using Hull.Timeline;
@@ -24,6 +23,9 @@ internal sealed record MachineHooks
     /// <summary>The guest wrote a value to its exit port.</summary>
     internal required Action<uint> Exited { get; init; }
 
+    /// <summary>The last checkpoint was reached.</summary>
+    internal required Action Stop { get; init; }
+
     /// <summary>A vCPU ended by itself.</summary>
     internal required Action<VcpuThread> VcpuEnded { get; init; }
 }
@@ -33,18 +35,18 @@ internal sealed class MachineParts : IDisposable
 {
     private readonly VcpuThread[] _vcpus;
     private readonly GuestMemory _memory;
-    private readonly TimerQueue _timers;
-    private readonly Chipset _chipset;
+    private readonly TimerQueue? _timers;
+    private readonly HostInput _input;
     private bool _disposed;
 
     internal MachineParts(
-        int life, GuestMemory memory, TimerQueue timers, Chipset chipset, IEngine engine, VcpuThread[] vcpus)
+        int life, GuestMemory memory, TimerQueue? timers, HostInput input, IEngine engine, VcpuThread[] vcpus)
     {
         Life = life;
         Engine = engine;
         _memory = memory;
         _timers = timers;
-        _chipset = chipset;
+        _input = input;
         _vcpus = vcpus;
     }
 
@@ -82,9 +84,18 @@ internal sealed class MachineParts : IDisposable
     /// <summary>Where a vCPU stands; only after <see cref="StopVcpus"/>.</summary>
     internal ulong Rip(int vcpu) => _vcpus[vcpu].GetState().Rip;
 
-    internal bool PressPowerButton() => _chipset.PowerButton();
+    /// <summary>On the vCPU's own thread, in deterministic mode: no further instruction runs. Else does nothing.</summary>
+    internal void Freeze()
+    {
+        if (_vcpus[0].IsCurrent)
+        {
+            _input.Freeze();
+        }
+    }
 
-    internal int SendSerial(int port, ReadOnlySpan<byte> bytes) => _chipset.Serial[port].Input.Offer(bytes);
+    internal bool PressPowerButton() => _input.PressPowerButton();
+
+    internal int SendSerial(int port, ReadOnlySpan<byte> bytes) => _input.SendSerial(port, bytes);
 
     /// <inheritdoc/>
     public void Dispose()
@@ -97,7 +108,7 @@ internal sealed class MachineParts : IDisposable
         // Timers first: a callback may signal a vCPU; then vCPUs, engine, and last the memory that all of them use.
         _disposed = true;
         StopVcpus();
-        _timers.Dispose();
+        _timers?.Dispose();
         foreach (VcpuThread vcpu in _vcpus)
         {
             vcpu.Dispose();

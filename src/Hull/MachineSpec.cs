@@ -65,6 +65,18 @@ public sealed record MachineSpec
     /// <summary>What to do when the guest resets the machine without having crashed: true starts it again.</summary>
     public bool RestartOnReset { get; init; } = true;
 
+    /// <summary>
+    /// Virtual time: each instruction takes a nanosecond, a halted guest jumps to its next timer, and nothing of the
+    /// host's clocks is visible. Two runs with the same input are the same, instruction for instruction. One vCPU.
+    /// </summary>
+    public bool Deterministic { get; init; }
+
+    /// <summary>In deterministic mode: looks at the state at fixed moments.</summary>
+    public CheckpointSpec? Checkpoints { get; init; }
+
+    /// <summary>Instructions in a translated block at the most: 1 for comparisons of blocks with single steps.</summary>
+    public int BlockLimit { get; init; } = Hull.Cpu.Translate.Translator.MaximumInstructions;
+
     /// <summary>Checks what can be checked before anything is made. <see cref="Machine.StartAsync"/> does it too.</summary>
     /// <exception cref="HullException">A value cannot work; the message names it.</exception>
     public void Validate()
@@ -78,6 +90,22 @@ public sealed record MachineSpec
         if (VcpuCount != 1)
         {
             throw new HullException($"{VcpuCount} vCPUs: this version runs one (-c 1)");
+        }
+
+        if (Deterministic && (VcpuCount != 1 || Engine == EngineKind.Kvm))
+        {
+            throw new HullException("--deterministic: one vCPU of the soft engine (-c 1 --engine soft)");
+        }
+
+        if (Checkpoints is { } checkpoints && (!Deterministic || checkpoints.PeriodNs <= 0))
+        {
+            throw new HullException("checkpoints need --deterministic, and at least a nanosecond between them");
+        }
+
+        if (BlockLimit is < 1 or > Hull.Cpu.Translate.Translator.MaximumInstructions)
+        {
+            throw new HullException(
+                $"blocks of {BlockLimit} instructions: give 1 to {Hull.Cpu.Translate.Translator.MaximumInstructions}");
         }
 
         if (Engine == EngineKind.Kvm)

@@ -36,6 +36,9 @@ internal sealed class VcpuThread : IDisposable
     /// <summary>The vCPU's state. Only when the thread has ended.</summary>
     internal ArchState GetState() => _vcpu.GetState();
 
+    /// <summary>The caller is on this thread.</summary>
+    internal bool IsCurrent => Thread.CurrentThread == _thread;
+
     internal void Start() => _thread.Start();
 
     /// <summary>Asks the vCPU to leave the guest for good; returns at once. Any thread.</summary>

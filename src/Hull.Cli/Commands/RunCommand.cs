@@ -81,6 +81,20 @@ internal static class RunCommand
             Description = "At the end, prints what the engine counted, on standard error (with -o json as one line).",
         };
         Option<OutputForm> form = OutputForms.CreateOption();
+        Option<bool> deterministic = new("--deterministic")
+        {
+            Description = "Virtual time, driven by the guest's instructions: every run is the same. One vCPU.",
+        };
+        Option<string?> checkpoints = new("--checkpoints")
+        {
+            Description = "With --deterministic: hashes of the state go to a file: FILE[,from=NS][,every=NS][,until=NS][,ram=no].",
+            HelpName = "FILE",
+        };
+        Option<int?> blockLimit = new("--block-limit")
+        {
+            Description = "Guest instructions in a translated block at the most; 1 for comparisons with single steps.",
+            HelpName = "N",
+        };
         Option<string?> name = new("--name")
         {
             Description = "A name for the machine.",
@@ -89,7 +103,8 @@ internal static class RunCommand
 
         Command command = new("run", "Runs a guest. With '-- COMMAND...' runs that in the guest and exits with its status.")
         {
-            kernel, initrd, append, memory, vcpus, engine, cpu, timeout, name, modules, exitPort, testDevice, stat, form,
+            kernel, initrd, append, memory, vcpus, engine, cpu, timeout, deterministic, checkpoints, blockLimit, name,
+            modules, exitPort, testDevice, stat, form,
         };
         command.SetAction(result => GuestRun.Execute(new RunRequest
         {
@@ -101,6 +116,9 @@ internal static class RunCommand
             Engine = result.GetValue(engine),
             Cpu = result.GetValue(cpu) ?? CpuModel.HostSafe,
             Timeout = result.GetValue(timeout),
+            Deterministic = result.GetValue(deterministic),
+            Checkpoints = result.GetValue(checkpoints),
+            BlockLimit = result.GetValue(blockLimit),
             Name = result.GetValue(name),
             Modules = result.GetValue(modules) ?? [],
             ExitPort = result.GetValue(exitPort),

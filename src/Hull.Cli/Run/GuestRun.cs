@@ -20,6 +20,7 @@ internal sealed class GuestRun : IDisposable
     private readonly OutputPump _output;
     private readonly OutputPump _error;
     private readonly CommandChannel? _channel;
+    private readonly CheckpointFile? _checkpoints;
     private Machine? _machine;
     private Timer? _timeLimit;
     private Timer? _grace;
@@ -31,6 +32,7 @@ internal sealed class GuestRun : IDisposable
         _settings = settings;
         _output = new OutputPump(StandardStream.Output, "stdout", OutputBroke);
         _error = new OutputPump(StandardStream.Error, "stderr", OutputBroke);
+        _checkpoints = request.Checkpoints is null ? null : CheckpointFile.Open(request.Checkpoints);
         _channel = settings is null ? null : new CommandChannel(settings, Exited);
     }
 
@@ -60,6 +62,7 @@ internal sealed class GuestRun : IDisposable
         _timeLimit?.Dispose();
         _grace?.Dispose();
         _channel?.Dispose();
+        _checkpoints?.Dispose();
         _output.Dispose();
         _error.Dispose();
     }
@@ -148,6 +151,8 @@ internal sealed class GuestRun : IDisposable
         VcpuCount = request.VcpuCount,
         Engine = request.Engine,
         Cpu = request.Cpu,
+        Deterministic = request.Deterministic,
+        BlockLimit = request.BlockLimit ?? new MachineSpec { Kernel = kernel }.BlockLimit,
         Kernel = kernel,
         ExitPort = request.ExitPort,
         TestDevice = request.TestDevice,
@@ -157,6 +162,7 @@ internal sealed class GuestRun : IDisposable
 
     private MachineSpec SpecFor(GuestImage image) => SpecFor(_request, image.Kernel) with
     {
+        Checkpoints = _checkpoints?.Spec,
         Initrd = image.Initrd,
         Modules = image.Modules,
         CommandLine = image.CommandLine,
@@ -231,6 +237,10 @@ internal sealed class GuestRun : IDisposable
         if (_signal == 0)
         {
             End(new RunOutcome(status));
+            if (_request.Deterministic)
+            {
+                _machine?.Stop();
+            }
         }
     }
 

@@ -54,6 +54,15 @@ internal sealed record RunRequest
     /// <summary>The form of that.</summary>
     internal OutputForm StatForm { get; init; }
 
+    /// <summary>Virtual time: the same run each time.</summary>
+    internal bool Deterministic { get; init; }
+
+    /// <summary>Where checkpoints go, and which; null: none. See <see cref="CheckpointFile"/>.</summary>
+    internal string? Checkpoints { get; init; }
+
+    /// <summary>Instructions in a translated block at the most; null: as many as the engine likes.</summary>
+    internal int? BlockLimit { get; init; }
+
     /// <summary>The command for the guest; empty: a console.</summary>
     internal string[] Command { get; init; } = [];
 }

@@ -38,13 +38,13 @@ internal sealed unsafe class AssistDoor
         {
             _vcpu.Raise((byte)record);
             _cpu->ExitReason = (ulong)ExitReason.Fault;
-            return 1;
+            return Leave();
         }
 
         if ((record & Assists.UndefinedRecord) != 0)
         {
             RaiseUndefined(_cache.AssistRecords[record & ~Assists.UndefinedRecord]);
-            return 1;
+            return Leave();
         }
 
         _counters.CountAssist(_cache.AssistRecords[record].Mnemonic);
@@ -54,12 +54,14 @@ internal sealed unsafe class AssistDoor
         switch (SystemAssists.Execute(_vcpu, instruction))
         {
             case AssistResult.Next:
-                if (invalidations != _engine.Invalidations || _vcpu.Debug.IsPending)
+                if (invalidations != _engine.Invalidations || _vcpu.Debug.IsPending
+                    || (_vcpu.Budget is not null && _cpu->AttentionBits != 0))
                 {
-                    // The assist wrote over code, perhaps over the block that called it; or it met a breakpoint.
+                    // The assist wrote over code, perhaps over the block that called it; it met a breakpoint; or, in
+                    // deterministic mode, it made an interrupt, which comes behind the instruction.
                     _cpu->Rip = _finder.NextRip(instruction);
                     _cpu->ExitReason = (ulong)ExitReason.AssistJump;
-                    return 1;
+                    return Leave();
                 }
 
                 if (_cpu->SmapCount != 0 && (_cpu->SystemFlags & Rflags.Ac) == 0)
@@ -70,10 +72,10 @@ internal sealed unsafe class AssistDoor
                 return 0;
             case AssistResult.Jump:
                 _cpu->ExitReason = (ulong)ExitReason.AssistJump;
-                return 1;
+                return Leave();
             case AssistResult.Halt:
                 _cpu->ExitReason = (ulong)ExitReason.Halt;
-                return 1;
+                return Leave();
             default:
                 _cpu->ExitReason = (ulong)ExitReason.Fault;
                 if (_engine.Strict && _vcpu.Pending.Vector == Vector.InvalidOpcode)
@@ -81,8 +83,15 @@ internal sealed unsafe class AssistDoor
                     StopAtUnknown(instruction);
                 }
 
-                return 1;
+                return Leave();
         }
+    }
+
+    // Out of the block behind the assist's instruction, or at it: the rest was paid for and does not run.
+    private ulong Leave()
+    {
+        _vcpu.Budget?.GiveBack((int)_cpu->BudgetAhead - 1);
+        return 1;
     }
 
     private void RaiseUndefined(in Instruction instruction)

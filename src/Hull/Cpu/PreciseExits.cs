@@ -39,6 +39,7 @@ internal sealed unsafe class PreciseExits
             {
                 _cpu->Rip = block.Key.Rip + row.GuestOffset;
                 _cpu->ExitReason = (ulong)reason;
+                _vcpu.Budget?.GiveBack(row.Ahead - (reason == ExitReason.Fault ? 1 : 0));
                 return null;
             }
         }
@@ -101,6 +102,7 @@ internal sealed unsafe class PreciseExits
         }
 
         _cpu->Rip = _cache.Blocks[index].Key.Rip + row.GuestOffset;
+        _vcpu.Budget?.GiveBack(row.Ahead - 1);
         if (row.HostFlags)
         {
             _cpu->ArithmeticFlags = _cpu->Scratch1;

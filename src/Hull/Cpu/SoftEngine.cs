@@ -78,6 +78,23 @@ internal sealed unsafe class SoftEngine : IEngine, ICodeWatcher
     /// <summary>An instruction that is not known ends the run instead of raising #UD.</summary>
     internal bool Strict { get; init; }
 
+    /// <summary>Deterministic mode: the timers that are driven by the instructions of the one vCPU.</summary>
+    internal VirtualTimerQueue? VirtualTimers
+    {
+        get;
+        init
+        {
+            field = value;
+            _translator.CountsInstructions = value is not null;
+        }
+    }
+
+    /// <summary>Instructions in a block at the most; 1 for comparisons of blocks with single steps.</summary>
+    internal int BlockLimit
+    {
+        init => _translator.Limit = value;
+    }
+
     /// <summary>Times that the whole cache was emptied.</summary>
     internal ulong CacheFlushes { get; private set; }
 
@@ -117,6 +134,13 @@ internal sealed unsafe class SoftEngine : IEngine, ICodeWatcher
             new("cache-flushes", CacheFlushes),
             new("code-bytes", (ulong)(Cache.Emitter.At - Cache.CodeStart)),
         ];
+        if (VirtualTimers is not null)
+        {
+            counters.Add(new("instructions", (ulong)_vcpus[0].Budget!.Executed)); // the mode has exactly one vCPU
+            counters.Add(new("virtual-ns", (ulong)Clock.NowNs));
+            counters.Add(new("state-hash", HashState(false)));
+        }
+
         SortedDictionary<string, ulong> sums = new(StringComparer.Ordinal);
         foreach (SoftVcpu vcpu in _vcpus)
         {
@@ -128,6 +152,27 @@ internal sealed unsafe class SoftEngine : IEngine, ICodeWatcher
 
         counters.AddRange(sums.Select(static sum => new EngineCounter(sum.Key, sum.Value)));
         return counters;
+    }
+
+    /// <summary>Deterministic mode: the only vCPU now, on its own thread.</summary>
+    /// <returns>Instructions run, the next one, and a hash of the registers.</returns>
+    internal (long Executed, ulong Rip, ulong Registers) Observe()
+    {
+        SoftVcpu vcpu = _vcpus[0];
+        return (vcpu.Budget!.Executed, vcpu.Cpu->Rip, vcpu.HashState(true));
+    }
+
+    /// <summary>A hash of RAM and of all vCPUs' registers; <paramref name="running"/>: on the only vCPU's thread.</summary>
+    internal ulong HashState(bool running)
+    {
+        StateHash hash = default;
+        foreach (SoftVcpu vcpu in _vcpus)
+        {
+            hash.Add(vcpu.HashState(running));
+        }
+
+        hash.Add(Memory.Hash());
+        return hash.Value;
     }
 
     /// <summary>Runs generated code until it leaves.</summary>

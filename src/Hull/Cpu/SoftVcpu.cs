@@ -7,6 +7,7 @@ using Hull.Cpu.Mmu;
 using Hull.Cpu.State;
 using Hull.Cpu.Translate;
 using Hull.Engine;
+using Hull.Host;
 using Hull.Memory;
 using Hull.Timeline;
 
@@ -47,6 +48,7 @@ internal sealed unsafe class SoftVcpu : IVcpu
         Mmu = new SoftMmu(this, engine.Memory);
         CpuReset.PowerOn(Cpu, Cpuid);
         _events = new VcpuEvents(this);
+        Budget = engine.VirtualTimers is { } timers ? new InstructionBudget(this, _events, timers) : null;
         _finder = new BlockFinder(this, engine);
         _exits = new PreciseExits(this, engine.Cache, _finder);
         Door = new MemoryDoor(this, engine, _exits);
@@ -73,6 +75,12 @@ internal sealed unsafe class SoftVcpu : IVcpu
 
     /// <summary>What it counts.</summary>
     internal VcpuCounters Counters { get; } = new();
+
+    /// <summary>In deterministic mode: what makes it stop at exact instruction counts.</summary>
+    internal InstructionBudget? Budget { get; }
+
+    /// <summary>The counter to which <see cref="CpuState.TscOffset"/> is added: the host's, or virtual time's.</summary>
+    internal ulong BaseTsc => _engine.VirtualTimers is { } timers ? timers.Clock.Tsc : HostTsc.Read();
 
     /// <summary>Its local APIC.</summary>
     internal ILocalApic Apic { get; }
@@ -172,6 +180,18 @@ internal sealed unsafe class SoftVcpu : IVcpu
     /// <summary>Gives a vCPU made by <see cref="ForTests"/> a personality.</summary>
     internal void SetPersonalityForTests(IPersonality personality) => Personality = personality;
 
+    /// <summary>A hash of the registers, for comparing runs. On the vCPU's thread between blocks, or when it is stopped.</summary>
+    /// <param name="running">Called from <see cref="Run"/>: the x87 registers are the host's.</param>
+    internal ulong HashState(bool running)
+    {
+        if (running)
+        {
+            X87State.Capture(this);
+        }
+
+        return StateTransfer.Hash(Cpu, _events.Halted);
+    }
+
     /// <summary>Records an exception without error code. Always returns false, so that callers can return it.</summary>
     internal bool Raise(byte vector)
     {
@@ -258,6 +278,12 @@ internal sealed unsafe class SoftVcpu : IVcpu
     {
         while (true)
         {
+            if (Budget is not null && !Budget.Prepare())
+            {
+                _events.WaitForKick();
+                return VcpuExit.Kicked;
+            }
+
             if (_events.ArePending && _events.Service() is VcpuExit exit)
             {
                 return exit;
@@ -265,7 +291,15 @@ internal sealed unsafe class SoftVcpu : IVcpu
 
             if (_events.Halted || _events.WaitingForStartup)
             {
-                _events.Wait();
+                if (Budget is null)
+                {
+                    _events.Wait();
+                }
+                else
+                {
+                    Budget.Idle();
+                }
+
                 continue;
             }
 
@@ -281,7 +315,7 @@ internal sealed unsafe class SoftVcpu : IVcpu
     {
         bool trap = (Cpu->SystemFlags & Rflags.Tf) != 0;
         byte shadow = Cpu->InterruptShadow;
-        if (trap || shadow != 0)
+        if (trap || shadow != 0 || Budget is { IsShort: true })
         {
             extra |= BlockMode.Single;
             limit = 1;
@@ -303,6 +337,7 @@ internal sealed unsafe class SoftVcpu : IVcpu
         byte* entry = _finder.FindEntry(extra, limit);
         if (entry == null)
         {
+            Budget?.PayForFetch();
             return DeliverFault();
         }
 
@@ -360,6 +395,7 @@ internal sealed unsafe class SoftVcpu : IVcpu
     private bool HandleExit(out bool faulted)
     {
         faulted = false;
+        Cpu->BudgetAhead = 0;
         if (_failed)
         {
             return false;
@@ -379,6 +415,9 @@ internal sealed unsafe class SoftVcpu : IVcpu
                 return true;
             case ExitReason.Careful:
                 return RunCareful(out faulted);
+            case ExitReason.Budget:
+                Budget!.IsShort = true; // only blocks that count leave for this reason
+                return true;
             case ExitReason.HostFault:
                 faulted = true;
                 return _exits.TakeHostFault() && DeliverFault();
@@ -393,6 +432,7 @@ internal sealed unsafe class SoftVcpu : IVcpu
         if (entry == null)
         {
             faulted = true;
+            Budget?.PayForFetch();
             return DeliverFault();
         }
 

@@ -125,6 +125,15 @@ internal sealed unsafe class VcpuEvents : IDisposable
         _wake.Reset();
     }
 
+    /// <summary>Waits for <see cref="Attention.Kick"/>, and leaves it pending.</summary>
+    internal void WaitForKick()
+    {
+        while ((Volatile.Read(ref _cpu->AttentionBits) & (uint)Attention.Kick) == 0)
+        {
+            Wait();
+        }
+    }
+
     /// <inheritdoc/>
     public void Dispose() => _wake.Dispose();
 

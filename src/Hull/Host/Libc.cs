@@ -43,6 +43,13 @@ internal static unsafe partial class Libc
     [LibraryImport("libc", EntryPoint = "close", SetLastError = true)]
     internal static partial int Close(int fd);
 
+    /// <summary>lseek(2): here to find which parts of a memory file exist.</summary>
+    [LibraryImport("libc", EntryPoint = "lseek", SetLastError = true)]
+    internal static partial long Lseek(int fd, long offset, int whence);
+
+    internal const int SeekData = 3;
+    internal const int SeekHole = 4;
+
     internal const int SigIll = 4;
     internal const int SigBus = 7;
     internal const int SigFpe = 8;

@@ -128,6 +128,24 @@ public sealed unsafe class GuestMemory : IDisposable
         return true;
     }
 
+    /// <summary>A hash of all RAM, for comparing runs. Only while no vCPU runs, or on the only one's thread.</summary>
+    internal ulong Hash()
+    {
+        ulong sum = 0;
+        for (long at = 0; (at = Libc.Lseek(_fd, at, Libc.SeekData)) >= 0 && (ulong)at < Size;)
+        {
+            long end = Libc.Lseek(_fd, at, Libc.SeekHole);
+            for (; at < end; at += PageSize)
+            {
+                // SAFETY: the kernel names parts of the file, which is exactly as long as the mapping.
+                ReadOnlySpan<byte> page = new(_base + at, PageSize);
+                sum += page.ContainsAnyExcept((byte)0) ? StateHash.Of(page, (ulong)at) : 0;
+            }
+        }
+
+        return sum;
+    }
+
     /// <summary>The offset of a range in the mapping (low and high RAM joined), or ulong.MaxValue if it is not RAM.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     internal ulong OffsetOf(ulong at, ulong length)

@@ -41,6 +41,10 @@ public sealed class MendedDifferenceTests(ITestOutputHelper output)
     public void MisalignedCmpxchg16b_AcrossPages_IsProtectionFault() =>
         AssertEqual("Cmpxchg16b", faults: 300, mode: SoftMode.Block);
 
+    [Fact]
+    public void PushOfASegmentRegister_ChecksTheTwoBytesThatItWrites() =>
+        AssertEqual("Pushd_DS", faults: 500, mode32: true);
+
     [Theory]
     [InlineData("VEX_Rorx_r32")]
     [InlineData("VEX_Vcvttss2si_r32")]

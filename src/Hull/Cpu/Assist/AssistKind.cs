@@ -13,6 +13,9 @@ internal enum AssistKind : byte
     Rdtscp,
     Rdpmc,
     Rdpid,
+
+    /// <summary>RDRAND and RDSEED, in deterministic mode only.</summary>
+    Random,
     Hlt,
     Hypercall,
     InvalidateCaches,

@@ -1,7 +1,6 @@
 using System;
 using Hull.Cpu.State;
 using Hull.Engine;
-using Hull.Host;
 using Iced.Intel;
 
 namespace Hull.Cpu.Assist;
@@ -76,7 +75,7 @@ internal static unsafe class Msrs
         switch (index)
         {
             case Tsc:
-                value = HostTsc.Read() + cpu->TscOffset;
+                value = vcpu.BaseTsc + cpu->TscOffset;
                 return true;
             case TscAdjust:
                 value = cpu->TscAdjust;
@@ -143,7 +142,7 @@ internal static unsafe class Msrs
         switch (index)
         {
             case Tsc:
-                ulong offset = value - HostTsc.Read();
+                ulong offset = value - vcpu.BaseTsc;
                 cpu->TscAdjust += offset - cpu->TscOffset;
                 cpu->TscOffset = offset;
                 return true;

@@ -1,7 +1,7 @@
 using Hull.Cpu.Mmu;
 using Hull.Cpu.State;
 using Hull.Engine;
-using Hull.Host;
+using Hull.Memory;
 using Iced.Intel;
 
 namespace Hull.Cpu.Assist;
@@ -43,7 +43,7 @@ internal static unsafe class Processor
             return Outcome.Protection(vcpu);
         }
 
-        ulong tsc = HostTsc.Read() + cpu->TscOffset;
+        ulong tsc = vcpu.BaseTsc + cpu->TscOffset;
         cpu->Gpr[Gpr.Rax] = (uint)tsc;
         cpu->Gpr[Gpr.Rdx] = tsc >> 32;
         if (withAux)
@@ -58,6 +58,21 @@ internal static unsafe class Processor
     internal static AssistResult Rdpid(SoftVcpu vcpu, in Instruction instruction)
     {
         Operands.Write(vcpu.Cpu, instruction.Op0Register, (uint)vcpu.Cpu->TscAux);
+        return AssistResult.Next;
+    }
+
+    /// <summary>
+    /// RDRAND and RDSEED in deterministic mode: a number made from the instruction count, so that runs are equal. Else
+    /// they run on the host.
+    /// </summary>
+    internal static AssistResult Random(SoftVcpu vcpu, in Instruction instruction)
+    {
+        CpuState* cpu = vcpu.Cpu;
+        StateHash hash = default;
+        hash.Add((ulong)(vcpu.Budget?.Executed ?? 0));
+        Operands.Write(cpu, instruction.Op0Register, hash.Value);
+        const ulong Carry = 1;
+        cpu->ArithmeticFlags = Carry;
         return AssistResult.Next;
     }
 

@@ -44,6 +44,8 @@ internal static unsafe class SystemAssists
                 return Outcome.Protection(vcpu); // no counter exists, so every index is bad
             case AssistKind.Rdpid:
                 return Processor.Rdpid(vcpu, instruction);
+            case AssistKind.Random:
+                return Processor.Random(vcpu, instruction);
             case AssistKind.Hlt:
                 return Processor.Hlt(vcpu, instruction);
             case AssistKind.Hypercall:
@@ -314,6 +316,7 @@ internal static unsafe class SystemAssists
         Mnemonic.Rdtscp => AssistKind.Rdtscp,
         Mnemonic.Rdpmc => AssistKind.Rdpmc,
         Mnemonic.Rdpid => AssistKind.Rdpid,
+        Mnemonic.Rdrand or Mnemonic.Rdseed => AssistKind.Random,
         Mnemonic.Hlt => AssistKind.Hlt,
         Mnemonic.Vmcall or Mnemonic.Vmmcall => AssistKind.Hypercall,
         Mnemonic.Invd or Mnemonic.Wbinvd or Mnemonic.Wbnoinvd => AssistKind.InvalidateCaches,

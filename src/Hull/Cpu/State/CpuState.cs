@@ -181,14 +181,17 @@ internal unsafe struct CpuState
     /// <summary>IA32_TSC_ADJUST; its changes are already in <see cref="TscOffset"/>.</summary>
     internal ulong TscAdjust;
 
-    /// <summary>Keeps what follows at a multiple of 64.</summary>
-    internal ulong Reserved0;
+    /// <summary>Deterministic mode: instructions that may start before the next stop. See <see cref="InstructionBudget"/>.</summary>
+    internal long Budget;
 
     /// <summary>The same for the user's jump cache.</summary>
     internal ulong UserJumpCacheKey;
 
-    /// <summary>Keeps what follows at a multiple of 64.</summary>
-    internal ulong Reserved1;
+    /// <summary>
+    /// Deterministic mode, while C# works for an instruction: how many of the block's instructions, from this one on, are
+    /// taken from <see cref="Budget"/> already. Else 0.
+    /// </summary>
+    internal long BudgetAhead;
 
     /// <summary>User pages that supervisor code reached with AC set and that are in its inline TLBs; CLAC empties them.</summary>
     internal uint SmapCount;
@@ -275,4 +278,7 @@ internal enum Attention : uint
 
     /// <summary>SIPI arrived.</summary>
     Startup = 16,
+
+    /// <summary>Deterministic mode: the next stop has moved.</summary>
+    Stop = 32,
 }

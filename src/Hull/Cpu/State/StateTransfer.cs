@@ -1,6 +1,7 @@
 using System;
 using System.Runtime.InteropServices;
 using Hull.Engine;
+using Hull.Memory;
 
 namespace Hull.Cpu.State;
 
@@ -54,6 +55,37 @@ internal static unsafe class StateTransfer
 
         ReadMsrs(cpu, state);
         return state;
+    }
+
+    /// <summary>A hash of all that the guest can see of the registers.</summary>
+    internal static ulong Hash(CpuState* cpu, bool halted)
+    {
+        StateHash hash = default;
+        hash.Add(new ReadOnlySpan<byte>(cpu->Gpr, 128));
+        hash.Add(cpu->Rip);
+        hash.Add(cpu->Rflags);
+        hash.Add(MemoryMarshal.AsBytes(new ReadOnlySpan<CpuSegments>(in cpu->Segments)));
+        hash.Add(MemoryMarshal.AsBytes(new ReadOnlySpan<CpuSegment>(in cpu->Ldtr)));
+        hash.Add(MemoryMarshal.AsBytes(new ReadOnlySpan<CpuSegment>(in cpu->Tr)));
+        hash.Add(MemoryMarshal.AsBytes(new ReadOnlySpan<CpuTable>(in cpu->Gdtr)));
+        hash.Add(MemoryMarshal.AsBytes(new ReadOnlySpan<CpuTable>(in cpu->Idtr)));
+
+        // CR0 to XCR0, DR0 to DR7 and the MSRs up to the counter's offset lie one behind the other.
+        hash.Add(new ReadOnlySpan<byte>(&cpu->Cr0, (int)((byte*)&cpu->Mxcsr - (byte*)&cpu->Cr0)));
+        hash.Add(new ReadOnlySpan<byte>(cpu->Msrs, MsrPolicy.SlotCount * sizeof(ulong)));
+        hash.Add(cpu->Mxcsr);
+        hash.Add(Bytes(ref cpu->Xmm));
+
+        // MXCSR in the image is the host's.
+        hash.Add(Bytes(ref cpu->X87)[..24]);
+        hash.Add(Bytes(ref cpu->X87)[32..160]);
+        if (cpu->YmmDirty != 0 && Bytes(ref cpu->YmmHigh).ContainsAnyExcept((byte)0))
+        {
+            hash.Add(Bytes(ref cpu->YmmHigh));
+        }
+
+        hash.Add(cpu->NmiBlocked | ((ulong)cpu->InterruptShadow << 1) | (halted ? 4UL : 0));
+        return hash.Value;
     }
 
     /// <summary>Replaces the architectural state; what belongs to the translator stays.</summary>

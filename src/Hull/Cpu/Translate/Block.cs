@@ -133,6 +133,9 @@ internal struct SideRow
     /// <summary>Offset of the guest instruction in the block's bytes.</summary>
     internal ushort GuestOffset;
 
+    /// <summary>Instructions of the block from this one on.</summary>
+    internal byte Ahead;
+
     /// <summary>The arithmetic flags are in host flags at that pc (host faults only).</summary>
     internal bool HostFlags;
 }

@@ -23,6 +23,7 @@ internal sealed unsafe class BlockWriter
     private bool _ymmMarked;
     private int _current;
     private readonly bool[] _flagReaders = new bool[Translator.MaximumInstructions + 1];
+    private int _ahead;
 
     internal BlockWriter(CodeCache cache, Thunks thunks, InstructionPlans plans)
     {
@@ -74,6 +75,12 @@ internal sealed unsafe class BlockWriter
     /// <summary>An STI stands before the last instruction: look for interrupts at the exit.</summary>
     internal bool AfterSti { get; private set; }
 
+    /// <summary>The block ends behind an access through C#, in a segment that is not flat.</summary>
+    internal bool EndsAfterCareful { get; private set; }
+
+    /// <summary>Deterministic mode: blocks pay for their instructions, see <see cref="InstructionBudget"/>.</summary>
+    internal bool CountsInstructions { get; set; }
+
     internal bool Is64 => (Mode & BlockMode.CodeMask) == BlockMode.Code64;
 
     internal bool IsUser => (Mode & BlockMode.User) != 0;
@@ -106,8 +113,10 @@ internal sealed unsafe class BlockWriter
         Bytes = decoder.Buffer;
         GuestOffset = 0;
         AfterSti = false;
+        EndsAfterCareful = decoder.EndsAfterCareful;
         block.Code = E.At;
         FindFlagReaders(decoder, count);
+        _ahead = count;
         EmitEntries(ref block, decoder, count);
         bool open = true;
         for (int i = 0; i < count; i++)
@@ -117,6 +126,7 @@ internal sealed unsafe class BlockWriter
             AfterSti = i > 0 && decoder.Instructions[i - 1].Mnemonic == Mnemonic.Sti;
             open = EmitInstruction(instruction);
             GuestOffset += instruction.Length;
+            _ahead--;
         }
 
         if (open)
@@ -184,13 +194,15 @@ internal sealed unsafe class BlockWriter
     }
 
     /// <summary>Notes that a host pc belongs to the current instruction.</summary>
-    internal void AddSideRow(byte* pc, bool hostFlags = false) => AddSideRow(pc, (ushort)GuestOffset, hostFlags);
+    internal void AddSideRow(byte* pc, bool hostFlags = false) =>
+        AddSideRow(pc, (ushort)GuestOffset, (byte)_ahead, hostFlags);
 
     /// <summary>Notes that a host pc belongs to an instruction of the block.</summary>
-    internal void AddSideRow(byte* pc, ushort guestOffset, bool hostFlags = false) => _cache.SideRows.Add(new SideRow
+    internal void AddSideRow(byte* pc, ushort guestOffset, byte ahead, bool hostFlags = false) => _cache.SideRows.Add(new SideRow
     {
         HostOffset = (int)(pc - _blockStart),
         GuestOffset = guestOffset,
+        Ahead = ahead,
         HostFlags = hostFlags,
     });
 
@@ -240,7 +252,8 @@ internal sealed unsafe class BlockWriter
             System.Array.Resize(ref _cold, _coldCount * 2);
         }
 
-        _cold[_coldCount++] = piece;
+        _cold[_coldCount] = piece;
+        _cold[_coldCount++].Ahead = (byte)_ahead;
     }
 
     /// <summary>Makes a link whose displacement is at <paramref name="site"/>; its stub is emitted behind the block.</summary>
@@ -277,6 +290,7 @@ internal sealed unsafe class BlockWriter
     /// <summary>Emits the call of an assist by record number, resuming right behind.</summary>
     internal void CallAssist(int record)
     {
+        NoteAhead(_ahead);
         E.StoreStateInt32(StateLayout.ExitOperand, record);
         E.Bytes(0x4C, 0x8D, 0x1D);                              // lea r11, [rip+5]
         E.Int32(5);
@@ -284,6 +298,17 @@ internal sealed unsafe class BlockWriter
 
         // XRSTOR and a masked load may change what the state says about upper halves.
         _ymmMarked = false;
+    }
+
+    /// <summary>In deterministic mode, C# is about to be called for the current instruction: tells it the time.</summary>
+    internal void NoteAhead() => NoteAhead(_ahead);
+
+    private void NoteAhead(int ahead)
+    {
+        if (CountsInstructions)
+        {
+            E.StoreStateInt32(StateLayout.BudgetAhead, ahead);
+        }
     }
 
     /// <summary>Emits the raising of an exception at the current instruction.</summary>
@@ -353,9 +378,54 @@ internal sealed unsafe class BlockWriter
         }
     }
 
+    // At a stop somebody looks at the flags, so a block that would overwrite them brings them to the state first.
+    //   sub qword [rsp+Budget], count;  js short
+    // With flags in host flags (BMI2, else the same way):
+    //   mov r10, rcx;  mov r11, [rsp+Budget];  lea r11, [r11-count];  mov [rsp+Budget], r11
+    //   mov ecx, 63;  shrx rcx, r11, rcx;  jrcxz enough;  mov rcx, r10;  jmp short;  enough: mov rcx, r10
+    private void EmitCountingEntries(ref Block block, FlagPlace interest, int count)
+    {
+        if (interest != FlagPlace.Host || !System.Runtime.Intrinsics.X86.Bmi2.X64.IsSupported)
+        {
+            block.HostFlagsEntry = E.At;
+            EmitSaveFlags();
+            block.MemoryFlagsEntry = E.At;
+            Flags = FlagPlace.Memory;
+            E.State(true, 0x83, 5, StateLayout.Budget);
+            E.Byte(count);
+            AddCold(new ColdPiece { Kind = ColdKind.Budget, Site = E.JumpForward(8), Number = count });
+            return;
+        }
+
+        block.MemoryFlagsEntry = E.At;
+        EmitLoadFlags(false);
+        block.HostFlagsEntry = E.At;
+        Flags = FlagPlace.Host;
+        E.Move(HostRegister.Address, HostRegister.Rcx);
+        E.LoadState(HostRegister.Temp, StateLayout.Budget);
+        E.Lea(true, HostRegister.Temp, HostRegister.Temp, -1, 1, -count);
+        E.StoreState(StateLayout.Budget, HostRegister.Temp);
+        E.Byte(0xB9);
+        E.Int32(63);
+        E.Bytes(0xC4, 0xC2, 0xF3, 0xF7);
+        E.Byte(0xCB);
+        byte* enough = E.JumpShort(0xE3);
+        E.Move(HostRegister.Rcx, HostRegister.Address);
+        AddCold(new ColdPiece { Kind = ColdKind.BudgetHostFlags, Site = E.JumpForward(-1), Number = count });
+        E.PatchShort(enough);
+        E.Move(HostRegister.Rcx, HostRegister.Address);
+    }
+
     private void EmitEntries(ref Block block, BlockDecoder decoder, int count)
     {
-        switch (FirstInterest(decoder, count))
+        FlagPlace interest = FirstInterest(decoder, count);
+        if (CountsInstructions)
+        {
+            EmitCountingEntries(ref block, interest, count);
+            return;
+        }
+
+        switch (interest)
         {
             case FlagPlace.Host:
                 block.MemoryFlagsEntry = E.At;
@@ -467,6 +537,12 @@ internal sealed unsafe class BlockWriter
             return true;
         }
 
+        if (CountsInstructions && instruction.Mnemonic is (Mnemonic.Rdrand or Mnemonic.Rdseed))
+        {
+            EmitAssist(instruction);
+            return true;
+        }
+
         switch (plan.Kind)
         {
             case PlanKind.Nop:
@@ -575,8 +651,22 @@ internal sealed unsafe class BlockWriter
                 case ColdKind.LinkStub:
                     EmitLinkStub(piece);
                     break;
+                case ColdKind.Budget or ColdKind.BudgetHostFlags:
+                    E.Patch(piece.Site);
+                    if (piece.Kind == ColdKind.BudgetHostFlags)
+                    {
+                        EmitSaveFlags();
+                    }
+
+                    E.State(true, 0x83, 0, StateLayout.Budget);
+                    E.Byte(piece.Number);
+                    E.MoveImmediate(HostRegister.Address, BlockRip);
+                    E.StoreState(StateLayout.Rip, HostRegister.Address);
+                    E.Jump(Thunks.BudgetExit);
+                    break;
                 default:
                     PatchChain(piece);
+                    NoteAhead(piece.Ahead);
                     E.StoreStateInt32(StateLayout.ExitOperand, piece.Number);
                     E.LoadAddress(HostRegister.Temp, piece.Back);
                     E.Jump(Thunks.Assist);
@@ -638,6 +728,12 @@ internal enum ColdKind : byte
 
     /// <summary>The same, with several jumps to it: each displacement holds the distance to the jump before, or 0.</summary>
     AssistChain,
+
+    /// <summary>Deterministic mode: the block is longer than the budget; the flags are in the state.</summary>
+    Budget,
+
+    /// <summary>The same with the flags in host flags.</summary>
+    BudgetHostFlags,
 }
 
 /// <summary>A piece of code behind a block.</summary>
@@ -652,6 +748,9 @@ internal unsafe struct ColdPiece
 
     /// <summary>Offset of its instruction in the block.</summary>
     internal ushort GuestOffset;
+
+    /// <summary>Instructions of the block from this one on.</summary>
+    internal byte Ahead;
 
     /// <summary>The displacement that jumps here.</summary>
     internal byte* Site;

@@ -68,6 +68,13 @@ internal sealed unsafe class BranchLowering
             return;
         }
 
+        if (_w.CountsInstructions && _w.EndsAfterCareful)
+        {
+            // A device may have asked for attention: it gets it behind this instruction.
+            ToDispatch(next);
+            return;
+        }
+
         To(next, backward: false);
     }
 

@@ -254,7 +254,7 @@ internal sealed unsafe class MemoryLowering
         byte* resume = _e.LoadAddressForward(HostRegister.Temp);
         _e.Jump(lookup);
         _e.Patch(resume);
-        _w.AddSideRow(_e.At, piece.GuestOffset);
+        _w.AddSideRow(_e.At, piece.GuestOffset, piece.Ahead);
         _w.EmitLoadFlags(false);
         _e.Jump(piece.Back);
     }
@@ -367,6 +367,7 @@ internal sealed unsafe class MemoryLowering
 
     private void CallCareful(byte* thunk, int site)
     {
+        _w.NoteAhead();
         _e.StoreStateInt32(StateLayout.ExitOperand, site);
         _e.Bytes(0x4C, 0x8D, 0x1D);                             // lea r11, [rip+5]
         _e.Int32(5);

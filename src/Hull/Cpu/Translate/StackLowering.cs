@@ -165,11 +165,12 @@ internal sealed class StackLowering
         _memory.StackAdjust(-size);
     }
 
-    // A 32-bit push of a segment register writes two bytes only, on every processor since the Pentium; a 64-bit one eight.
+    // A 32-bit push of a segment register writes two bytes only, and checks no more; a 64-bit one eight. SDM vol. 2,
+    // "PUSH", has it for "all recent Intel Core and Intel Atom processors".
     private void PushSegment(byte segment, int size)
     {
         _memory.StackAddress(-size);
-        bool commit = _memory.StackAccess(size, size == 4, true);
+        bool commit = _memory.StackAccess(size == 4 ? 2 : size, false, true);
         _e.State(false, 0x0FB7, HostRegister.Temp, StateLayout.SegmentBase(segment) + 16);
         StoreOperand(HostRegister.Temp, size == 8 ? 8 : 2);
         Close(commit);

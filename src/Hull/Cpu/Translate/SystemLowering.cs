@@ -43,7 +43,7 @@ internal sealed unsafe class SystemLowering
             case Mnemonic.Clac when _w.IsKernel:
                 EmitClac(instruction);
                 break;
-            case Mnemonic.Rdtsc when (_w.Mode & BlockMode.NoTsc) == 0:
+            case Mnemonic.Rdtsc when (_w.Mode & BlockMode.NoTsc) == 0 && !_w.CountsInstructions:
                 EmitRdtsc();
                 break;
             default:
@@ -63,7 +63,7 @@ internal sealed unsafe class SystemLowering
                 _e.StoreState(StateLayout.SegmentBase(Seg.Gs), HostRegister.Temp);
                 _e.StoreState(StateLayout.KernelGsBase, HostRegister.Address);
                 return true;
-            case Code.Rdtscp when (_w.Mode & BlockMode.NoTsc) == 0 && _w.Is64:
+            case Code.Rdtscp when (_w.Mode & BlockMode.NoTsc) == 0 && _w.Is64 && !_w.CountsInstructions:
                 EmitRdtsc();
                 _e.State(false, 0x8B, HostRegister.Rcx, StateLayout.TscAux);
                 return true;
@@ -80,7 +80,7 @@ internal sealed unsafe class SystemLowering
     {
         bool call = instruction.Code == Code.Syscall && _w.IsUser;
         bool back = instruction.Code == Code.Sysretq && _w.IsKernel;
-        if (!_w.Is64 || _w.Unlinked || !(call || back))
+        if (!_w.Is64 || _w.Unlinked || _w.CountsInstructions || !(call || back))
         {
             return false;
         }

@@ -25,6 +25,9 @@ internal enum ExitReason : ulong
 
     /// <summary>The host raised an exception in generated code: FaultPc, FaultSignal (trap number), Scratch1 (flags), Scratch0 (R10).</summary>
     HostFault = 6,
+
+    /// <summary>Deterministic mode: the block at RIP has more instructions than may run.</summary>
+    Budget = 7,
 }
 
 /// <summary>
@@ -61,6 +64,7 @@ internal sealed unsafe class Thunks
         ExitTail = tail;
         LinkExit = EmitReasonExit(ExitReason.Link);
         DispatchExit = EmitReasonExit(ExitReason.Dispatch);
+        BudgetExit = EmitReasonExit(ExitReason.Budget);
         HostFault = EmitHostFault();
         Assist = EmitAssist();
         Calls = new SystemCallThunks(e, Assist, DispatchExit);
@@ -94,6 +98,9 @@ internal sealed unsafe class Thunks
 
     /// <summary>Leaves for the block at RIP.</summary>
     internal byte* DispatchExit { get; }
+
+    /// <summary>Leaves because the block at RIP is longer than the budget.</summary>
+    internal byte* BudgetExit { get; }
 
     /// <summary>Where the signal handler resumes.</summary>
     internal byte* HostFault { get; }

@@ -25,6 +25,15 @@ internal sealed unsafe class Translator
         _w = new BlockWriter(cache, thunks, new InstructionPlans(features));
     }
 
+    /// <summary>Blocks count their instructions: <see cref="InstructionBudget"/>.</summary>
+    internal bool CountsInstructions
+    {
+        set => _w.CountsInstructions = value;
+    }
+
+    /// <summary>Instructions in a block; for tests that compare blocks with single steps.</summary>
+    internal int Limit { get; set; } = MaximumInstructions;
+
     /// <summary>Guest instructions translated so far.</summary>
     internal ulong TranslatedInstructions { get; private set; }
 
@@ -50,6 +59,7 @@ internal sealed unsafe class Translator
             new ReadOnlySpan<byte>(hostPage + offset, available).CopyTo(bytes);
         }
 
+        limit = Math.Min(limit, Limit);
         bool pageEnd = offset + available == 4096;
         int count = _decoder.Decode(key, available, limit, _w.Plans);
         ulong secondPage = ulong.MaxValue;
@@ -132,6 +142,12 @@ internal sealed class BlockDecoder
     internal int Length { get; private set; }
 
     /// <summary>
+    /// The last instruction reaches memory through C#, in a segment that is not flat. Such a block ends there: the store
+    /// may have changed the code behind it.
+    /// </summary>
+    internal bool EndsAfterCareful { get; private set; }
+
+    /// <summary>
     /// Decodes until a block ends: at a branch, an instruction that ends blocks, the limit, or the last whole
     /// instruction in the bytes.
     /// </summary>
@@ -142,6 +158,7 @@ internal sealed class BlockDecoder
         _reader.Reset(available);
         decoder.IP = key.Rip;
         Length = 0;
+        EndsAfterCareful = false;
         int count = 0;
         bool shadow = false;
         limit = Math.Min(limit, Translator.MaximumInstructions);
@@ -166,7 +183,8 @@ internal sealed class BlockDecoder
             count++;
             Length += instruction.Length;
             ref readonly InstructionPlan plan = ref plans.For(instruction);
-            if (shadow || EndsBlock(instruction, plan))
+            EndsAfterCareful = IsCareful(instruction, plan, key.Mode);
+            if (shadow || EndsAfterCareful || EndsBlock(instruction, plan))
             {
                 break;
             }
@@ -183,6 +201,22 @@ internal sealed class BlockDecoder
         PlanKind.Lower => instruction.FlowControl != FlowControl.Next,
         _ => false,
     };
+
+    // 64-bit code has no such segments; assists look after themselves.
+    private static bool IsCareful(in Instruction instruction, in InstructionPlan plan, BlockMode mode)
+    {
+        bool checks = (mode & BlockMode.AlignmentCheck) != 0;
+        bool wide = (mode & BlockMode.CodeMask) == BlockMode.Code64;
+        if ((wide && !checks) || plan.Kind is not (PlanKind.Copy or PlanKind.Lower))
+        {
+            return false;
+        }
+
+        bool flat = !checks && (mode & BlockMode.Flat) != 0;
+        return instruction.IsStackInstruction && !flat
+            || (instruction.HasMemoryOperand() && instruction.Mnemonic != Mnemonic.Lea
+                && (!flat || instruction.MemorySegment is Register.FS or Register.GS));
+    }
 
     private sealed class BufferReader(byte[] buffer) : CodeReader
     {
