@@ -57,6 +57,9 @@ internal static class MachineBuilder
             KvmClockPersonality personality = new(memory, timers.Clock, spec.VcpuCount, LocalApic.BusHz);
             IEngine engine = Keep(made, CreateEngine(spec, memory, bus, timers, personality, cpuid));
             VcpuThread[] vcpus = new VcpuThread[spec.VcpuCount];
+
+            // The instruction that writes to the exit port is the last one: nothing more is printed.
+            chipset.Exited += _ => Array.ForEach(vcpus, static vcpu => vcpu.RequestStop());
             LoadedKernel kernel = BootLoader.Load(memory, new BootRequest
             {
                 Kernel = spec.Kernel,

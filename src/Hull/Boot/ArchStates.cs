@@ -97,6 +97,7 @@ internal static class ArchStates
         ArchState state = Flat(entry, CodeFlat32);
         state.Gdtr = new DescriptorTableRegister(gdt, GdtRoom - 1);
         state.Gpr[4] = gdt;
+        state.Idtr = new DescriptorTableRegister(0, 0x3FF); // real mode's, for a kernel that goes back there
         state.Cr0 = 0x11;
         return state;
     }

@@ -54,11 +54,10 @@ internal sealed unsafe class AssistDoor
         switch (SystemAssists.Execute(_vcpu, instruction))
         {
             case AssistResult.Next:
-                if (invalidations != _engine.Invalidations || _vcpu.Debug.IsPending
-                    || (_vcpu.Budget is not null && _cpu->AttentionBits != 0))
+                if (invalidations != _engine.Invalidations || _vcpu.Debug.IsPending || _cpu->AttentionBits != 0)
                 {
-                    // The assist wrote over code, perhaps over the block that called it; it met a breakpoint; or, in
-                    // deterministic mode, it made an interrupt, which comes behind the instruction.
+                    // The assist wrote over code, perhaps over the block that called it; it met a breakpoint; or it wrote to a
+                    // device that now interrupts, which is taken before the next instruction.
                     _cpu->Rip = _finder.NextRip(instruction);
                     _cpu->ExitReason = (ulong)ExitReason.AssistJump;
                     return Leave();

@@ -105,7 +105,7 @@ internal sealed class Chipset
     /// <summary>The guest asked for a reset. On a vCPU's thread, which may run on for a while.</summary>
     internal event Action? ResetRequested;
 
-    /// <summary>The guest wrote a value to its exit port. On a vCPU's thread, which may run on for a while.</summary>
+    /// <summary>The guest wrote a value to its exit port. On a vCPU's thread.</summary>
     internal event Action<uint>? Exited;
 
     /// <summary>With external local APICs: <see cref="PicPair.Output"/> of <see cref="Pic"/> may have changed. Any thread.</summary>

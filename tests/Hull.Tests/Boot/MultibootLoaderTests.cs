@@ -26,6 +26,7 @@ public sealed class MultibootLoaderTests : BootFixture
         Assert.InRange(kernel.InitialState.Gpr[3], 1UL, BootLayout.ConventionalEnd);
         Assert.Equal(kernel.InitialState.Gpr[3] - ArchStates.GdtRoom, kernel.InitialState.Gdtr.Base);
         Assert.Equal(0x00CF_9B00_0000_FFFFUL, Read<ulong>(kernel.InitialState.Gdtr.Base + BootLayout.CodeSelector));
+        Assert.Equal((0UL, 0x3FF), (kernel.InitialState.Idtr.Base, kernel.InitialState.Idtr.Limit));
         Assert.Null(kernel.Notice);
     }
 

@@ -179,6 +179,7 @@ public sealed class LocalApicTests
         Assert.Equal(0x61, other.Acknowledge());
         Assert.True(Apic.TryWriteMsr(0x83F, 0x71));
         Assert.Equal(0x71, Apic.Acknowledge());
+        Assert.False(Apic.TryWriteMsr(0x830, (1UL << 32) | 0x10_0061));
         Assert.True(Apic.TryReadMsr(0x830, out ulong command));
         Assert.Equal((1UL << 32) | 0x61, command);
     }

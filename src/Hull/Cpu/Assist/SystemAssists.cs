@@ -251,7 +251,10 @@ internal static unsafe class SystemAssists
             case AssistKind.Salc:
                 return Legacy.Salc(vcpu);
             default:
-                return Outcome.Undefined(vcpu);
+                // Iced calls an instruction of more than 15 bytes invalid, after the fifteenth.
+                return instruction is { Mnemonic: Mnemonic.INVALID, Length: 15 }
+                    ? Outcome.Protection(vcpu)
+                    : Outcome.Undefined(vcpu);
         }
     }
 

@@ -7,6 +7,8 @@ namespace Hull.Devices.Irq;
 internal sealed class LocalApicRegisters
 {
     // Version 0x14 (P4 and later), six LVT entries.
+    // Of the low half; in x2APIC mode setting one is #GP. SDM vol. 3A, "ICR Operation in x2APIC Mode".
+    private const ulong ReservedCommandBits = 0xFFF3_2000;
     private const uint VersionValue = 0x0005_0014;
     private const uint Masked = 0x10000;
     private const uint SoftwareEnable = 0x100;
@@ -187,7 +189,7 @@ internal sealed class LocalApicRegisters
     /// <summary>True when WRMSR of this value in x2APIC mode is no #GP.</summary>
     internal static bool IsMsrWritable(uint offset, ulong value) => offset switch
     {
-        ApicRegister.CommandLow => true,
+        ApicRegister.CommandLow => (value & ReservedCommandBits) == 0,
         ApicRegister.Eoi or ApicRegister.ErrorStatus => value == 0,
         ApicRegister.TaskPriority or ApicRegister.SelfIpi => value <= 0xFF,
         ApicRegister.SpuriousVector or ApicRegister.DivideConfiguration => value <= uint.MaxValue,

@@ -21,18 +21,18 @@ internal sealed class FlatGuest : IDisposable
     private const ulong HandlersAt = 0x8000;
     private const ulong IdtAt = 0x6000;
 
-    internal FlatGuest(bool avx = false)
-        : this(avx ? CpuModel.HostSafe : CpuModel.Parse("-avx"))
+    internal FlatGuest(bool avx = false, nuint codeBytes = 128 << 20)
+        : this(avx ? CpuModel.HostSafe : CpuModel.Parse("-avx"), codeBytes)
     {
     }
 
-    internal FlatGuest(CpuModel model)
+    internal FlatGuest(CpuModel model, nuint codeBytes = 128 << 20)
     {
         Memory = new GuestMemory(64 << 20);
         Bus = new IoBus();
         MachineClock clock = new();
         CpuidPolicy cpuid = CpuidPolicy.For(model, clock.TscHz, 1_000_000_000, 1);
-        Engine = new SoftEngine(Memory, Bus, clock, null, cpuid);
+        Engine = new SoftEngine(Memory, Bus, clock, null, cpuid, codeBytes);
         Vcpu = (SoftVcpu)Engine.CreateVcpu(0, new SilentApic());
         Memory.Write<ulong>(new GuestPhysical(0x1000), 0x2003);
         Memory.Write<ulong>(new GuestPhysical(0x2000), 0x3003);

@@ -1,4 +1,5 @@
 using System;
+using Hull.Bus;
 using Hull.Memory;
 using Iced.Intel;
 using Xunit;
@@ -293,5 +294,41 @@ public sealed class TranslatorTests
         Assert.Equal(FlatGuest.StackAt, guest.State.Gpr[3]);
         Assert.Equal(0x1111UL, guest.State.Gpr[1]);
         Assert.Equal(0x1111UL, guest.State.Gpr[2]);
+    }
+
+    [Fact]
+    public void PortWriteThatRaisesAnInterrupt_EndsTheBlock()
+    {
+        using FlatGuest guest = new();
+        guest.Bus.MapPorts(0x80, 1, new InterruptingPort(() => guest.Vcpu.InterruptChanged()));
+        byte[] code = [0xE6, 0x80, 0xFF, 0xC3, 0xF4]; // out 0x80, al; inc ebx; hlt
+        guest.Memory.TryWrite(new GuestPhysical(FlatGuest.CodeAt), code);
+        guest.Vcpu.SetState(guest.State);
+
+        Assert.True(guest.Vcpu.StepLinked());
+
+        Assert.Equal(FlatGuest.CodeAt + 2, guest.Vcpu.GetState().Rip);
+    }
+
+    [Theory]
+    [InlineData(14, -1)]
+    [InlineData(15, 13)]
+    [InlineData(30, 13)]
+    public void InstructionOfMoreThanFifteenBytes_IsAProtectionFault(int prefixes, int vector)
+    {
+        byte[] code = new byte[prefixes + 2];
+        code.AsSpan(0, prefixes).Fill(0x66);
+        code[prefixes] = 0x90;
+        code[prefixes + 1] = 0xF4;
+        using FlatGuest guest = new();
+
+        Assert.Equal(vector, guest.Run(code).Vector);
+    }
+
+    private sealed class InterruptingPort(Action raise) : IPortDevice
+    {
+        public uint ReadPort(ushort offset, int size) => 0;
+
+        public void WritePort(ushort offset, int size, uint value) => raise();
     }
 }
