@@ -250,7 +250,7 @@ internal sealed unsafe class SoftEngine : IEngine, ICodeWatcher
         CacheFlushes++;
         foreach (SoftVcpu vcpu in _vcpus)
         {
-            vcpu.Tlb.FlushJumps();
+            vcpu.Tlb.WipeJumps();
         }
     }
 

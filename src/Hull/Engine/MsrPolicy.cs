@@ -68,7 +68,7 @@ internal static class MsrPolicy
         0x2A => new(MsrKind.Ignored, 0, 0, 0), // EBL_CR_POWERON
         0x34 when cpuid.IsIntel => new(MsrKind.ReadOnly, 0, 0, 0), // SMI_COUNT
         0x3A when cpuid.IsIntel => new(MsrKind.ReadOnly, 0, 1, 0), // FEATURE_CONTROL: locked, no VMX
-        0x48 => new(MsrKind.State, SpecCtrlSlot, 0, 0x7), // SPEC_CTRL: IBRS, STIBP, SSBD
+        0x48 => new(MsrKind.State, SpecCtrlSlot, 0, 0x3), // SPEC_CTRL: IBRS, STIBP; SSBD is not there
         0x49 => new(MsrKind.Command, 0, 0, 1), // PRED_CMD: IBPB
         0x79 => new(MsrKind.Command, 0, 0, All), // BIOS_UPDT_TRIG: taken, without effect
         0x8B => new(MsrKind.State, BiosSignSlot, 0x1_0000_0000_0000, All), // BIOS_SIGN_ID: a revision nobody calls too old

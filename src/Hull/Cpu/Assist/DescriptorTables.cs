@@ -225,9 +225,8 @@ internal static unsafe class DescriptorTables
         ulong selector;
         if (memory)
         {
-            if (!Segmentation.TryLinear(vcpu, instruction, 2, Access.Store, out at)
-                || !Operands.LoadSized(vcpu, at, 2, Access.Load, out selector)
-                || !vcpu.Mmu.Probe(at, 2, Access.Store))
+            if (!Segmentation.TryLinear(vcpu, instruction, 2, Access.Load, out at)
+                || !Operands.LoadSized(vcpu, at, 2, Access.Load, out selector))
             {
                 return AssistResult.Fault;
             }
@@ -246,7 +245,8 @@ internal static unsafe class DescriptorTables
                 // A 32-bit operand size still writes 16 bits.
                 Operands.WriteMasked(cpu, instruction.Op0Register.GetNumber(), selector, 0xFFFF);
             }
-            else if (!vcpu.Mmu.Store(at, (ushort)selector))
+            else if (!Segmentation.TryLinear(vcpu, instruction, 2, Access.Store, out at)
+                || !vcpu.Mmu.Store(at, (ushort)selector))
             {
                 return AssistResult.Fault;
             }

@@ -114,6 +114,16 @@ internal static unsafe class ExtendedState
         ulong present = BitConverter.ToUInt64(area[LegacyBytes..]);
         ulong layout = BitConverter.ToUInt64(area[(LegacyBytes + 8)..]);
         bool compact = (layout & CompactedBit) != 0;
+
+        // The legacy area is read for what is in its initial state, too, before the header is judged; only a compacted
+        // image that has nothing at all is not looked at.
+        uint first = (requested & X87) != 0 ? 0u : 24u;
+        if ((requested & (X87 | Sse)) != 0 && (!compact || present != 0)
+            && !vcpu.Mmu.Probe(at + first, LegacyBytes - (int)first, Access.Load))
+        {
+            return AssistResult.Fault;
+        }
+
         if (!IsHeaderValid(cpu, area, present, layout, kind))
         {
             return Outcome.Protection(vcpu);

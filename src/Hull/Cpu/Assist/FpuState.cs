@@ -29,6 +29,12 @@ internal static unsafe class FpuState
             return AssistResult.Fault;
         }
 
+        // All of the image must be writable, though its last bytes are left to the program.
+        if (!vcpu.Mmu.Probe(at, ImageBytes, Access.Store))
+        {
+            return AssistResult.Fault;
+        }
+
         Span<byte> image = stackalloc byte[ImageBytes];
         FillLegacy(vcpu, image);
         int xmmBytes = CpuMode.Is64Bit(cpu) ? 256 : 128;

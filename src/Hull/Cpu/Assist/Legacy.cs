@@ -110,22 +110,42 @@ internal static unsafe class Legacy
     /// <summary>BOUND: #BR when the signed index is outside.</summary>
     internal static AssistResult Bound(SoftVcpu vcpu, in Instruction instruction)
     {
+        CpuState* cpu = vcpu.Cpu;
         int size = instruction.Op0Register.GetSize();
-        if (!Segmentation.TryLinear(vcpu, instruction, (uint)size * 2, Access.Load, out ulong at)
-            || !Operands.LoadSized(vcpu, at, size, Access.Load, out ulong low)
-            || !Operands.LoadSized(vcpu, at + (uint)size, size, Access.Load, out ulong high))
+        int segment = Segmentation.OperandSegment(cpu, instruction);
+        ulong offset = Segmentation.Offset(cpu, instruction);
+        ulong second = (offset + (uint)size) & Segmentation.AddressMask(instruction);
+        long index = Extend(Operands.Read(cpu, instruction.Op0Register), size);
+        if (!LoadBound(vcpu, segment, offset, size, out long low))
         {
             return AssistResult.Fault;
         }
 
-        long index = Extend(Operands.Read(vcpu.Cpu, instruction.Op0Register), size);
-        if (index >= Extend(low, size) && index <= Extend(high, size))
+        // The upper limit is looked at only when the lower one is kept.
+        if (index >= low)
         {
-            return AssistResult.Next;
+            if (!LoadBound(vcpu, segment, second, size, out long high))
+            {
+                return AssistResult.Fault;
+            }
+
+            if (index <= high)
+            {
+                return AssistResult.Next;
+            }
         }
 
         vcpu.Raise(Vector.Bound);
         return AssistResult.Fault;
+    }
+
+    private static bool LoadBound(SoftVcpu vcpu, int segment, ulong offset, int size, out long bound)
+    {
+        ulong value = 0;
+        bool done = Segmentation.TryLinear(vcpu, segment, offset, (uint)size, Access.Load, out ulong linear)
+            && Operands.LoadSized(vcpu, linear, size, Access.Load, out value);
+        bound = Extend(value, size);
+        return done;
     }
 
     /// <summary>PUSHA and PUSHAD.</summary>

@@ -184,6 +184,7 @@ internal static unsafe class SegmentTables
         uint attributes = cpu->Segments[register].Attributes;
         if ((attributes & SegmentAttributes.Unusable) != 0)
         {
+            cpu->Segments[register].Selector = 0; // the privilege bits of a null selector go; FS and GS keep their base
             return;
         }
 

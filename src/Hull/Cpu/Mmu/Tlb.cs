@@ -236,6 +236,16 @@ internal sealed unsafe class Tlb
         }
     }
 
+    /// <summary>
+    /// The code cache was emptied: no line may name a place in it any more, not even under an old key, because the XOR of
+    /// two keys and a good rip is an rip that is not canonical, and a guest can jump there.
+    /// </summary>
+    internal void WipeJumps()
+    {
+        FlushJumps();
+        Unsafe.InitBlock((byte*)_cpu + StateLayout.JumpCacheBase, 0, 2 * StateLayout.JumpCacheBytes);
+    }
+
     /// <summary>Empties the jump caches by changing the keys that are mixed into their tags.</summary>
     internal void FlushJumps()
     {

@@ -34,6 +34,20 @@ public sealed unsafe class TransferTests : IDisposable
     }
 
     [Fact]
+    public void Iretq_ToUser_ClearsThePrivilegeOfNullSelectors_AndKeepsTheBase()
+    {
+        _guest.Long();
+        Push(Target, AssistGuest.UserCode64, 2, AssistGuest.StackAt, AssistGuest.UserData);
+        Cpu->Segments[Seg.Es] = Descriptor.Null(3);
+        Cpu->Segments[Seg.Fs] = Descriptor.Null(2);
+        Cpu->Segments[Seg.Fs].Base = 0x1234_5000;
+        Assert.Equal(AssistResult.Jump, _guest.Execute(0x48, 0xCF));
+        Assert.Equal(0UL, Cpu->Segments[Seg.Es].Selector);
+        Assert.Equal(0UL, Cpu->Segments[Seg.Fs].Selector);
+        Assert.Equal(0x1234_5000UL, Cpu->Segments[Seg.Fs].Base);
+    }
+
+    [Fact]
     public void Iretq_ToSelf_TakesNullSsAtLevel0()
     {
         _guest.Long();
