@@ -39,8 +39,9 @@ public sealed class CoverageTests(ITestOutputHelper output)
             Mnemonic.Fclex, Mnemonic.Finit, Mnemonic.Fsave, Mnemonic.Fstcw, Mnemonic.Fstenv, Mnemonic.Fstsw,
             Mnemonic.Feni, Mnemonic.Fdisi, Mnemonic.Fsetpm,
         ]),
-        ("NOP on every CPU that Hull shows; the host may have the feature that they belong to (shadow stacks, MPX)", [
+        ("NOP on every CPU that Hull shows; the host may have the feature that they belong to (shadow stacks, hints)", [
             Mnemonic.Rdsspd, Mnemonic.Rdsspq, Mnemonic.Endbr32, Mnemonic.Endbr64,
+            Mnemonic.Prefetchwt1, Mnemonic.Prefetchit0, Mnemonic.Prefetchit1, Mnemonic.Cldemote,
         ]),
         ("Assist/ControlTests: a hypercall belongs to the personality, else #UD", [
             Mnemonic.Vmcall, Mnemonic.Vmmcall,

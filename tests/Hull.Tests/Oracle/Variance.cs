@@ -111,15 +111,19 @@ internal readonly record struct Variance
                 return new Variance { Memory = true };
             case Mnemonic.Popf or Mnemonic.Popfd or Mnemonic.Popfq when expected.Faulted && expected.Vector == 1:
                 // TF came from memory that the test does not choose: the trap is that of the oracle's own next instruction.
+                // SDM vol. 3B, "Single-Step Exception Condition".
                 return new Variance { Everything = true };
             case Mnemonic.Xrstor or Mnemonic.Xrstor64 when expected.Faulted:
                 // Intel's CPUs have loaded some components, or all, when they find reserved bits of MXCSR or a page fault:
                 // SDM vol. 1, "Operation of XRSTOR", gives no order. Hull loads nothing.
                 return new Variance { Address = AddressRule.SameOperand, X87 = true, Vectors = true, Mxcsr = true };
             case Mnemonic.Popa or Mnemonic.Popad when expected.Faulted:
-                // Registers that were popped before the fault keep the new value, or not: it is popped again.
+                // Registers that were popped before the fault keep the new value, or not: it is popped again. SDM vol. 2,
+                // "POPA/POPAD", pops one after the other; SDM vol. 3A, "Exception Classifications", asks of a fault only
+                // that the instruction can be restarted.
                 return new Variance { Address = AddressRule.SameOperand, Registers = 0xEF };
             case Mnemonic.Maskmovq when expected.Faulted:
+                // As other MMX stores above: SDM vol. 1, "Effect of MMX Instructions on x87 FPU Tag Word".
                 return new Variance { Address = AddressRule.SameOperand, X87 = true };
             case Mnemonic.Fldenv or Mnemonic.Fnstenv or Mnemonic.Fnsave or Mnemonic.Frstor or Mnemonic.Xsave
                 or Mnemonic.Xsave64 or Mnemonic.Xsavec or Mnemonic.Xsavec64 or Mnemonic.Xrstor or Mnemonic.Xrstor64
@@ -133,7 +137,9 @@ internal readonly record struct Variance
             case Mnemonic.Vcvtps2ph when expected.Faulted:
                 // Intel's CPUs have set the exception flags when the store faults; SDM vol. 2, "VCVTPS2PH", is silent.
                 return new Variance { Mxcsr = true };
-            // SDM vol. 2 on each of these: the flags named are undefined. 64-bit hosts cannot run them: Hull computes.
+            // SDM vol. 2 and APM vol. 3 agree on each of these: "the OF flag is undefined" (DAA, DAS), "the OF, SF, ZF and PF
+            // flags are undefined" (AAA, AAS), "the OF, AF and CF flags are undefined" (AAD, AAM). They are not in 64-bit
+            // mode, where the host runs Hull: Hull computes.
             case Mnemonic.Daa or Mnemonic.Das:
                 return new Variance { Flags = Overflow };
             case Mnemonic.Aaa or Mnemonic.Aas:

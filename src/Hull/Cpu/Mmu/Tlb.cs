@@ -243,6 +243,7 @@ internal sealed unsafe class Tlb
     internal void WipeJumps()
     {
         FlushJumps();
+        _jumps.Clear();
         Unsafe.InitBlock((byte*)_cpu + StateLayout.JumpCacheBase, 0, 2 * StateLayout.JumpCacheBytes);
     }
 

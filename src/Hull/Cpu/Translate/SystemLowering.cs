@@ -86,6 +86,7 @@ internal sealed unsafe class SystemLowering
         }
 
         _w.FlagsToMemory();
+        _w.NoteAhead();
         _e.StoreStateInt32(StateLayout.ExitOperand, _w.Cache.AssistRecords.Add(instruction));
         _e.MoveImmediate(HostRegister.Address, instruction.NextIP);
         byte* resume = _e.LoadAddressForward(HostRegister.Temp);
