@@ -18,13 +18,16 @@ public sealed record MachineSpec
     /// <summary>The smallest memory that Hull starts a kernel with, in bytes.</summary>
     public const ulong LeastMemory = 16UL << 20;
 
+    /// <summary>The most virtual processors of a machine.</summary>
+    public const int MaximumVcpus = 64;
+
     /// <summary>A name for messages and lists.</summary>
     public string Name { get; init; } = "guest";
 
     /// <summary>Guest RAM, in bytes; a multiple of 4 KiB.</summary>
     public ulong MemoryBytes { get; init; } = 512UL << 20;
 
-    /// <summary>Virtual processors.</summary>
+    /// <summary>Virtual processors, 1 to <see cref="MaximumVcpus"/>; each runs on a host thread of its own.</summary>
     public int VcpuCount { get; init; } = 1;
 
     /// <summary>The CPU engine.</summary>
@@ -87,9 +90,9 @@ public sealed record MachineSpec
                 $"{MemoryBytes} bytes of memory: give at least {LeastMemory >> 20} MiB, in steps of 4 KiB (-m 512M)");
         }
 
-        if (VcpuCount != 1)
+        if (VcpuCount is < 1 or > MaximumVcpus)
         {
-            throw new HullException($"{VcpuCount} vCPUs: this version runs one (-c 1)");
+            throw new HullException($"{VcpuCount} vCPUs: give 1 to {MaximumVcpus} (-c 2)");
         }
 
         if (Deterministic && (VcpuCount != 1 || Engine == EngineKind.Kvm))

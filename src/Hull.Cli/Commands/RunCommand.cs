@@ -37,7 +37,7 @@ internal static class RunCommand
         };
         Option<int?> vcpus = new("--cpus", "-c")
         {
-            Description = "Virtual processors. Without it: 1.",
+            Description = $"Virtual processors, 1 to {MachineSpec.MaximumVcpus}. Without it: 1.",
             HelpName = "N",
         };
         Option<EngineKind> engine = new("--engine")

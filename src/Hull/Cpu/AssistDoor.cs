@@ -47,6 +47,12 @@ internal sealed unsafe class AssistDoor
             return Leave();
         }
 
+        if (_engine.Guard.HasDoubts)
+        {
+            // What serialises is an assist.
+            _engine.VerifyFetches();
+        }
+
         _counters.CountAssist(_cache.AssistRecords[record].Mnemonic);
         Instruction instruction = _cache.AssistRecords[record];
         ulong invalidations = _engine.Invalidations;
@@ -54,10 +60,12 @@ internal sealed unsafe class AssistDoor
         switch (SystemAssists.Execute(_vcpu, instruction))
         {
             case AssistResult.Next:
-                if (invalidations != _engine.Invalidations || _vcpu.Debug.IsPending || _cpu->AttentionBits != 0)
+                bool serialises = _engine.IsShared && instruction.Mnemonic == Mnemonic.Cpuid;
+                if (invalidations != _engine.Invalidations || serialises || _vcpu.Debug.IsPending || _cpu->AttentionBits != 0)
                 {
-                    // The assist wrote over code, perhaps over the block that called it; it met a breakpoint; or it wrote to a
-                    // device that now interrupts, which is taken before the next instruction.
+                    // The assist wrote over code, perhaps over the block that called it; it serialises, and another vCPU may
+                    // have written over that block (all else that serialises ends its block anyway); it met a breakpoint; or
+                    // it wrote to a device that now interrupts, which is taken before the next instruction.
                     _cpu->Rip = _finder.NextRip(instruction);
                     _cpu->ExitReason = (ulong)ExitReason.AssistJump;
                     return Leave();

@@ -43,28 +43,14 @@ internal sealed unsafe class BlockFinder
             _lastMode = mode;
         }
 
-        if (extra != 0)
-        {
-            int special = FindBlock(mode | extra, limit, out _);
-            return special < 0 ? null : _cache.Blocks[special].MemoryFlagsEntry;
-        }
-
-        byte* entry = _tlb.FindJump(_cpu->Rip, user);
-        if (entry != null)
-        {
-            return entry;
-        }
-
-        int index = FindBlock(mode, limit, out bool global);
-        if (index < 0)
-        {
-            return null;
-        }
-
-        entry = _cache.Blocks[index].MemoryFlagsEntry;
-        _tlb.FillJump(_cpu->Rip, user, global, entry);
-        return entry;
+        byte* entry = extra == 0 ? _tlb.FindJump(_cpu->Rip, user) : null;
+        return entry != null ? entry : FindOrTranslate(mode | extra, limit, out _);
     }
+
+    /// <summary>The careful block for the instruction at RIP; null when fetching it faulted.</summary>
+    /// <param name="locked">The instruction is atomic: no other vCPU may run meanwhile.</param>
+    internal byte* FindCareful(out bool locked) =>
+        FindOrTranslate(ComputeMode() | BlockMode.Careful, 1, out locked);
 
     /// <summary>A jump without a target yet: RIP first, so that events are taken at the right place, then the link.</summary>
     internal void FollowLink(int linkIndex)
@@ -75,44 +61,13 @@ internal sealed unsafe class BlockFinder
             return;
         }
 
-        ulong flushes = _engine.CacheFlushes;
         BlockMode mode = ComputeMode();
-        int source = _cache.Links[linkIndex].Source;
-        int target = FindBlock(mode, Translator.MaximumInstructions, out bool global);
-        if (target < 0)
+        lock (_engine.CodeLock)
         {
-            // The fetch faults: the loop comes to the same rip again and delivers it.
-            return;
-        }
-
-        ref Block block = ref _cache.Blocks[target];
-        if (flushes != _engine.CacheFlushes)
-        {
-            return;
-        }
-
-        ref Link link = ref _cache.Links[linkIndex];
-        ref Block from = ref _cache.Blocks[source];
-        if (block.SecondPage != ulong.MaxValue)
-        {
-            // Nothing may link to a block in two pages, whose second page could move; loops meet it all the same.
-            _tlb.FillJump(_cpu->Rip, (mode & BlockMode.User) != 0, global, block.MemoryFlagsEntry);
-            if (!link.Cross && link.Linked < 0 && from.Valid)
+            if (!_cache.IsFull)
             {
-                _engine.SendThroughJumpCache(linkIndex, (mode & BlockMode.User) != 0);
+                ConnectLink(linkIndex, mode);
             }
-
-            return;
-        }
-
-        bool stable = link.Cross ? global : (from.Key.Physical ^ block.Key.Physical) >> 12 == 0;
-        if (link.Linked < 0 && from.Valid && from.Key.Mode == mode && stable)
-        {
-            _cache.Connect(linkIndex, target);
-        }
-        else
-        {
-            _tlb.FillJump(_cpu->Rip, (mode & BlockMode.User) != 0, global, block.MemoryFlagsEntry);
         }
     }
 
@@ -158,6 +113,75 @@ internal sealed unsafe class BlockFinder
         BlockMode.Code32 => (uint)instruction.NextIP,
         _ => (ushort)instruction.NextIP,
     };
+
+    // A block that may be found again goes to the jump cache before anybody can invalidate it.
+    private byte* FindOrTranslate(BlockMode mode, int limit, out bool locked)
+    {
+        const BlockMode Special = BlockMode.Careful | BlockMode.Single | BlockMode.Unlinked;
+        while (true)
+        {
+            lock (_engine.CodeLock)
+            {
+                if (!_cache.IsFull)
+                {
+                    int index = FindBlock(mode, limit, out bool global);
+                    locked = index >= 0 && _cache.Blocks[index].Locked;
+                    byte* entry = index < 0 ? null : _cache.Blocks[index].MemoryFlagsEntry;
+                    if (entry != null && (mode & Special) == 0)
+                    {
+                        _tlb.FillJump(_cpu->Rip, (mode & BlockMode.User) != 0, global, entry);
+                    }
+
+                    return entry;
+                }
+            }
+
+            _engine.FlushCache(_vcpu);
+        }
+    }
+
+    private void ConnectLink(int linkIndex, BlockMode mode)
+    {
+        bool user = (mode & BlockMode.User) != 0;
+        ref Link link = ref _cache.Links[linkIndex];
+        if (link.Cross)
+        {
+            _cache.AnnounceCrossLink(link.Target);
+        }
+
+        int target = FindBlock(mode, Translator.MaximumInstructions, out bool global);
+        if (target < 0)
+        {
+            // The fetch faults: the loop comes to the same rip again and delivers it.
+            return;
+        }
+
+        ref Block block = ref _cache.Blocks[target];
+        ref Block from = ref _cache.Blocks[link.Source];
+        if (block.SecondPage != ulong.MaxValue)
+        {
+            // Nothing may link to a block in two pages, whose second page could move; loops meet it all the same.
+            _tlb.FillJump(_cpu->Rip, user, global, block.MemoryFlagsEntry);
+            if (!link.Cross && link.Linked < 0 && from.Valid)
+            {
+                _engine.SendThroughJumpCache(linkIndex, user);
+            }
+
+            return;
+        }
+
+        bool stable = link.Linked < 0 && from.Valid && from.Key.Mode == mode && (link.Cross
+            ? global && _engine.SharedKernel.Share(_vcpu, link.Target)
+            : (from.Key.Physical ^ block.Key.Physical) >> 12 == 0);
+        if (stable)
+        {
+            _cache.Connect(linkIndex, target);
+        }
+        else
+        {
+            _tlb.FillJump(_cpu->Rip, user, global, block.MemoryFlagsEntry);
+        }
+    }
 
     private int FindBlock(BlockMode mode, int limit, out bool global)
     {

@@ -1,4 +1,5 @@
 using System;
+using System.Threading;
 using Hull.Cpu.Assist;
 using Hull.Cpu.Mmu;
 using Hull.Cpu.State;
@@ -21,6 +22,7 @@ internal sealed unsafe class MemoryDoor
     private readonly GuestMemory _memory;
     private readonly CodeCache _cache;
     private readonly PreciseExits _exits;
+    private readonly SoftEngine _engine;
     private ulong _carefulLinear;
     private int _carefulSize;
     private byte* _carefulAt;
@@ -32,6 +34,7 @@ internal sealed unsafe class MemoryDoor
         _tlb = vcpu.Tlb;
         _mmu = vcpu.Mmu;
         _counters = vcpu.Counters;
+        _engine = engine;
         _memory = engine.Memory;
         _cache = engine.Cache;
         _exits = exits;
@@ -80,23 +83,32 @@ internal sealed unsafe class MemoryDoor
             }
         }
 
-        if (store)
+        if (!store)
         {
-            ulong frame = (ulong)(page.Host - _memory.Base) / GuestMemory.PageSize;
-            ulong grains = _memory.Pages.CodeGrains(frame);
-            if (grains != 0)
-            {
-                if ((grains & CodeCache.GrainMask((uint)offset, (uint)(offset + size))) != 0)
-                {
-                    return _exits.Leave(ExitReason.Careful, back);
-                }
-
-                _counters.StoresBesideCode++;
-                return page.Host + offset;
-            }
+            _tlb.Fill(linear, page, user, store, smap);
+            return page.Host + offset;
         }
 
-        _tlb.Fill(linear, page, user, store, smap);
+        ref ulong grains = ref _memory.Pages.CodeGrains((ulong)(page.Host - _memory.Base) / GuestMemory.PageSize);
+        if (Volatile.Read(ref grains) == 0 && KeepStoreLine(linear, page, user, smap, ref grains))
+        {
+            return page.Host + offset;
+        }
+
+        // A store that leaves no line behind: another vCPU that begins to translate these bytes must know of it.
+        _vcpu.MayStoreLoosely = true;
+        if (_engine.IsShared)
+        {
+            Interlocked.MemoryBarrier();
+        }
+
+        ulong now = Volatile.Read(ref grains);
+        if ((now & CodeCache.GrainMask((uint)offset, (uint)(offset + size))) != 0)
+        {
+            return _exits.Leave(ExitReason.Careful, back);
+        }
+
+        _counters.StoresBesideCode += now != 0 ? 1u : 0u;
         return page.Host + offset;
     }
 
@@ -147,5 +159,26 @@ internal sealed unsafe class MemoryDoor
 
         _exits.Leave(ExitReason.Fault, back);
         return false;
+    }
+
+    // Either a translator on another vCPU sees the line and takes it away, or its mark is seen here.
+    private bool KeepStoreLine(ulong linear, in PageTranslation page, bool user, bool smap, ref ulong grains)
+    {
+        if (!_tlb.Fill(linear, page, user, true, smap))
+        {
+            return !_engine.IsShared;
+        }
+
+        if (_engine.IsShared)
+        {
+            Interlocked.MemoryBarrier();
+            if (Volatile.Read(ref grains) != 0)
+            {
+                _tlb.DropStore(linear, user);
+                return false;
+            }
+        }
+
+        return true;
     }
 }

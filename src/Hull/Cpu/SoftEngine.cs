@@ -3,6 +3,7 @@ using System.Collections.Generic;
 using System.Runtime.Intrinsics.X86;
 using System.Diagnostics;
 using System.Linq;
+using System.Threading;
 using Hull.Bus;
 using Hull.Cpu.State;
 using Hull.Cpu.Translate;
@@ -42,9 +43,12 @@ internal sealed unsafe class SoftEngine : IEngine, ICodeWatcher
         Cache = new CodeCache(memory, codeBytes);
         _thunks = new Thunks(Cache.Emitter, avx, HasFastPext());
         Cache.SealThunks();
-        _translator = new Translator(Cache, _thunks, cpuid.Features);
-        _enter = (delegate* unmanaged<CpuState*, byte*, ulong>)_thunks.Enter;
         _forget = Forget;
+        Guard = new FetchGuard(Cache, memory, _vcpus, _forget);
+        Exclusive = new ExclusiveSection(_vcpus);
+        SharedKernel = new SharedKernelMap(memory, _vcpus);
+        _translator = new Translator(Cache, _thunks, Guard, cpuid.Features);
+        _enter = (delegate* unmanaged<CpuState*, byte*, ulong>)_thunks.Enter;
         HostSignals.Register(Cache.CodeStart, Cache.Base + Cache.Size, _thunks.HostFault);
         memory.Pages.Watch(this);
     }
@@ -74,6 +78,23 @@ internal sealed unsafe class SoftEngine : IEngine, ICodeWatcher
     internal CpuidPolicy Cpuid { get; }
 
     internal CodeCache Cache { get; }
+
+    /// <summary>
+    /// Held while the code cache is read or changed. Its holder waits for no vCPU and takes no device's lock.
+    /// </summary>
+    internal Lock CodeLock { get; } = new();
+
+    /// <summary>Two vCPUs or more.</summary>
+    internal bool IsShared { get; private set; }
+
+    /// <summary>Stops all vCPUs but one.</summary>
+    internal ExclusiveSection Exclusive { get; }
+
+    /// <summary>Stores of other vCPUs to what is being translated.</summary>
+    internal FetchGuard Guard { get; }
+
+    /// <summary>Whether links between pages are good for all vCPUs.</summary>
+    internal SharedKernelMap SharedKernel { get; }
 
     /// <summary>An instruction that is not known ends the run instead of raising #UD.</summary>
     internal bool Strict { get; init; }
@@ -116,6 +137,7 @@ internal sealed unsafe class SoftEngine : IEngine, ICodeWatcher
     {
         SoftVcpu vcpu = new(this, index, apic);
         _vcpus.Add(vcpu);
+        IsShared = _vcpus.Count > 1;
         return vcpu;
     }
 
@@ -132,6 +154,9 @@ internal sealed unsafe class SoftEngine : IEngine, ICodeWatcher
             new("chain-links", Cache.ChainLinks),
             new("chain-breaks", Cache.ChainBreaks),
             new("cache-flushes", CacheFlushes),
+            new("late-stores", Guard.LateStores),
+            new("blocks-in-doubt", Guard.Doubts),
+            new("exclusive-sections", Exclusive.Stops),
             new("code-bytes", (ulong)(Cache.Emitter.At - Cache.CodeStart)),
         ];
         if (VirtualTimers is not null)
@@ -178,34 +203,43 @@ internal sealed unsafe class SoftEngine : IEngine, ICodeWatcher
     /// <summary>Runs generated code until it leaves.</summary>
     internal void Enter(CpuState* cpu, byte* entry) => _enter(cpu, entry);
 
-    /// <summary>Translates a block, and takes its pages out of the store TLBs. Returns -1 when fetching faulted.</summary>
+    /// <summary>Translates a block. Under the code lock, with room in the cache. Returns -1 when fetching faulted.</summary>
     internal int Translate(SoftVcpu vcpu, in BlockKey key, ulong linear, byte* hostPage, int limit)
     {
-        if (Cache.IsFull)
-        {
-            FlushCache();
-        }
-
-        bool first = IsClean(key.Physical);
         long start = Stopwatch.GetTimestamp();
         int index = _translator.Translate(vcpu, key, linear, hostPage, limit);
         _translationTicks += Stopwatch.GetTimestamp() - start;
         Translations++;
-        if (index >= 0)
-        {
-            if (first)
-            {
-                Protect(key.Physical);
-            }
+        return index;
+    }
 
-            ulong second = Cache.Blocks[index].SecondPage;
-            if (second != ulong.MaxValue)
+    /// <summary>Empties the full code cache, with all other vCPUs stopped. Not under the code lock.</summary>
+    internal void FlushCache(SoftVcpu vcpu)
+    {
+        Exclusive.Begin(vcpu);
+        try
+        {
+            lock (CodeLock)
             {
-                Protect(second);
+                if (Cache.IsFull)
+                {
+                    FlushCache();
+                }
             }
         }
+        finally
+        {
+            Exclusive.End();
+        }
+    }
 
-        return index;
+    /// <summary>Blocks may hold bytes that another vCPU has changed meanwhile: looks at them. Not under the code lock.</summary>
+    internal void VerifyFetches()
+    {
+        lock (CodeLock)
+        {
+            Guard.Verify();
+        }
     }
 
     /// <summary>Lets a link that can never be patched to its target look into the jump cache first.</summary>
@@ -218,7 +252,13 @@ internal sealed unsafe class SoftEngine : IEngine, ICodeWatcher
     }
 
     /// <inheritdoc/>
-    public void CodeWritten(ulong offset, ulong length) => Cache.Invalidate(offset, length, _forget);
+    public void CodeWritten(ulong offset, ulong length)
+    {
+        lock (CodeLock)
+        {
+            Cache.Invalidate(offset, length, _forget);
+        }
+    }
 
     /// <inheritdoc/>
     public void Dispose()
@@ -247,31 +287,12 @@ internal sealed unsafe class SoftEngine : IEngine, ICodeWatcher
     private void FlushCache()
     {
         Cache.Flush();
+        Guard.Clear();
+        SharedKernel.Clear();
         CacheFlushes++;
         foreach (SoftVcpu vcpu in _vcpus)
         {
             vcpu.Tlb.WipeJumps();
-        }
-    }
-
-    // True when no code was translated from a page yet, so that stores to it may be in the inline TLBs.
-    private bool IsClean(ulong physical)
-    {
-        ulong offset = Memory.OffsetOf(physical, 1);
-        return offset == ulong.MaxValue || Memory.Pages.CodeGrains(offset / GuestMemory.PageSize) == 0;
-    }
-
-    private void Protect(ulong physical)
-    {
-        byte* page = Memory.HostPage(physical);
-        if (page == null)
-        {
-            return;
-        }
-
-        foreach (SoftVcpu vcpu in _vcpus)
-        {
-            vcpu.Tlb.ProtectPage(page);
         }
     }
 

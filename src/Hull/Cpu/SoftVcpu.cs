@@ -1,5 +1,6 @@
 using System;
 using System.Runtime.InteropServices;
+using System.Threading;
 using Hull.Bus;
 using Hull.Cpu.Assist;
 using Hull.Cpu.Exceptions;
@@ -28,6 +29,8 @@ internal sealed unsafe class SoftVcpu : IVcpu
     private readonly PreciseExits _exits;
     private GCHandle _handle;
     private bool _failed;
+    private bool _isInside;
+    private bool _mayStoreLoosely;
 
     internal SoftVcpu(SoftEngine engine, int index, ILocalApic apic)
     {
@@ -91,6 +94,25 @@ internal sealed unsafe class SoftVcpu : IVcpu
     /// <summary>The index, 0 for the bootstrap processor.</summary>
     internal int Index { get; }
 
+    /// <summary>The machine has other vCPUs.</summary>
+    internal bool IsShared => _engine.IsShared;
+
+    /// <summary>May be in generated code; kept by <see cref="ExclusiveSection"/>.</summary>
+    internal bool IsInside
+    {
+        get => Volatile.Read(ref _isInside);
+        set => Volatile.Write(ref _isInside, value);
+    }
+
+    /// <summary>
+    /// Generated code may be about to store where no line of the store TLB says so. Written by the vCPU's own thread.
+    /// </summary>
+    internal bool MayStoreLoosely
+    {
+        get => Volatile.Read(ref _mayStoreLoosely);
+        set => Volatile.Write(ref _mayStoreLoosely, value);
+    }
+
     /// <summary>CPUID, as the guest sees it.</summary>
     internal CpuidPolicy Cpuid { get; }
 
@@ -115,6 +137,7 @@ internal sealed unsafe class SoftVcpu : IVcpu
     /// <inheritdoc/>
     public VcpuExit Run()
     {
+        StepIn();
         X87State.Load(this);
         try
         {
@@ -123,6 +146,7 @@ internal sealed unsafe class SoftVcpu : IVcpu
         finally
         {
             X87State.Capture(this);
+            StepOut();
         }
     }
 
@@ -136,7 +160,7 @@ internal sealed unsafe class SoftVcpu : IVcpu
     public void Nmi() => _events.Signal(Attention.Nmi);
 
     /// <inheritdoc/>
-    public void Init() => _events.Signal(Attention.Init);
+    public void Init() => _events.Initialise();
 
     /// <inheritdoc/>
     public void Startup(byte vector) => _events.Startup(vector);
@@ -243,11 +267,71 @@ internal sealed unsafe class SoftVcpu : IVcpu
         return ExceptionDelivery.Deliver(this, Pending, kind);
     }
 
+    /// <summary>Another vCPU wants to be alone. Any thread.</summary>
+    internal void Stop() => _events.Signal(Attention.Exclusive);
+
+    /// <summary>Asks the vCPU to leave generated code for a moment, see <see cref="FetchGuard"/>. Any thread.</summary>
+    internal void RequestAcknowledge() => _events.Signal(Attention.Acknowledge);
+
+    /// <summary>Out of generated code: does what others have asked for.</summary>
+    internal void AnswerOthers(Attention asked)
+    {
+        if ((asked & Attention.Acknowledge) != 0)
+        {
+            Acknowledge();
+        }
+
+        if ((asked & Attention.Exclusive) != 0)
+        {
+            _engine.Exclusive.Leave(this);
+            _engine.Exclusive.Enter(this);
+        }
+
+        if (_engine.Guard.HasDoubts)
+        {
+            _engine.VerifyFetches();
+        }
+    }
+
     /// <summary>All translations were flushed.</summary>
-    internal void CutCrossLinks() => _cache.CutCrossLinks();
+    internal void CutCrossLinks()
+    {
+        lock (_engine.CodeLock)
+        {
+            _cache.CutCrossLinks();
+            _engine.SharedKernel.Clear();
+        }
+    }
 
     /// <summary>A page's translation was flushed.</summary>
-    internal void CutCrossLinks(ulong linear) => _cache.CutCrossLinks(linear);
+    internal void CutCrossLinks(ulong linear)
+    {
+        if (_cache.MayHaveCrossLinks(linear))
+        {
+            lock (_engine.CodeLock)
+            {
+                _cache.CutCrossLinks(linear);
+            }
+        }
+    }
+
+    /// <summary>CR3 was written: links that other vCPUs have made may not be good here.</summary>
+    internal void CheckCrossLinks()
+    {
+        if (!_engine.IsShared)
+        {
+            return;
+        }
+
+        lock (_engine.CodeLock)
+        {
+            if (!_engine.SharedKernel.IsShared(this))
+            {
+                _cache.CutCrossLinks();
+                _engine.SharedKernel.Clear();
+            }
+        }
+    }
 
     /// <inheritdoc/>
     public void Dispose()
@@ -293,7 +377,9 @@ internal sealed unsafe class SoftVcpu : IVcpu
             {
                 if (Budget is null)
                 {
+                    StepOut();
                     _events.Wait();
+                    StepIn();
                 }
                 else
                 {
@@ -334,6 +420,7 @@ internal sealed unsafe class SoftVcpu : IVcpu
         }
 
         Cpu->InterruptShadow = 0;
+        MayStoreLoosely = false;
         byte* entry = _finder.FindEntry(extra, limit);
         if (entry == null)
         {
@@ -428,7 +515,26 @@ internal sealed unsafe class SoftVcpu : IVcpu
 
     private bool RunCareful(out bool faulted)
     {
-        byte* entry = _finder.FindEntry(BlockMode.Careful, 1);
+        byte* entry = _finder.FindCareful(out bool locked);
+        if (!locked || !_engine.IsShared)
+        {
+            return EnterCareful(entry, out faulted);
+        }
+
+        _engine.Exclusive.Begin(this);
+        try
+        {
+            // Alone now; the cache may have been emptied on the way.
+            return EnterCareful(_finder.FindCareful(out _), out faulted);
+        }
+        finally
+        {
+            _engine.Exclusive.End();
+        }
+    }
+
+    private bool EnterCareful(byte* entry, out bool faulted)
+    {
         if (entry == null)
         {
             faulted = true;
@@ -438,6 +544,38 @@ internal sealed unsafe class SoftVcpu : IVcpu
 
         _engine.Enter(Cpu, entry);
         return HandleExit(out faulted);
+    }
+
+    private void StepIn()
+    {
+        if (_engine.IsShared)
+        {
+            _engine.Exclusive.Enter(this);
+        }
+    }
+
+    // Whoever is outside has nothing under way.
+    private void StepOut()
+    {
+        if (_engine.IsShared)
+        {
+            Acknowledge();
+            _engine.Exclusive.Leave(this);
+        }
+    }
+
+    private void Acknowledge()
+    {
+        Tlb.EmptySlots();
+        MayStoreLoosely = false;
+        if (_engine.Guard.IsAsked(this))
+        {
+            lock (_engine.CodeLock)
+            {
+                Tlb.ProtectCodePages(_engine.Memory);
+                _engine.Guard.Acknowledge(this);
+            }
+        }
     }
 }
 

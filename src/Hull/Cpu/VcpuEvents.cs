@@ -51,6 +51,7 @@ internal sealed unsafe class VcpuEvents : IDisposable
             return VcpuExit.Kicked;
         }
 
+        _vcpu.AnswerOthers(bits);
         _initPending |= (bits & Attention.Init) != 0;
         _nmiPending |= (bits & Attention.Nmi) != 0;
         if (_initPending)
@@ -67,6 +68,12 @@ internal sealed unsafe class VcpuEvents : IDisposable
             }
 
             return null;
+        }
+
+        if ((bits & Attention.Startup) != 0)
+        {
+            // A start-up message to a processor that runs is lost; it must not wait for the next INIT.
+            Volatile.Write(ref _startupVector, -1);
         }
 
         if (_cpu->InterruptShadow != 0)
@@ -106,6 +113,13 @@ internal sealed unsafe class VcpuEvents : IDisposable
     {
         Interlocked.Or(ref _cpu->AttentionBits, (uint)attention);
         _wake.Set();
+    }
+
+    /// <summary>INIT. Any thread. It forgets a start-up message that came before it.</summary>
+    internal void Initialise()
+    {
+        Volatile.Write(ref _startupVector, -1);
+        Signal(Attention.Init);
     }
 
     /// <summary>SIPI. Any thread.</summary>

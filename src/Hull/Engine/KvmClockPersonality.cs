@@ -30,6 +30,8 @@ public sealed class KvmClockPersonality : IPersonality
     private readonly IMachineClock _clock;
     private readonly uint _apicBusKhz;
     private readonly ulong[] _systemTime;
+    private readonly ulong _baseTsc;
+    private readonly long _baseNs;
     private ulong _wallClock;
 
     /// <summary>Makes the clock of one machine.</summary>
@@ -43,6 +45,7 @@ public sealed class KvmClockPersonality : IPersonality
         _clock = clock;
         _apicBusKhz = (uint)(apicBusHz / 1000);
         _systemTime = new ulong[vcpuCount];
+        (_baseTsc, _baseNs) = ReadBoth(clock);
     }
 
     /// <inheritdoc/>
@@ -111,19 +114,37 @@ public sealed class KvmClockPersonality : IPersonality
         return ((uint)(nanoseconds / ((UInt128)tscHz << shift)), (sbyte)shift);
     }
 
+    // One moment on both clocks. Every vCPU's page starts from it: with pairs of their own, a thread that is interrupted
+    // between the two readings would put its vCPU's clock behind the others', and the guest was told that they agree.
+    private static (ulong Tsc, long NowNs) ReadBoth(IMachineClock clock)
+    {
+        const int Tries = 8;
+        (ulong bestTsc, long bestNs, ulong bestWidth) = (0, 0, ulong.MaxValue);
+        for (int i = 0; i < Tries; i++)
+        {
+            ulong before = clock.Tsc;
+            long now = clock.NowNs;
+            ulong width = clock.Tsc - before;
+            if (width < bestWidth)
+            {
+                (bestTsc, bestNs, bestWidth) = (before + (width / 2), now, width);
+            }
+        }
+
+        return (bestTsc, bestNs);
+    }
+
     // struct pvclock_vcpu_time_info: version, pad, tsc_timestamp, system_time, multiplier, shift, flags, pad.
     private void WriteTimeInfo(GuestPhysical at)
     {
         uint version = BeginUpdate(at);
-        ulong tsc = _clock.Tsc;
-        long nowNs = _clock.NowNs;
         (uint multiplier, sbyte shift) = ScaleOf(_clock.TscHz);
 
         Span<byte> info = stackalloc byte[TimeInfoSize];
         info.Clear();
         BinaryPrimitives.WriteUInt32LittleEndian(info, version);
-        BinaryPrimitives.WriteUInt64LittleEndian(info[8..], tsc);
-        BinaryPrimitives.WriteInt64LittleEndian(info[16..], nowNs);
+        BinaryPrimitives.WriteUInt64LittleEndian(info[8..], _baseTsc);
+        BinaryPrimitives.WriteInt64LittleEndian(info[16..], _baseNs);
         BinaryPrimitives.WriteUInt32LittleEndian(info[24..], multiplier);
         info[28] = (byte)shift;
         info[29] = TscStable;

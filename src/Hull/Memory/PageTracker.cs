@@ -1,6 +1,7 @@
 using System;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
+using System.Threading;
 
 namespace Hull.Memory;
 
@@ -52,10 +53,12 @@ internal sealed unsafe class PageTracker : IDisposable
             return;
         }
 
+        // The write is in memory before the marks are read: a translator marks first and reads the bytes then.
+        Interlocked.MemoryBarrier();
         ulong last = (offset + length - 1) / GuestMemory.PageSize;
         for (ulong page = offset / GuestMemory.PageSize; page <= last; page++)
         {
-            if (_codeGrains[page] != 0)
+            if (Volatile.Read(ref _codeGrains[page]) != 0)
             {
                 _watcher.CodeWritten(offset, length);
                 return;

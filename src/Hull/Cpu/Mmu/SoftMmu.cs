@@ -1,5 +1,6 @@
 using System;
 using System.Runtime.CompilerServices;
+using System.Threading;
 using Hull.Cpu.State;
 using Hull.Engine;
 using Hull.Memory;
@@ -137,7 +138,7 @@ internal sealed unsafe class SoftMmu
             if (at != null)
             {
                 // SAFETY: FindHost gave a place in a host page, and the operand was just checked to end inside it.
-                new ReadOnlySpan<byte>(at, destination.Length).CopyTo(destination);
+                WholeCopy.Load(at, destination);
                 return true;
             }
         }
@@ -181,7 +182,7 @@ internal sealed unsafe class SoftMmu
             if (at != null)
             {
                 // SAFETY: FindHost gave a place in a host page, and the operand was just checked to end inside it.
-                source.CopyTo(new Span<byte>(at, source.Length));
+                WholeCopy.Store(at, source);
                 Written(at, (uint)source.Length);
                 return true;
             }
@@ -279,6 +280,7 @@ internal sealed unsafe class SoftMmu
     internal void FlushNonGlobal()
     {
         _vcpu.Tlb.FlushNonGlobal();
+        _vcpu.CheckCrossLinks();
     }
 
     /// <summary>Forgets one linear page, global or not: INVLPG.</summary>
@@ -305,10 +307,20 @@ internal sealed unsafe class SoftMmu
         host = page.Host + (linear & 0xFFF);
         bool store = (access & Access.Store) != 0;
         ulong frame = (ulong)(page.Host - _memory.Base) / GuestMemory.PageSize;
-        if (!store || _memory.Pages.CodeGrains(frame) == 0)
+        ref ulong grains = ref _memory.Pages.CodeGrains(frame);
+        if (!store || Volatile.Read(ref grains) == 0)
         {
             bool smap = page.User && !user && (_vcpu.Cpu->Cr4 & Cr4.Smap) != 0;
             _vcpu.Tlb.Fill(linear, page, user, store, smap);
+            if (store && _vcpu.IsShared)
+            {
+                // A translator on another vCPU sees the line and takes it away, or its mark is seen here.
+                Interlocked.MemoryBarrier();
+                if (Volatile.Read(ref grains) != 0)
+                {
+                    _vcpu.Tlb.DropStore(linear, user);
+                }
+            }
         }
 
         return true;
@@ -336,7 +348,7 @@ internal sealed unsafe class SoftMmu
         if (page.Host != null)
         {
             // SAFETY: the callers keep [offset, offset + length) inside the one page that Translate gave.
-            new ReadOnlySpan<byte>(page.Host + offset, destination.Length).CopyTo(destination);
+            WholeCopy.Load(page.Host + offset, destination);
             return;
         }
 
@@ -357,7 +369,7 @@ internal sealed unsafe class SoftMmu
         if (page.Host != null)
         {
             // SAFETY: the callers keep [offset, offset + length) inside the one page that Translate gave.
-            source.CopyTo(new Span<byte>(page.Host + offset, source.Length));
+            WholeCopy.Store(page.Host + offset, source);
             Written(page.Host + offset, (uint)source.Length);
             return;
         }

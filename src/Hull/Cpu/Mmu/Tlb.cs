@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using Hull.Cpu.State;
+using Hull.Memory;
 
 namespace Hull.Cpu.Mmu;
 
@@ -40,7 +41,8 @@ internal sealed unsafe class Tlb
     /// Enters a translation for accesses of one kind. With <paramref name="smap"/> it is a user page that supervisor code
     /// may reach only while AC is set.
     /// </summary>
-    internal void Fill(ulong linear, in PageTranslation page, bool user, bool store, bool smap)
+    /// <returns>False when the line was not kept.</returns>
+    internal bool Fill(ulong linear, in PageTranslation page, bool user, bool store, bool smap)
     {
         ulong tag = linear & ~0xFFFUL;
         int set = StateLayout.TlbSet(linear);
@@ -50,7 +52,7 @@ internal sealed unsafe class Tlb
         if (smap && _cpu->SmapCount == SmapRoom)
         {
             Drop(ways, set, tag);
-            return;
+            return false;
         }
 
         if (ways[0].Tag != tag)
@@ -66,6 +68,38 @@ internal sealed unsafe class Tlb
         {
             _smapSets[_cpu->SmapCount++] = (set << 1) | (store ? 1 : 0);
         }
+
+        return true;
+    }
+
+    /// <summary>Takes one line out of a store table.</summary>
+    internal void DropStore(ulong linear, bool user)
+    {
+        int set = StateLayout.TlbSet(linear);
+        Drop(Table(user, true) + (2 * set), set, linear & ~0xFFFUL);
+    }
+
+    /// <summary>
+    /// Takes all pages with translated code out of the store tables and slots. While <see cref="Fill"/> moved a line to the
+    /// other way, another vCPU may have looked at the wrong one. The vCPU's own thread.
+    /// </summary>
+    internal void ProtectCodePages(GuestMemory memory)
+    {
+        for (int table = 0; table < 2; table++)
+        {
+            TlbEntry* entries = Table(table != 0, true);
+            for (int i = 0; i < StateLayout.TlbEntries; i++)
+            {
+                ulong tag = entries[i].Tag;
+                if (tag != Empty(i / 2)
+                    && memory.Pages.CodeGrains((tag + entries[i].Addend - (ulong)memory.Base) / GuestMemory.PageSize) != 0)
+                {
+                    entries[i].Tag = Empty(i / 2);
+                }
+            }
+        }
+
+        EmptySlots();
     }
 
     /// <summary>The host page of a linear address; null when the table has none, whatever the reason.</summary>
@@ -170,25 +204,37 @@ internal sealed unsafe class Tlb
         FlushJumps();
     }
 
-    /// <summary>Takes a host page out of the store tables: code was translated from it, or it is to be watched.</summary>
+    /// <summary>Takes a host page out of the store tables and slots: code is translated from it. The vCPU's own thread.</summary>
     internal void ProtectPage(byte* hostPage)
     {
-        for (int table = 0; table < 2; table++)
-        {
-            TlbEntry* entries = Table(table != 0, true);
-            for (int i = 0; i < StateLayout.TlbEntries; i++)
-            {
-                if (entries[i].Tag + entries[i].Addend == (ulong)hostPage)
-                {
-                    entries[i].Tag = Empty(i / 2);
-                }
-            }
-        }
-
+        DropStoreLines(hostPage);
         EmptySlots();
     }
 
-    /// <summary>Enters a block into a jump cache.</summary>
+    /// <summary>
+    /// The same for another vCPU's thread, as far as it may: lines go, slots stay, because generated code may have
+    /// compared a slot's tag and not yet added its addend. Their owner calls <see cref="EmptySlots"/> when it is out of
+    /// generated code. It may fill a line at the same time, which then may be lost; it looks at the page's marks after that.
+    /// </summary>
+    /// <returns>True when the vCPU may be storing to the page.</returns>
+    internal bool TakeStoreLines(byte* hostPage)
+    {
+        // Lines before slots: whoever fills a slot has read a line, and keeps it until the slot is whole.
+        bool found = DropStoreLines(hostPage);
+        System.Threading.Interlocked.MemoryBarrier();
+        for (int user = 0; user < 2; user++)
+        {
+            TlbEntry* slots = (TlbEntry*)((byte*)_cpu + StateLayout.SlotBase) + (((user * 2) + 1) * StateLayout.SlotEntries);
+            for (int i = 0; i < StateLayout.SlotEntries; i++)
+            {
+                found |= slots[i].Tag + slots[i].Addend == (ulong)hostPage;
+            }
+        }
+
+        return found;
+    }
+
+    /// <summary>Enters a block into a jump cache. Under the code lock, by the vCPU itself.</summary>
     internal void FillJump(ulong rip, bool user, bool global, byte* entry)
     {
         JumpEntry* line = Jump(rip, user);
@@ -220,7 +266,10 @@ internal sealed unsafe class Tlb
         return (byte*)host;
     }
 
-    /// <summary>Forgets a block that is going away.</summary>
+    /// <summary>
+    /// Forgets a block that is going away. Any thread, under the code lock, as filling is: generated code may have
+    /// compared the tag already, so the code's address stays.
+    /// </summary>
     internal void DropJump(ulong rip, byte* entry)
     {
         for (int user = 0; user < 2; user++)
@@ -229,7 +278,6 @@ internal sealed unsafe class Tlb
             if (line->Host == (ulong)entry)
             {
                 line->Tag = 0;
-                line->Host = 0;
             }
 
             _jumps.Drop(rip, user != 0, (ulong)entry);
@@ -256,9 +304,31 @@ internal sealed unsafe class Tlb
         NewKey(ref _cpu->UserJumpCacheKey);
     }
 
-    // Slots are refilled from the TLBs by the next access, so all go at once. Their addends stay: no sum with one is
-    // canonical either.
-    private void EmptySlots()
+    private bool DropStoreLines(byte* hostPage)
+    {
+        bool found = false;
+        for (int table = 0; table < 2; table++)
+        {
+            TlbEntry* entries = Table(table != 0, true);
+            for (int i = 0; i < StateLayout.TlbEntries; i++)
+            {
+                ulong tag = entries[i].Tag;
+                if (tag + entries[i].Addend == (ulong)hostPage && tag != Empty(i / 2))
+                {
+                    found = true;
+                    entries[i].Tag = Empty(i / 2);
+                }
+            }
+        }
+
+        return found;
+    }
+
+    /// <summary>
+    /// Empties the page slots, which refill from the TLBs at the next access. Their addends stay: no sum with one is
+    /// canonical either. The vCPU's own thread.
+    /// </summary>
+    internal void EmptySlots()
     {
         const ulong NotCanonical = 1UL << 63;
         TlbEntry* slots = (TlbEntry*)((byte*)_cpu + StateLayout.SlotBase);

@@ -281,4 +281,10 @@ internal enum Attention : uint
 
     /// <summary>Deterministic mode: the next stop has moved.</summary>
     Stop = 32,
+
+    /// <summary>Another vCPU wants to be alone for a moment.</summary>
+    Exclusive = 64,
+
+    /// <summary>A translator wants to know that no store is under way.</summary>
+    Acknowledge = 128,
 }

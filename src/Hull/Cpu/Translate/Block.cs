@@ -92,6 +92,9 @@ internal unsafe struct Block
     internal int LinkStart;
     internal int LinkCount;
 
+    /// <summary>A careful block whose instruction is atomic: no other vCPU may run meanwhile.</summary>
+    internal bool Locked;
+
     /// <summary>False once it was invalidated.</summary>
     internal bool Valid;
 }

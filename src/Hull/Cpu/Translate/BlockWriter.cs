@@ -147,9 +147,7 @@ internal sealed unsafe class BlockWriter
     internal void WriteLookupStub(int linkIndex, bool user)
     {
         ref Link link = ref _cache.Links[linkIndex];
-        link.Stub = E.At;
-        link.Cross = true;
-        *(int*)link.Site = (int)(E.At - (link.Site + 4));
+        byte* stub = E.At;
         if (link.HostFlags)
         {
             EmitSaveFlags();
@@ -158,6 +156,11 @@ internal sealed unsafe class BlockWriter
         _branch.ThroughJumpCache(link.Target, user);
         E.StoreStateInt32(StateLayout.ExitOperand, linkIndex);
         E.Jump(Thunks.LinkExit);
+
+        // The jump goes there only now: another vCPU may be on its way.
+        link.Stub = stub;
+        link.Cross = true;
+        *(int*)link.Site = (int)(stub - (link.Site + 4));
     }
 
     /// <summary>True when an rip lies in the block's page.</summary>
@@ -335,6 +338,16 @@ internal sealed unsafe class BlockWriter
     {
         E.StoreStateInt32(StateLayout.YmmDirty, 0);
         _ymmMarked = false;
+    }
+
+    // The operand goes through the bounce buffer, which other vCPUs must not overtake: the run loop knows how.
+    private void LeaveCareful(in Instruction instruction)
+    {
+        FlagsToMemory();
+        E.MoveImmediate(HostRegister.Address, Truncate(instruction.IP));
+        E.StoreState(StateLayout.Rip, HostRegister.Address);
+        E.StoreStateInt32(StateLayout.ExitReason, (int)ExitReason.Careful);
+        E.Jump(Thunks.Exit);
     }
 
     /// <summary>
@@ -540,6 +553,12 @@ internal sealed unsafe class BlockWriter
         if (CountsInstructions && instruction.Mnemonic is (Mnemonic.Rdrand or Mnemonic.Rdseed))
         {
             EmitAssist(instruction);
+            return true;
+        }
+
+        if (!IsCareful && !CountsInstructions && instruction.IsLocked() && Memory.IsAlwaysCareful(instruction.MemorySegment))
+        {
+            LeaveCareful(instruction);
             return true;
         }
 
@@ -765,6 +784,10 @@ internal unsafe struct ColdPiece
 /// <summary>Small questions to Iced's instructions.</summary>
 internal static class InstructionExtensions
 {
+    /// <summary>True for a read-modify-write that is atomic: LOCK, and XCHG with memory.</summary>
+    internal static bool IsLocked(this in Instruction instruction) =>
+        instruction.HasLockPrefix || (instruction.Mnemonic == Mnemonic.Xchg && instruction.HasMemoryOperand());
+
     /// <summary>True when an operand is in memory.</summary>
     internal static bool HasMemoryOperand(this in Instruction instruction)
     {

@@ -1,5 +1,6 @@
 using System;
 using System.Collections.Generic;
+using System.Threading;
 using Hull.Host;
 using Hull.Memory;
 using Iced.Intel;
@@ -8,12 +9,16 @@ namespace Hull.Cpu.Translate;
 
 /// <summary>
 /// All translated blocks of a machine: their code, their identities, the links between them, and which bytes of RAM
-/// they came from. One thread uses it: there is one vCPU until translation has a lock. A link into another page was
+/// they came from. Called under the engine's code lock, except for the tables' own items, which never move or change
+/// between two flushes: any vCPU that is inside may read those of code it runs. A link into another page was
 /// made while that page's translation was global; it is cut when a vCPU flushes that page or everything.
 /// </summary>
 internal sealed unsafe class CodeCache : IDisposable
 {
     private const int MaximumBlockBytes = 64 * 1024;
+
+    // Items that one translation adds to a table at the most: a block has 64 instructions.
+    private const int MaximumItems = 1024;
     private readonly ExecutableMemory _memory;
     private readonly GuestMemory _ram;
     private readonly Dictionary<BlockKey, int> _byKey = new(8192);
@@ -21,6 +26,7 @@ internal sealed unsafe class CodeCache : IDisposable
     private readonly Stack<List<int>> _freeLists = new();
     private readonly List<int> _crossLinks = [];
     private readonly HashSet<ulong> _crossPages = [];
+    private readonly byte[] _crossFilter = new byte[65536];
     private byte* _codeStart;
 
     /// <summary>Makes an empty cache of <paramref name="size"/> bytes.</summary>
@@ -44,15 +50,15 @@ internal sealed unsafe class CodeCache : IDisposable
     internal byte* CodeStart => _codeStart;
 
     /// <summary>All blocks since the last flush, by ascending code address.</summary>
-    internal NativeList<Block> Blocks { get; } = new(16384);
+    internal NativeList<Block> Blocks { get; } = new(1 << 20);
 
-    internal NativeList<Link> Links { get; } = new(32768);
+    internal NativeList<Link> Links { get; } = new(2 << 20);
 
-    internal NativeList<SideRow> SideRows { get; } = new(65536);
+    internal NativeList<SideRow> SideRows { get; } = new(8 << 20);
 
-    internal NativeList<Instruction> AssistRecords { get; } = new(4096);
+    internal NativeList<Instruction> AssistRecords { get; } = new(1 << 20);
 
-    internal NativeList<CarefulSite> CarefulSites { get; } = new(1024);
+    internal NativeList<CarefulSite> CarefulSites { get; } = new(1 << 20);
 
     /// <summary>Direct jumps that were patched to their target, and that were cut again.</summary>
     internal ulong ChainLinks { get; private set; }
@@ -60,7 +66,9 @@ internal sealed unsafe class CodeCache : IDisposable
     internal ulong ChainBreaks { get; private set; }
 
     /// <summary>True when the next block may not fit: flush first.</summary>
-    internal bool IsFull => (nuint)(Emitter.At - _memory.Base) + MaximumBlockBytes > _memory.Size;
+    internal bool IsFull => (nuint)(Emitter.At - _memory.Base) + MaximumBlockBytes > _memory.Size
+        || IsNearlyFull(Blocks) || IsNearlyFull(Links) || IsNearlyFull(SideRows) || IsNearlyFull(AssistRecords)
+        || IsNearlyFull(CarefulSites);
 
     /// <summary>The thunks are written: blocks start here.</summary>
     internal void SealThunks()
@@ -83,6 +91,7 @@ internal sealed unsafe class CodeCache : IDisposable
         _byKey.Clear();
         _crossLinks.Clear();
         _crossPages.Clear();
+        Array.Clear(_crossFilter);
         Blocks.Clear();
         Links.Clear();
         SideRows.Clear();
@@ -211,6 +220,24 @@ internal sealed unsafe class CodeCache : IDisposable
 
         _crossLinks.Clear();
         _crossPages.Clear();
+        Array.Clear(_crossFilter);
+    }
+
+    /// <summary>
+    /// A link to another page may be made after the next page walk. Said before the walk, so that a vCPU that has changed
+    /// the tables and flushes sees this, or the walk sees its change.
+    /// </summary>
+    internal void AnnounceCrossLink(ulong target)
+    {
+        Volatile.Write(ref _crossFilter[FilterIndex(target)], 1);
+        Interlocked.MemoryBarrier();
+    }
+
+    /// <summary>False when surely no link goes into a linear page from others. Any thread, no lock; a full fence.</summary>
+    internal bool MayHaveCrossLinks(ulong linear)
+    {
+        Interlocked.MemoryBarrier();
+        return Volatile.Read(ref _crossFilter[FilterIndex(linear)]) != 0;
     }
 
     /// <summary>A page's translation was flushed: cuts the links that come from other pages.</summary>
@@ -251,6 +278,13 @@ internal sealed unsafe class CodeCache : IDisposable
         }
     }
 
+    /// <summary>One block's bytes have changed.</summary>
+    internal void InvalidateBlock(int index, Action<int> gone)
+    {
+        gone(index);
+        Remove(index);
+    }
+
     /// <inheritdoc/>
     public void Dispose()
     {
@@ -269,6 +303,11 @@ internal sealed unsafe class CodeCache : IDisposable
         int count = (int)((to - 1) >> 6) - first + 1;
         return (count == 64 ? ulong.MaxValue : (1UL << count) - 1) << first;
     }
+
+    private static bool IsNearlyFull<T>(NativeList<T> list)
+        where T : unmanaged => list.Count > list.Capacity - MaximumItems;
+
+    private static int FilterIndex(ulong linear) => (int)((linear >> 12) & 0xFFFF);
 
     private void InvalidateInPage(ulong page, List<int> list, uint from, uint to, Action<int> gone)
     {

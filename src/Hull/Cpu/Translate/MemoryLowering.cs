@@ -259,6 +259,9 @@ internal sealed unsafe class MemoryLowering
         _e.Jump(piece.Back);
     }
 
+    /// <summary>True when every access through a segment is careful in this mode.</summary>
+    internal bool IsAlwaysCareful(Register segment) => !_w.Is64 && !IsFlat(SegmentOf(segment));
+
     private static ulong CutDisplacement(in Instruction instruction, ulong displacement) =>
         instruction.MemoryDisplSize switch
         {

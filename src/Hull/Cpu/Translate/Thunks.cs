@@ -283,7 +283,9 @@ internal sealed unsafe class Thunks
         _e.Bytes(0x49, 0x81, 0xFB);                             // cmp r11, imm32
         _e.Int32(4096 - size);
         byte* miss = _e.JumpForward(7);                         // ja
-        _e.Table(0x8B, HostRegister.Temp, HostRegister.Rax, entry);
+
+        // The tag from what was compared: another vCPU may have taken the entry away since. It leaves the addend alone.
+        _e.Reg(true, 0x31, HostRegister.Address, HostRegister.Temp);
         _e.StoreState(slot, HostRegister.Temp);
         _e.Table(0x8B, HostRegister.Temp, HostRegister.Rax, entry + 8);
         _e.StoreState(slot + 8, HostRegister.Temp);

@@ -18,10 +18,12 @@ internal sealed unsafe class Translator
     private readonly CodeCache _cache;
     private readonly BlockDecoder _decoder = new();
     private readonly BlockWriter _w;
+    private readonly FetchGuard _guard;
 
-    internal Translator(CodeCache cache, Thunks thunks, CpuFeatureSet features)
+    internal Translator(CodeCache cache, Thunks thunks, FetchGuard guard, CpuFeatureSet features)
     {
         _cache = cache;
+        _guard = guard;
         _w = new BlockWriter(cache, thunks, new InstructionPlans(features));
     }
 
@@ -48,6 +50,7 @@ internal sealed unsafe class Translator
     {
         int offset = (int)(key.Physical & 0xFFF);
         int available = Math.Min(FetchBytes, 4096 - offset);
+        _guard.Begin();
         Span<byte> bytes = _decoder.Buffer.AsSpan(0, available);
         if (hostPage == null)
         {
@@ -55,6 +58,8 @@ internal sealed unsafe class Translator
         }
         else
         {
+            _guard.Watch(vcpu, hostPage, (uint)offset, (uint)(offset + available));
+
             // SAFETY: the page is RAM (or null above), and offset + available stays inside it.
             new ReadOnlySpan<byte>(hostPage + offset, available).CopyTo(bytes);
         }
@@ -67,6 +72,7 @@ internal sealed unsafe class Translator
         {
             if (!pageEnd || !FetchSecondPage(vcpu, linear, available, out secondPage))
             {
+                _guard.Abandon();
                 return -1;
             }
 
@@ -82,11 +88,13 @@ internal sealed unsafe class Translator
             LinkStart = _cache.Links.Count,
             Instructions = (ushort)count,
             GuestLength = (ushort)_decoder.Length,
+            Locked = (key.Mode & BlockMode.Careful) != 0 && _decoder.Instructions[0].IsLocked(),
         };
         int index = _cache.Blocks.Count;
         _w.Write(ref block, index, _decoder, count);
         _cache.Blocks.Add(block);
         _cache.Publish(index);
+        _guard.End(index, _decoder.Buffer.AsSpan(0, block.GuestLength));
         TranslatedInstructions += (uint)count;
         return index;
     }
@@ -112,6 +120,8 @@ internal sealed unsafe class Translator
         }
         else
         {
+            _guard.Watch(vcpu, page.Host, 0, 15);
+
             // SAFETY: a page of RAM has 4096 bytes.
             new ReadOnlySpan<byte>(page.Host, 15).CopyTo(bytes);
         }

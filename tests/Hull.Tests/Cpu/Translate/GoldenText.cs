@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.IO;
 using Hull.Cpu.State;
+using Hull.Cpu;
 using Hull.Cpu.Translate;
 using Hull.Engine;
 using Hull.Memory;
@@ -28,7 +29,8 @@ internal static unsafe class GoldenText
         using CodeCache cache = new(ram, 1 << 20);
         Thunks thunks = new(cache.Emitter, GuestHasAvx, fastPext: true);
         cache.SealThunks();
-        Translator translator = new(cache, thunks, new CpuFeatureSet(ulong.MaxValue));
+        FetchGuard guard = new(cache, ram, [], static _ => { });
+        Translator translator = new(cache, thunks, guard, new CpuFeatureSet(ulong.MaxValue));
         byte[] guest = Assemble(row);
         List<Instruction> instructions = Decode(row.Bits, guest, row.Rip);
         BlockKey key = new(PhysicalPage | (row.Rip & 0xFFF), row.Rip, row.Mode);
