@@ -62,16 +62,15 @@ internal sealed unsafe class FetchGuard
         // A full fence on both sides: either the storing vCPU sees the mark, or its line is seen here.
         ulong before = Interlocked.Or(ref _memory.Pages.CodeGrains(frame), CodeCache.GrainMask(from, to));
         (_first.Used ? ref _second : ref _first) = new Watched { Used = true, Frame = frame, Before = before };
-        if (before == 0)
-        {
-            fetcher.Tlb.ProtectPage(hostPage);
-        }
-
         foreach (SoftVcpu vcpu in _vcpus)
         {
             if (vcpu != fetcher)
             {
                 Watch(vcpu, hostPage, before == 0);
+            }
+            else if (before == 0)
+            {
+                vcpu.Tlb.ProtectPage(hostPage);
             }
         }
     }

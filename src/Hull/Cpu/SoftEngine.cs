@@ -19,7 +19,9 @@ namespace Hull.Cpu;
 /// </summary>
 internal sealed unsafe class SoftEngine : IEngine, ICodeWatcher
 {
-    private const nuint DefaultCodeBytes = 128 << 20;
+    /// <summary>Room for generated code.</summary>
+    internal const nuint DefaultCodeBytes = 128 << 20;
+
     private readonly List<SoftVcpu> _vcpus = [];
     private readonly Translator _translator;
     private readonly Thunks _thunks;

@@ -34,14 +34,7 @@ internal sealed class FlatGuest : IDisposable
         CpuidPolicy cpuid = CpuidPolicy.For(model, clock.TscHz, 1_000_000_000, 1);
         Engine = new SoftEngine(Memory, Bus, clock, null, cpuid, codeBytes);
         Vcpu = (SoftVcpu)Engine.CreateVcpu(0, new SilentApic());
-        Memory.Write<ulong>(new GuestPhysical(0x1000), 0x2003);
-        Memory.Write<ulong>(new GuestPhysical(0x2000), 0x3003);
-        for (uint i = 0; i < 32; i++)
-        {
-            Memory.Write(new GuestPhysical(0x3000 + (8 * i)), ((ulong)i << 21) | 0x83);
-        }
-
-        WriteIdt();
+        WriteTables(Memory);
         State = NewState();
     }
 
@@ -102,22 +95,30 @@ internal sealed class FlatGuest : IDisposable
         Memory.Dispose();
     }
 
-    private void WriteIdt()
+    /// <summary>Page tables, an IDT and a GDT.</summary>
+    internal static void WriteTables(GuestMemory memory)
     {
+        memory.Write<ulong>(new GuestPhysical(0x1000), 0x2003);
+        memory.Write<ulong>(new GuestPhysical(0x2000), 0x3003);
+        for (uint i = 0; i < 32; i++)
+        {
+            memory.Write(new GuestPhysical(0x3000 + (8 * i)), ((ulong)i << 21) | 0x83);
+        }
+
         for (uint vector = 0; vector < 256; vector++)
         {
             ulong handler = HandlersAt + (16 * vector);
-            Memory.TryWrite(new GuestPhysical(handler), [0xF4]);
+            memory.TryWrite(new GuestPhysical(handler), [0xF4]);
             GuestPhysical gate = new(IdtAt + (16 * vector));
-            Memory.Write(gate, (handler & 0xFFFF) | (0x10UL << 16) | (0x8EUL << 40) | ((handler >> 16) << 48));
-            Memory.Write(gate + 8, handler >> 32);
+            memory.Write(gate, (handler & 0xFFFF) | (0x10UL << 16) | (0x8EUL << 40) | ((handler >> 16) << 48));
+            memory.Write(gate + 8, handler >> 32);
         }
 
-        Memory.Write<ulong>(new GuestPhysical(0x5010), 0x00AF_9B00_0000_FFFF);
-        Memory.Write<ulong>(new GuestPhysical(0x5018), 0x00CF_9300_0000_FFFF);
+        memory.Write<ulong>(new GuestPhysical(0x5010), 0x00AF_9B00_0000_FFFF);
+        memory.Write<ulong>(new GuestPhysical(0x5018), 0x00CF_9300_0000_FFFF);
     }
 
-    private static ArchState NewState()
+    internal static ArchState NewState()
     {
         ArchState state = new()
         {
