@@ -52,6 +52,7 @@ internal sealed class ExclusiveSection
     /// </summary>
     internal void Begin(SoftVcpu vcpu)
     {
+        vcpu.Acknowledge();
         lock (_gate)
         {
             if (_owner == vcpu)

@@ -283,8 +283,8 @@ internal sealed unsafe class SoftVcpu : IVcpu
 
         if ((asked & Attention.Exclusive) != 0)
         {
-            _engine.Exclusive.Leave(this);
-            _engine.Exclusive.Enter(this);
+            StepOut();
+            StepIn();
         }
 
         if (_engine.Guard.HasDoubts)
@@ -564,7 +564,8 @@ internal sealed unsafe class SoftVcpu : IVcpu
         }
     }
 
-    private void Acknowledge()
+    /// <summary>Out of generated code: nothing is under way, and nothing that could be is left.</summary>
+    internal void Acknowledge()
     {
         Tlb.EmptySlots();
         MayStoreLoosely = false;
