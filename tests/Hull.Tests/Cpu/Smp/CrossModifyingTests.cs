@@ -31,12 +31,17 @@ public sealed class CrossModifyingTests
     public void CodeBehindTheSerialisingInstruction_IsRunAsChanged()
     {
         // The flag, CPUID and the changed instruction are one straight line: one block, which is being run while its last
-        // instruction changes.
+        // instruction changes. The pauses give the writer time for both stores meanwhile.
         const int Count = 1_000;
         using SmpGuest guest = new(2);
         guest[Flag] = ulong.MaxValue;
         byte[] line = SmpGuest.Assemble(Routine, static c =>
         {
+            for (int i = 0; i < 50; i++)
+            {
+                c.pause();
+            }
+
             c.mov(r11d, __dword_ptr[rsi]);
             c.xor(eax, eax);
             c.cpuid();
@@ -185,6 +190,13 @@ public sealed class CrossModifyingTests
             guest.Memory.TryWrite(new GuestPhysical(Routine + (0x1000 * page)), [0xB8, (byte)page, 0, 0, 0, 0xC3]);
         }
 
+        // Both call by the same code, whose link they share.
+        const ulong caller = Routine + 0x10_0000;
+        guest.Memory.TryWrite(new GuestPhysical(caller), SmpGuest.Assemble(caller, static c =>
+        {
+            c.call(Alias);
+            c.ret();
+        }));
         Action<Assembler, int> side = (c, index) =>
         {
             if (index == 1)
@@ -200,7 +212,7 @@ public sealed class CrossModifyingTests
                 Label good = c.CreateLabel();
                 c.mov(r12d, 20);
                 c.Label(ref again);
-                c.call(Alias);
+                c.call(caller);
                 c.cmp(eax, index);
                 c.je(good);
                 c.@lock.inc(__qword_ptr[rdi]);

@@ -88,7 +88,7 @@ public sealed class StartupTests
             Spin(c);
             Command(c, true, 1, Init);
             Spin(c);
-            c.mov(rax, __qword_ptr[Seen]);
+            c.movzx(eax, __word_ptr[0x4_0000]);
             c.mov(__qword_ptr[Seen + 0x100], rax);
             Command(c, true, 1, Startup | 10);
             WaitFor(c, 2);
