@@ -44,6 +44,14 @@ internal sealed unsafe class BlockFinder
         }
 
         byte* entry = extra == 0 ? _tlb.FindJump(_cpu->Rip, user) : null;
+        if (entry == null && extra == 0)
+        {
+            lock (_engine.CodeLock)
+            {
+                entry = _tlb.RecallJump(_cpu->Rip, user);
+            }
+        }
+
         return entry != null ? entry : FindOrTranslate(mode | extra, limit, out _);
     }
 

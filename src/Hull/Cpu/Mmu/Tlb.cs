@@ -244,21 +244,24 @@ internal sealed unsafe class Tlb
         _supervisorJumpsNotGlobal |= !user && !global;
     }
 
-    /// <summary>
-    /// Looks a block up in a jump cache, then in the victims, from where it comes back; null when neither has it.
-    /// </summary>
+    /// <summary>Looks a block up in a jump cache; null when it is not there. By the vCPU itself.</summary>
     internal byte* FindJump(ulong rip, bool user)
     {
         JumpEntry* line = Jump(rip, user);
-        ulong tag = rip ^ Key(user);
-        if (line->Tag == tag)
-        {
-            return (byte*)line->Host;
-        }
+        return line->Tag == (rip ^ Key(user)) ? (byte*)line->Host : null;
+    }
 
+    /// <summary>
+    /// Looks a block up that lost its line in the jump cache, and gives it back; null when it is not known. Under the code
+    /// lock, so that nobody forgets the block meanwhile.
+    /// </summary>
+    internal byte* RecallJump(ulong rip, bool user)
+    {
+        ulong tag = rip ^ Key(user);
         ulong host = _jumps.Find(rip, user, tag);
         if (host != 0)
         {
+            JumpEntry* line = Jump(rip, user);
             line->Tag = tag;
             line->Host = host;
         }

@@ -49,6 +49,8 @@ internal sealed unsafe class BranchLowering
     /// <param name="stiLast">The last instruction was STI: the next one must run before an interrupt is taken.</param>
     internal void FallThrough(ulong next, bool stiLast)
     {
+        // RIP may wrap around, and a loop may do without any branch.
+        bool wraps = next <= _w.BlockRip;
         if (stiLast)
         {
             _e.StoreStateByte(StateLayout.InterruptShadow, 1);
@@ -64,7 +66,7 @@ internal sealed unsafe class BranchLowering
             byte* none = _e.JumpForward(4);
             ToDispatch(next);
             _e.Patch(none);
-            Direct(next, backward: false);
+            Direct(next, wraps);
             return;
         }
 
@@ -75,7 +77,7 @@ internal sealed unsafe class BranchLowering
             return;
         }
 
-        To(next, backward: false);
+        To(next, wraps);
     }
 
     /// <summary>Leaves for the run loop with rip.</summary>

@@ -85,5 +85,9 @@ public sealed unsafe class TlbTests : IDisposable
 
     private void Fill(ulong rip, bool user, ulong host) => _tlb.FillJump(rip, user, true, (byte*)host);
 
-    private ulong Find(ulong rip, bool user) => (ulong)_tlb.FindJump(rip, user);
+    private ulong Find(ulong rip, bool user)
+    {
+        byte* line = _tlb.FindJump(rip, user);
+        return (ulong)(line != null ? line : _tlb.RecallJump(rip, user));
+    }
 }

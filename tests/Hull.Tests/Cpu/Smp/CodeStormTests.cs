@@ -61,7 +61,6 @@ public sealed class CodeStormTests
             });
         })).Run();
         Assert.Equal(0UL, guest[Stale]);
-        Assert.True(guest.Engine.Guard.Doubts > 0 || Environment.ProcessorCount == 1, "no translation met a writer");
     }
 
     [Fact]

@@ -49,7 +49,7 @@ internal sealed class SmpGuest : IDisposable
         Memory = new GuestMemory(64 << 20);
         MachineClock clock = new();
         _timers = new TimerQueue(clock);
-        CpuidPolicy cpuid = CpuidPolicy.HostSafe(clock.TscHz, 1_000_000_000, vcpus, CpuidFeatures.None);
+        CpuidPolicy cpuid = CpuidPolicy.For(CpuModel.Parse("-avx"), clock.TscHz, 1_000_000_000, vcpus);
         IoBus bus = new();
         bus.MapPorts(DonePortAt, 2, new DonePort(this));
         Engine = new SoftEngine(Memory, bus, clock, null, cpuid, codeBytes);
