@@ -157,6 +157,6 @@ internal sealed unsafe class PreciseExits
         }
 
         int bits = (_finder.ComputeMode() & BlockMode.CodeMask) switch { BlockMode.Code64 => 64, BlockMode.Code32 => 32, _ => 16 };
-        return Decoder.Create(bits, bytes, _cpu->Rip).Decode();
+        return Decoder.Create(bits, bytes, _cpu->Rip, BlockDecoder.OptionsOf(_vcpu.Cpuid.IsIntel)).Decode();
     }
 }

@@ -1,6 +1,5 @@
 using System;
 using System.Collections.Generic;
-using System.Runtime.Intrinsics.X86;
 using System.Diagnostics;
 using System.Linq;
 using System.Threading;
@@ -43,27 +42,16 @@ internal sealed unsafe class SoftEngine : IEngine, ICodeWatcher
         Cpuid = cpuid;
         bool avx = cpuid.Features.Has(CpuFeature.Avx);
         Cache = new CodeCache(memory, codeBytes);
-        _thunks = new Thunks(Cache.Emitter, avx, HasFastPext());
+        _thunks = new Thunks(Cache.Emitter, avx, HostCpu.HasFastPext);
         Cache.SealThunks();
         _forget = Forget;
         Guard = new FetchGuard(Cache, memory, _vcpus, _forget);
         Exclusive = new ExclusiveSection(_vcpus);
         SharedKernel = new SharedKernelMap(memory, _vcpus);
-        _translator = new Translator(Cache, _thunks, Guard, cpuid.Features);
+        _translator = new Translator(Cache, _thunks, Guard, cpuid.Features, cpuid.IsIntel);
         _enter = (delegate* unmanaged<CpuState*, byte*, ulong>)_thunks.Enter;
         HostSignals.Register(Cache.CodeStart, Cache.Base + Cache.Size, _thunks.HostFault);
         memory.Pages.Watch(this);
-    }
-
-    // AMD's processors before Zen 3 (family 19h) run PEXT in microcode, for hundreds of cycles.
-    private static bool HasFastPext()
-    {
-        const int Amd = 0x444D4163;
-        const int Hygon = 0x656E6975;
-        int vendor = X86Base.CpuId(0, 0).Ecx;
-        int version = X86Base.CpuId(1, 0).Eax;
-        int family = ((version >> 8) & 0xF) + ((version >> 20) & 0xFF);
-        return Bmi2.X64.IsSupported && vendor != Hygon && (vendor != Amd || family >= 0x19);
     }
 
     /// <inheritdoc/>

@@ -177,7 +177,7 @@ internal sealed unsafe class SoftVcpu : IVcpu
     /// <inheritdoc/>
     public void SetState(ArchState state)
     {
-        StateTransfer.Write(Cpu, state);
+        StateTransfer.Write(Cpu, state, Cpuid.MxcsrMask);
         _events.Halted = state.Halted;
         _events.WaitingForStartup = state.WaitingForStartup;
         Pending = default;

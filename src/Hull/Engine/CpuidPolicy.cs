@@ -64,6 +64,9 @@ public sealed class CpuidPolicy
     /// <summary>The bits that XCR0 may have: x87, SSE, AVX.</summary>
     public ulong SupportedXcr0 { get; }
 
+    /// <summary>The bits that MXCSR may have: MM, which is AMD's, only where misaligned SSE operands are allowed.</summary>
+    public uint MxcsrMask { get; private set; } = 0xFFFF;
+
     /// <summary>The features that the guest has.</summary>
     internal CpuFeatureSet Features { get; }
 
@@ -172,7 +175,9 @@ public sealed class CpuidPolicy
         CpuidResult far = new(0, 0, 0, (1u << 11) | (1u << 29));
         if (!IsIntel)
         {
-            far = new CpuidResult(one.Eax, 0, extended.Ecx & (1u << 7), far.Edx | (edx & 0x0183_F3FF));
+            const uint misalignedSse = 1u << 7;
+            far = new CpuidResult(one.Eax, 0, extended.Ecx & misalignedSse, far.Edx | (edx & 0x0183_F3FF));
+            MxcsrMask |= (extended.Ecx & misalignedSse) != 0 ? 1u << 17 : 0;
         }
 
         _leaves[Key(0x8000_0001, 0)] = Grant(0x8000_0001, 0, far);

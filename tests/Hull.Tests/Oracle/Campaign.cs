@@ -189,7 +189,7 @@ internal sealed class Campaign : IDisposable
         _test.SetCode(bytes, 1, address);
         if (address != OracleLayout.CodeStart)
         {
-            Decoder decoder = Decoder.Create(_options.Mode32 ? 32 : 64, new ByteArrayCodeReader(_builder.Bytes.ToArray()));
+            Decoder decoder = OracleDecoder.Create(_options.Mode32 ? 32 : 64, new ByteArrayCodeReader(_builder.Bytes.ToArray()));
             decoder.IP = address;
             decoder.Decode(out instruction);
         }

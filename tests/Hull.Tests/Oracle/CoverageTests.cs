@@ -59,7 +59,7 @@ public sealed class CoverageTests(ITestOutputHelper output)
         {
             OpCodeInfo form = code.ToOpCode();
             if (!form.IsInstruction || !(mode32 ? form.Mode32 && form.CompatibilityMode : form.Mode64)
-                || !(mode32 ? form.IntelDecoder32 : form.IntelDecoder64) || form.DecoderOption != DecoderOptions.None)
+                || !FormCatalog.IsDecoded(form, mode32) || form.DecoderOption != DecoderOptions.None)
             {
                 continue; // Hull's decoder never gives it
             }

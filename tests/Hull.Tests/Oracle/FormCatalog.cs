@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using System.Runtime.Intrinsics.X86;
+using Hull.Cpu;
 using Iced.Intel;
 
 namespace Hull.Tests.Oracle;
@@ -75,7 +76,7 @@ internal static class FormCatalog
         {
             OpCodeInfo opCode = code.ToOpCode();
             bool rightMode = mode32 ? opCode.Mode32 && opCode.CompatibilityMode : opCode.Mode64;
-            bool decoded = mode32 ? opCode.IntelDecoder32 : opCode.IntelDecoder64;
+            bool decoded = IsDecoded(opCode, mode32);
             if (!opCode.IsInstruction || !rightMode || !decoded || opCode.Fwait || opCode.DecoderOption != DecoderOptions.None
                 || opCode.Encoding is not (EncodingKind.Legacy or EncodingKind.VEX))
             {
@@ -91,6 +92,11 @@ internal static class FormCatalog
 
         return forms;
     }
+
+    /// <summary>The host's vendor has the form.</summary>
+    internal static bool IsDecoded(OpCodeInfo opCode, bool mode32) => HostCpu.IsIntel
+        ? (mode32 ? opCode.IntelDecoder32 : opCode.IntelDecoder64)
+        : (mode32 ? opCode.AmdDecoder32 : opCode.AmdDecoder64);
 
     private static FormSets SetOf(Code code, OpCodeInfo opCode, bool mode32)
     {

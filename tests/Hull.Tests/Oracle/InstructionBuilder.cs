@@ -72,7 +72,7 @@ internal sealed class InstructionBuilder
     {
         Array.Clear(_bytes, _length, _bytes.Length - _length);
         _reader.Position = 0;
-        Decoder decoder = Decoder.Create(_mode32 ? 32 : 64, _reader);
+        Decoder decoder = OracleDecoder.Create(_mode32 ? 32 : 64, _reader);
         decoder.IP = address;
         decoder.Decode(out Instruction instruction);
         return instruction;

@@ -28,7 +28,7 @@ internal static unsafe class OracleReport
         formatter.Options.HexSuffix = null;
         StringOutput text = new();
         ReadOnlySpan<byte> code = test.Code.AsSpan(0, test.CodeLength);
-        Decoder decoder = Decoder.Create(test.Mode32 ? 32 : 64, new ByteArrayCodeReader(code.ToArray()));
+        Decoder decoder = OracleDecoder.Create(test.Mode32 ? 32 : 64, new ByteArrayCodeReader(code.ToArray()));
         decoder.IP = test.CodeAddress;
         int at = 0;
         while (at < code.Length)

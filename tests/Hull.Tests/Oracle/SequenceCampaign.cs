@@ -117,7 +117,7 @@ internal sealed class SequenceCampaign : IDisposable
         }
 
         byte[] code = _test.Code.AsSpan((int)at, _test.CodeLength - (int)at).ToArray();
-        Decoder decoder = Decoder.Create(_test.Mode32 ? 32 : 64, new ByteArrayCodeReader(code));
+        Decoder decoder = OracleDecoder.Create(_test.Mode32 ? 32 : 64, new ByteArrayCodeReader(code));
         decoder.IP = _expected.State->Rip;
         decoder.Decode(out Instruction instruction);
         return instruction;
@@ -128,7 +128,7 @@ internal sealed class SequenceCampaign : IDisposable
     private Instruction Minimise(IInstructionRunner subject, in Instruction last)
     {
         byte[] code = _test.Code.AsSpan(0, _test.CodeLength).ToArray();
-        Decoder decoder = Decoder.Create(_test.Mode32 ? 32 : 64, new ByteArrayCodeReader((byte[])code.Clone()));
+        Decoder decoder = OracleDecoder.Create(_test.Mode32 ? 32 : 64, new ByteArrayCodeReader((byte[])code.Clone()));
         decoder.IP = _test.CodeAddress;
         Instruction culprit = last;
         for (int at = 0; at < code.Length;)

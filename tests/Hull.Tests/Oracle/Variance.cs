@@ -1,3 +1,4 @@
+using Hull.Cpu;
 using Iced.Intel;
 
 namespace Hull.Tests.Oracle;
@@ -33,38 +34,43 @@ internal readonly record struct Variance
     private const ulong Overflow = 0x800;
 
     /// <summary>Bits of RFLAGS that are not compared.</summary>
-    internal ulong Flags { get; private init; }
+    internal ulong Flags { get; init; }
 
     /// <summary>General registers, as a bit set, of which only bits 31:0 are compared.</summary>
-    internal uint LowHalves { get; private init; }
+    internal uint LowHalves { get; init; }
 
     /// <summary>General registers, as a bit set, that are not compared at all.</summary>
-    internal uint Registers { get; private init; }
+    internal uint Registers { get; init; }
 
     /// <summary>Whether there is an exception is not compared, nor anything after it.</summary>
-    internal bool Everything { get; private init; }
+    internal bool Everything { get; init; }
 
     /// <summary>How CR2 is compared.</summary>
-    internal AddressRule Address { get; private init; }
+    internal AddressRule Address { get; init; }
 
     /// <summary>The slice is not compared.</summary>
-    internal bool Memory { get; private init; }
+    internal bool Memory { get; init; }
 
     /// <summary>The exception flags of MXCSR are not compared.</summary>
-    internal bool Mxcsr { get; private init; }
+    internal bool Mxcsr { get; init; }
 
     /// <summary>FSW, FTW and the x87 registers are not compared.</summary>
-    internal bool X87 { get; private init; }
+    internal bool X87 { get; init; }
 
     /// <summary>XMM and YMM registers are not compared.</summary>
-    internal bool Vectors { get; private init; }
+    internal bool Vectors { get; init; }
 
     /// <summary>Registers, as a bit set, whose upper halves are not compared.</summary>
-    internal uint UpperHalves { get; private init; }
+    internal uint UpperHalves { get; init; }
 
     /// <summary>What to leave out after an instruction.</summary>
     internal static Variance Of(TestCase test, in Instruction instruction, TestResult expected)
     {
+        if (!HostCpu.IsIntel && AmdVariance.Find(test, instruction, expected) is { } variance)
+        {
+            return variance;
+        }
+
         if (instruction.IsStringInstruction)
         {
             return OfString(test, instruction, expected);
@@ -95,6 +101,9 @@ internal readonly record struct Variance
 
         return OfMnemonic(instruction.Mnemonic, expected);
     }
+
+    /// <summary>Nothing is compared.</summary>
+    internal static Variance All => new() { Everything = true };
 
     // After the fault of a gather of 128 bits, Intel's CPUs have sometimes cleared the upper half of the target, and left
     // a copy of the mask in that of its register; SDM vol. 2C, "VPGATHERQD", speaks of completed instructions only.

@@ -136,7 +136,7 @@ internal static unsafe class ExtendedState
         }
 
         uint mxcsr = BitConverter.ToUInt32(area[24..]);
-        if (loadsMxcsr && (mxcsr & ~FpuState.MxcsrMask) != 0)
+        if (loadsMxcsr && (mxcsr & ~vcpu.Cpuid.MxcsrMask) != 0)
         {
             return Outcome.Protection(vcpu);
         }

@@ -11,9 +11,6 @@ namespace Hull.Cpu.Assist;
 /// </summary>
 internal static unsafe class FpuState
 {
-    /// <summary>The bits that MXCSR may have.</summary>
-    internal const uint MxcsrMask = 0xFFFF;
-
     /// <summary>Where XMM registers start in FXSAVE's image.</summary>
     internal const int XmmOffset = 160;
 
@@ -59,7 +56,7 @@ internal static unsafe class FpuState
         }
 
         uint mxcsr = BitConverter.ToUInt32(image[MxcsrOffset..]);
-        if ((mxcsr & ~MxcsrMask) != 0)
+        if ((mxcsr & ~vcpu.Cpuid.MxcsrMask) != 0)
         {
             return Outcome.Protection(vcpu);
         }
@@ -78,7 +75,7 @@ internal static unsafe class FpuState
         // SAFETY: the image in the state block is 512 bytes.
         new ReadOnlySpan<byte>(X87State.Image(vcpu.Cpu), XmmOffset).CopyTo(image);
         BitConverter.TryWriteBytes(image[MxcsrOffset..], vcpu.Cpu->Mxcsr);
-        BitConverter.TryWriteBytes(image[(MxcsrOffset + 4)..], MxcsrMask);
+        BitConverter.TryWriteBytes(image[(MxcsrOffset + 4)..], vcpu.Cpuid.MxcsrMask);
     }
 
     /// <summary>Loads x87 from the first 160 bytes of an image.</summary>
@@ -195,7 +192,7 @@ internal static unsafe class FpuState
             return AssistResult.Fault;
         }
 
-        if ((value & ~MxcsrMask) != 0)
+        if ((value & ~vcpu.Cpuid.MxcsrMask) != 0)
         {
             return Outcome.Protection(vcpu);
         }

@@ -55,7 +55,11 @@ internal static unsafe class Gathers
 
         if (!done)
         {
-            SpreadSigns(mask[..length], size);
+            if (vcpu.Cpuid.IsIntel)
+            {
+                SpreadSigns(mask[..length], size);
+            }
+
             VectorRegisters.Merge(cpu, target, data[..length]);
             VectorRegisters.Write(cpu, selector, mask[..length]);
             return AssistResult.Fault;
@@ -68,7 +72,8 @@ internal static unsafe class Gathers
         return AssistResult.Next;
     }
 
-    // What Intel's CPUs leave in the mask after a fault: all bits of an element like its sign, which alone counts.
+    // What Intel's CPUs leave in the mask after a fault: all bits of an element like its sign, which alone counts. AMD's
+    // leave what is not done as it was.
     private static void SpreadSigns(Span<byte> mask, int size)
     {
         for (int at = 0; at < mask.Length; at += size)

@@ -62,8 +62,8 @@ internal static unsafe class Segments
         int width = Width(instruction);
         int register = instruction.Op0Register - Register.ES;
         ulong selector = 0;
-        // Two bytes are read, whatever the operand size: all of them are the stack pointer's business only.
-        if (!CurrentStack.Peek(vcpu, 2, 0, new Span<ulong>(ref selector)))
+        // Intel's CPUs read two bytes, whatever the operand size; AMD's the whole slot.
+        if (!CurrentStack.Peek(vcpu, vcpu.Cpuid.IsIntel ? 2 : width, 0, new Span<ulong>(ref selector)))
         {
             return AssistResult.Fault;
         }

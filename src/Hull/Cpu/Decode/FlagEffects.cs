@@ -28,7 +28,9 @@ internal static class FlagEffects
     /// The effect of an instruction that is copied. Flags that the manuals leave undefined count as written: the host
     /// does to them what a host does. Shifts by a count that may be zero keep the old flags then.
     /// </summary>
-    internal static FlagEffect Of(in Instruction instruction)
+    /// <param name="instruction">The instruction.</param>
+    /// <param name="isIntel">The host's vendor is Intel.</param>
+    internal static FlagEffect Of(in Instruction instruction, bool isIntel)
     {
         RflagsBits modified = instruction.RflagsModified & Arithmetic;
         RflagsBits read = instruction.RflagsRead & Arithmetic;
@@ -42,14 +44,18 @@ internal static class FlagEffects
             return ShiftWritesAll(instruction) ? FlagEffect.WritesAll : FlagEffect.ReadsAndWrites;
         }
 
-        return read == RflagsBits.None && modified == Arithmetic && !KeepsUndefined(instruction.Mnemonic)
+        return read == RflagsBits.None && modified == Arithmetic && !KeepsUndefined(instruction.Mnemonic, isIntel)
             ? FlagEffect.WritesAll
             : FlagEffect.ReadsAndWrites;
     }
 
-    // Processors leave some flags as they were where the manual says "undefined".
-    private static bool KeepsUndefined(Mnemonic mnemonic) => mnemonic is
-        Mnemonic.Bsf or Mnemonic.Bsr or Mnemonic.Div or Mnemonic.Idiv;
+    // Processors leave some flags as they were where the manual says "undefined", and not all the same ones.
+    private static bool KeepsUndefined(Mnemonic mnemonic, bool isIntel) => mnemonic switch
+    {
+        Mnemonic.Bsf or Mnemonic.Bsr or Mnemonic.Div or Mnemonic.Idiv => true,
+        Mnemonic.Mul or Mnemonic.Imul or Mnemonic.Tzcnt or Mnemonic.Lzcnt => !isIntel,
+        _ => false,
+    };
 
     private static bool IsShift(Mnemonic mnemonic) => mnemonic is Mnemonic.Shl or Mnemonic.Shr or Mnemonic.Sar
         or Mnemonic.Sal or Mnemonic.Rol or Mnemonic.Ror or Mnemonic.Rcl or Mnemonic.Rcr

@@ -89,7 +89,10 @@ internal static unsafe class StateTransfer
     }
 
     /// <summary>Replaces the architectural state; what belongs to the translator stays.</summary>
-    internal static void Write(CpuState* cpu, ArchState state)
+    /// <param name="cpu">The state.</param>
+    /// <param name="state">What replaces it.</param>
+    /// <param name="mxcsrMask">The bits that MXCSR may have; others are dropped.</param>
+    internal static void Write(CpuState* cpu, ArchState state, uint mxcsrMask)
     {
         cpu->Rip = state.Rip;
         cpu->Rflags = state.Rflags;
@@ -126,7 +129,7 @@ internal static unsafe class StateTransfer
             : (state.Cr0 & ProtectedMode) == 0 ? (byte)0 : (byte)((state.Segments[Seg.Ss].Attributes >> 5) & 3);
         state.Fxsave.CopyTo(Bytes(ref cpu->X87));
         state.Fxsave.AsSpan(XmmInFxsave, 256).CopyTo(Bytes(ref cpu->Xmm));
-        cpu->Mxcsr = MemoryMarshal.Read<uint>(state.Fxsave.AsSpan(24)) & 0xFFFF;
+        cpu->Mxcsr = MemoryMarshal.Read<uint>(state.Fxsave.AsSpan(24)) & mxcsrMask;
         state.YmmHigh.CopyTo(Bytes(ref cpu->YmmHigh));
         cpu->YmmDirty = state.YmmHigh.AsSpan().ContainsAnyExcept((byte)0) ? 1u : 0;
         WriteMsrs(cpu, state);

@@ -25,11 +25,12 @@ internal sealed unsafe class BlockWriter
     private readonly bool[] _flagReaders = new bool[Translator.MaximumInstructions + 1];
     private int _ahead;
 
-    internal BlockWriter(CodeCache cache, Thunks thunks, InstructionPlans plans)
+    internal BlockWriter(CodeCache cache, Thunks thunks, InstructionPlans plans, bool isIntel)
     {
         _cache = cache;
         Thunks = thunks;
         Plans = plans;
+        IsIntel = isIntel;
         E = cache.Emitter;
         Memory = new MemoryLowering(this);
         _copy = new CopyLowering(this);
@@ -44,6 +45,9 @@ internal sealed unsafe class BlockWriter
     internal Thunks Thunks { get; }
 
     internal InstructionPlans Plans { get; }
+
+    /// <summary>The vendor of the guest's CPU, and of the host's, is Intel.</summary>
+    internal bool IsIntel { get; }
 
     internal CodeCache Cache => _cache;
 
@@ -472,7 +476,7 @@ internal sealed unsafe class BlockWriter
                 case PlanKind.Nop:
                     break;
                 case PlanKind.Copy:
-                    FlagEffect effect = FlagEffects.Of(instruction);
+                    FlagEffect effect = FlagEffects.Of(instruction, IsIntel);
                     needed = effect switch
                     {
                         FlagEffect.None => needed,
@@ -526,7 +530,7 @@ internal sealed unsafe class BlockWriter
                 return FlagPlace.Memory;
             }
 
-            switch (FlagEffects.Of(instruction))
+            switch (FlagEffects.Of(instruction, IsIntel))
             {
                 case FlagEffect.None:
                     break;

@@ -294,7 +294,7 @@ internal sealed unsafe class CopyLowering
         int reg = layout.ModRmAt >= 0 ? Rename(plan.RegField, layout.RegNumber, rexless, instruction) : 0;
         int low = Rename(opcodeField, layout.OpcodeNumber, rexless, instruction);
 
-        FlagEffect effect = FlagEffects.Of(instruction);
+        FlagEffect effect = FlagEffects.Of(instruction, _w.IsIntel);
         if (effect is FlagEffect.Reads or FlagEffect.ReadsAndWrites)
         {
             _w.FlagsToHost(tempIsBusy: _inTemp != None);

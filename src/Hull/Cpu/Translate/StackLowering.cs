@@ -166,13 +166,14 @@ internal sealed class StackLowering
     }
 
     // A 32-bit push of a segment register writes two bytes only, and checks no more; a 64-bit one eight. SDM vol. 2,
-    // "PUSH", has it for "all recent Intel Core and Intel Atom processors".
+    // "PUSH", has it for "all recent Intel Core and Intel Atom processors". AMD's write four.
     private void PushSegment(byte segment, int size)
     {
+        int written = size == 4 && _w.IsIntel ? 2 : size;
         _memory.StackAddress(-size);
-        bool commit = _memory.StackAccess(size == 4 ? 2 : size, false, true);
+        bool commit = _memory.StackAccess(written, false, true);
         _e.State(false, 0x0FB7, HostRegister.Temp, StateLayout.SegmentBase(segment) + 16);
-        StoreOperand(HostRegister.Temp, size == 8 ? 8 : 2);
+        StoreOperand(HostRegister.Temp, written);
         Close(commit);
         _memory.StackAdjust(-size);
     }

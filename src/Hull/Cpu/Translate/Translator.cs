@@ -16,15 +16,16 @@ internal sealed unsafe class Translator
 
     private const int FetchBytes = 1024;
     private readonly CodeCache _cache;
-    private readonly BlockDecoder _decoder = new();
+    private readonly BlockDecoder _decoder;
     private readonly BlockWriter _w;
     private readonly FetchGuard _guard;
 
-    internal Translator(CodeCache cache, Thunks thunks, FetchGuard guard, CpuFeatureSet features)
+    internal Translator(CodeCache cache, Thunks thunks, FetchGuard guard, CpuFeatureSet features, bool isIntel)
     {
         _cache = cache;
         _guard = guard;
-        _w = new BlockWriter(cache, thunks, new InstructionPlans(features));
+        _decoder = new BlockDecoder(isIntel);
+        _w = new BlockWriter(cache, thunks, new InstructionPlans(features), isIntel);
     }
 
     /// <summary>Blocks count their instructions: <see cref="InstructionBudget"/>.</summary>
@@ -136,11 +137,22 @@ internal sealed class BlockDecoder
     private readonly BufferReader _reader;
     private readonly Decoder[] _decoders;
 
-    internal BlockDecoder()
+    internal BlockDecoder(bool isIntel)
     {
+        DecoderOptions options = OptionsOf(isIntel);
         _reader = new BufferReader(Buffer);
-        _decoders = [Decoder.Create(16, _reader), Decoder.Create(32, _reader), Decoder.Create(64, _reader)];
+        _decoders =
+        [
+            Decoder.Create(16, _reader, options), Decoder.Create(32, _reader, options), Decoder.Create(64, _reader, options),
+        ];
     }
+
+    /// <summary>
+    /// The vendors read some encodings differently: near branches with an operand-size prefix and far pointers with REX.W in
+    /// 64-bit mode. The guest's vendor decides.
+    /// </summary>
+    internal static DecoderOptions OptionsOf(bool isIntel) =>
+        isIntel ? DecoderOptions.None : DecoderOptions.AMD;
 
     /// <summary>The guest's bytes, a private copy.</summary>
     internal byte[] Buffer { get; } = new byte[1024 + 64];

@@ -30,7 +30,7 @@ internal static unsafe class GoldenText
         Thunks thunks = new(cache.Emitter, GuestHasAvx, fastPext: true);
         cache.SealThunks();
         FetchGuard guard = new(cache, ram, [], static _ => { });
-        Translator translator = new(cache, thunks, guard, new CpuFeatureSet(ulong.MaxValue));
+        Translator translator = new(cache, thunks, guard, new CpuFeatureSet(ulong.MaxValue), isIntel: true);
         byte[] guest = Assemble(row);
         List<Instruction> instructions = Decode(row.Bits, guest, row.Rip);
         BlockKey key = new(PhysicalPage | (row.Rip & 0xFFF), row.Rip, row.Mode);
