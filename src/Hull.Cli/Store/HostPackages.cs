@@ -82,7 +82,7 @@ internal sealed class HostPackages(IProgress<string>? progress = null)
         CommandResult result = await HostCommand.RunAsync("apt-cache", arguments, null, cancellation).ConfigureAwait(false);
         if (result.ExitCode != 0 || result.Output.Length == 0)
         {
-            await UpdateForAsync(package, cancellation).ConfigureAwait(false);
+            await UpdateForAsync(package, result, cancellation).ConfigureAwait(false);
             result = await HostCommand.RunAsync("apt-cache", arguments, null, cancellation).ConfigureAwait(false);
         }
 
@@ -117,7 +117,7 @@ internal sealed class HostPackages(IProgress<string>? progress = null)
             .ConfigureAwait(false);
         if (result.ExitCode != 0)
         {
-            await UpdateForAsync(package, cancellation).ConfigureAwait(false);
+            await UpdateForAsync(package, result, cancellation).ConfigureAwait(false);
             result = await HostCommand.RunAsync("apt-get", arguments, directory, cancellation).ConfigureAwait(false);
         }
 
@@ -127,13 +127,14 @@ internal sealed class HostPackages(IProgress<string>? progress = null)
             : throw new HullException($"cannot download package {package}: {result.Reason}");
     }
 
-    private async Task UpdateForAsync(string package, CancellationToken cancellation)
+    // Lists that are empty or old, or no network: the client's own words tell, and only root can renew the lists.
+    private async Task UpdateForAsync(string package, CommandResult failure, CancellationToken cancellation)
     {
         if (!Environment.IsPrivilegedProcess)
         {
             throw new HullException(
-                $"the package client does not find {package}; its lists may be empty or old: " +
-                "run: sudo apt-get update, then try again");
+                $"the package client cannot give {package}: {failure.Reason}; " +
+                "if its lists are old, run: sudo apt-get update, then try again");
         }
 
         await UpdateAsync(cancellation).ConfigureAwait(false);
