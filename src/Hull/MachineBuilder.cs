@@ -6,6 +6,7 @@ using Hull.Cpu;
 using Hull.Devices;
 using Hull.Devices.Irq;
 using Hull.Devices.Serial;
+using Hull.Devices.Virtio;
 using Hull.Engine;
 using Hull.Host;
 using Hull.Memory;
@@ -51,6 +52,7 @@ internal static class MachineBuilder
             chipset.PoweredOff += hooks.PowerOff;
             chipset.ResetRequested += hooks.Reset;
             chipset.Exited += hooks.Exited;
+            VirtioDevice[] devices = AddDevices(spec, memory, chipset, made);
             chipset.Pci.AssignBars();
 
             CpuidPolicy cpuid = CpuidPolicy.For(spec.Cpu, timers.Clock.TscHz, LocalApic.BusHz, spec.VcpuCount);
@@ -88,7 +90,11 @@ internal static class MachineBuilder
             }
 
             HostInput input = new(chipset, virtualTimers);
-            return new MachineParts(life, memory, realTimers, input, engine, vcpus) { Notice = kernel.Notice };
+            return new MachineParts(life, memory, realTimers, input, engine, vcpus)
+            {
+                Notice = kernel.Notice,
+                Devices = devices,
+            };
         }
         catch
         {
@@ -99,6 +105,25 @@ internal static class MachineBuilder
 
             throw;
         }
+    }
+
+    private static VirtioDevice[] AddDevices(
+        MachineSpec spec, GuestMemory memory, Chipset chipset, Stack<IDisposable> made)
+    {
+        VirtioDevice[] devices = new VirtioDevice[spec.Devices.Count];
+        for (int i = 0; i < devices.Length; i++)
+        {
+            devices[i] = Keep(made, spec.Devices[i].Create(new DeviceContext
+            {
+                Memory = memory,
+                VcpuCount = spec.VcpuCount,
+                IsDeterministic = spec.Deterministic,
+                Index = i,
+            }));
+            chipset.Pci.Attach(new VirtioPci(devices[i], chipset.Messages), chipset.Pci.FindFreeDevice());
+        }
+
+        return devices;
     }
 
     // The one place that chooses an engine. Auto will choose by measuring once there are two.

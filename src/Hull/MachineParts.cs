@@ -1,4 +1,5 @@
 using System;
+using System.Collections.Generic;
 using Hull.Engine;
 using Hull.Memory;
 using Hull.Timeline;
@@ -56,6 +57,9 @@ internal sealed class MachineParts : IDisposable
     /// <summary>What the kernel asks for and does not get; null: nothing.</summary>
     internal string? Notice { get; init; }
 
+    /// <summary>Devices with threads or files of their own.</summary>
+    internal IReadOnlyList<IDisposable> Devices { get; init; } = [];
+
     /// <summary>What runs the vCPUs.</summary>
     internal IEngine Engine { get; }
 
@@ -105,10 +109,16 @@ internal sealed class MachineParts : IDisposable
             return;
         }
 
-        // Timers first: a callback may signal a vCPU; then vCPUs, engine, and last the memory that all of them use.
+        // Timers and devices first: their threads may signal a vCPU; then vCPUs, engine, and last the memory that all of
+        // them use.
         _disposed = true;
         StopVcpus();
         _timers?.Dispose();
+        foreach (IDisposable device in Devices)
+        {
+            device.Dispose();
+        }
+
         foreach (VcpuThread vcpu in _vcpus)
         {
             vcpu.Dispose();

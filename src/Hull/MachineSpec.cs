@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using Hull.Boot;
+using Hull.Devices;
 using Hull.Engine;
 using Hull.Host;
 
@@ -44,6 +45,9 @@ public sealed record MachineSpec
 
     /// <summary>What a Multiboot kernel gets behind the RAM disk, which is its first module.</summary>
     public IReadOnlyList<BootModule> Modules { get; init; } = [];
+
+    /// <summary>Devices beyond the PC's own: disks, network cards and so on, in the order of their PCI slots.</summary>
+    public IReadOnlyList<DeviceSpec> Devices { get; init; } = [];
 
     /// <summary>The kernel's command line; Multiboot puts the kernel's name before it.</summary>
     public string CommandLine { get; init; } = "";

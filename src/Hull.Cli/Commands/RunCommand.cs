@@ -3,6 +3,7 @@ using System.CommandLine;
 using System.CommandLine.Parsing;
 using System.Globalization;
 using Hull.Cli.Run;
+using Hull.Devices;
 using Hull.Engine;
 using Hull.Host;
 
@@ -66,6 +67,22 @@ internal static class RunCommand
             Arity = ArgumentArity.OneOrMore,
             AllowMultipleArgumentsPerToken = false,
         };
+        Option<DeviceSpec[]> disks = new("--disk")
+        {
+            Description = "A disk: an image or block device, then format=raw, readonly, serial=S, queues=N. May be repeated.",
+            HelpName = "FILE[,NAME=VALUE]...",
+            Arity = ArgumentArity.OneOrMore,
+            AllowMultipleArgumentsPerToken = false,
+            CustomParser = result => ParseDevices(result, DeviceText.ParseDisk),
+        };
+        Option<DeviceSpec[]> devices = new("--device")
+        {
+            Description = $"A device: {string.Join(", ", DeviceText.Kinds)}. May be repeated.",
+            HelpName = "KIND[,NAME=VALUE]...",
+            Arity = ArgumentArity.OneOrMore,
+            AllowMultipleArgumentsPerToken = false,
+            CustomParser = result => ParseDevices(result, DeviceText.Parse),
+        };
         Option<ushort?> exitPort = new("--exit-port")
         {
             Description = "A guest's write of V to this port (or the next three) ends Hull with status 2V+1 (modulo 256).",
@@ -104,7 +121,7 @@ internal static class RunCommand
         Command command = new("run", "Runs a guest. With '-- COMMAND...' runs that in the guest and exits with its status.")
         {
             kernel, initrd, append, memory, vcpus, engine, cpu, timeout, deterministic, checkpoints, blockLimit, name,
-            modules, exitPort, testDevice, stat, form,
+            disks, devices, modules, exitPort, testDevice, stat, form,
         };
         command.SetAction(result => GuestRun.Execute(new RunRequest
         {
@@ -120,6 +137,7 @@ internal static class RunCommand
             Checkpoints = result.GetValue(checkpoints),
             BlockLimit = result.GetValue(blockLimit),
             Name = result.GetValue(name),
+            Devices = [.. result.GetValue(disks) ?? [], .. result.GetValue(devices) ?? []],
             Modules = result.GetValue(modules) ?? [],
             ExitPort = result.GetValue(exitPort),
             TestDevice = result.GetValue(testDevice),
@@ -184,6 +202,19 @@ internal static class RunCommand
         }
 
         return port;
+    }
+
+    private static DeviceSpec[]? ParseDevices(ArgumentResult result, Func<string, DeviceSpec> parse)
+    {
+        try
+        {
+            return Array.ConvertAll([.. result.Tokens], token => parse(token.Value));
+        }
+        catch (HullException e)
+        {
+            result.AddError(e.Message);
+            return null;
+        }
     }
 
     private static EngineKind ParseEngine(ArgumentResult result)

@@ -40,11 +40,12 @@ internal sealed record GuestImage
         XdgDirectories directories = XdgDirectories.FromEnvironment();
         Progress progress = new();
         DiskBootCache cache = new(directories);
+        string kernel = FindKernel(request, directories, progress, out StoredKernel? stored);
         return new GuestImage
         {
-            Kernel = FindKernel(request, directories, progress),
+            Kernel = BootBlob.FromFile(kernel),
             Initrd = settings is not null
-                ? OwnInitramfs(settings, cache, progress)
+                ? OwnInitramfs(settings, ModulesFor(request, stored), cache, progress)
                 : request.Initrd is null or RunRequest.NoInitrd ? [] : [BootBlob.FromFile(request.Initrd)],
             Modules = Array.ConvertAll(request.Modules, ModuleFor),
             CommandLine = isMultiboot
@@ -90,31 +91,54 @@ internal sealed record GuestImage
         return false;
     }
 
-    private static BootBlob FindKernel(RunRequest request, XdgDirectories directories, Progress progress)
+    private static string FindKernel(
+        RunRequest request, XdgDirectories directories, Progress progress, out StoredKernel? stored)
     {
+        stored = null;
         if (request.Kernel is not null)
         {
-            return BootBlob.FromFile(request.Kernel);
+            return request.Kernel;
         }
 
         if (File.Exists(BuildTreeKernel))
         {
-            return BootBlob.FromFile(BuildTreeKernel);
+            return BuildTreeKernel;
         }
 
         KernelStore store = new(directories, progress);
-        StoredKernel kernel = store.FindNewest()
+        stored = store.FindNewest()
             ?? store.GetAsync(KernelStore.DefaultPackage, CancellationToken.None).GetAwaiter().GetResult();
-        return BootBlob.FromFile(kernel.KernelPath);
+        return stored.KernelPath;
     }
 
-    private static BootBlob[] OwnInitramfs(GuestSettings settings, DiskBootCache cache, Progress progress)
+    // A kernel from the store has its drivers as modules; the user's own is taken to have them built in.
+    private static IReadOnlyList<string> ModulesFor(RunRequest request, StoredKernel? stored)
+    {
+        if (request.Devices.Length == 0 || stored?.ModulesPath is not string path)
+        {
+            return [];
+        }
+
+        List<string> drivers = ["virtio_pci"];
+        drivers.AddRange(Array.ConvertAll(request.Devices, static device => device.LinuxDriver));
+        return new KernelModules(path).Resolve(drivers);
+    }
+
+    private static BootBlob[] OwnInitramfs(
+        GuestSettings settings, IReadOnlyList<string> modules, DiskBootCache cache, Progress progress)
     {
         InitramfsStore store = new(cache, new HostPackages(progress));
-        BootBlob own = InitramfsStore.WithInit(Resource("init.sh"), builder => builder
-            .AddText("/hull/linuxrc", Resource("linuxrc.sh"))
-            .AddText("/hull/settings", settings.ToShell())
-            .AddText("/etc/fstab", Resource("fstab")));
+        BootBlob own = InitramfsStore.WithInit(Resource("init.sh"), builder =>
+        {
+            builder.AddText("/hull/linuxrc", Resource("linuxrc.sh"))
+                .AddText("/hull/settings", settings.ToShell())
+                .AddText("/etc/fstab", Resource("fstab"));
+            for (int i = 0; i < modules.Count; i++)
+            {
+                // Numbered: init loads them in the order of their names.
+                builder.AddFile($"/hull/modules/{i:d3}-{Path.GetFileName(modules[i])}", File.ReadAllBytes(modules[i]));
+            }
+        });
         return [store.GetBaseAsync(CancellationToken.None).GetAwaiter().GetResult(), own];
     }
 

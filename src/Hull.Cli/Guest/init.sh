@@ -8,6 +8,11 @@ mount -a
 . /hull/settings
 echo "$hostname" >/proc/sys/kernel/hostname
 
+# The drivers of the devices that the user added.
+for module in /hull/modules/*.ko; do
+    [ ! -e "$module" ] || insmod "$module"
+done
+
 # The control port stays as the kernel opens it: lines, with an echo that the host ignores.
 exec 3<>/dev/ttyS3
 

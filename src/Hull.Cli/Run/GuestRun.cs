@@ -154,6 +154,7 @@ internal sealed class GuestRun : IDisposable
         Deterministic = request.Deterministic,
         BlockLimit = request.BlockLimit ?? new MachineSpec { Kernel = kernel }.BlockLimit,
         Kernel = kernel,
+        Devices = request.Devices,
         ExitPort = request.ExitPort,
         TestDevice = request.TestDevice,
         RestartOnReset = request.Command.Length == 0,

@@ -1,4 +1,5 @@
 using System;
+using Hull.Devices;
 using Hull.Engine;
 
 namespace Hull.Cli.Run;
@@ -38,6 +39,9 @@ internal sealed record RunRequest
 
     /// <summary>The machine's name; null: Hull makes one.</summary>
     internal string? Name { get; init; }
+
+    /// <summary>Disks and other devices.</summary>
+    internal DeviceSpec[] Devices { get; init; } = [];
 
     /// <summary>Modules for a Multiboot kernel: each a file's path, then words behind a blank.</summary>
     internal string[] Modules { get; init; } = [];

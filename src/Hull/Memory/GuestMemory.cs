@@ -99,18 +99,33 @@ public sealed unsafe class GuestMemory : IDisposable
         return true;
     }
 
-    /// <summary>Reads one little-endian value; zero where there is no RAM.</summary>
+    /// <summary>
+    /// Reads one little-endian value; zero where there is no RAM. An aligned one of up to 8 bytes is read at once.
+    /// </summary>
     public T Read<T>(GuestPhysical at)
         where T : unmanaged
     {
-        T value = default;
-        TryRead(at, new Span<byte>(&value, sizeof(T)));
-        return value;
+        ulong offset = OffsetOf(at.Value, (ulong)sizeof(T));
+
+        // SAFETY: OffsetOf has checked that the whole range lies inside the mapping, which outlives the machine.
+        return offset == ulong.MaxValue ? default : Unsafe.ReadUnaligned<T>(_base + offset);
     }
 
-    /// <summary>Writes one little-endian value; nothing happens where there is no RAM.</summary>
+    /// <summary>
+    /// Writes one little-endian value; nothing happens where there is no RAM. An aligned one of up to 8 bytes is written
+    /// at once.
+    /// </summary>
     public void Write<T>(GuestPhysical at, T value)
-        where T : unmanaged => TryWrite(at, new ReadOnlySpan<byte>(&value, sizeof(T)));
+        where T : unmanaged
+    {
+        ulong offset = OffsetOf(at.Value, (ulong)sizeof(T));
+        if (offset != ulong.MaxValue)
+        {
+            // SAFETY: OffsetOf has checked that the whole range lies inside the mapping, which outlives the machine.
+            Unsafe.WriteUnaligned(_base + offset, value);
+            Pages.Written(offset, (ulong)sizeof(T));
+        }
+    }
 
     /// <summary>Fills a range with zeros.</summary>
     /// <returns>False, with nothing written, when any byte is not RAM.</returns>

@@ -1,0 +1,128 @@
+using System;
+using System.Buffers.Binary;
+using System.Collections.Generic;
+using System.IO;
+using System.Text;
+using Hull.Host;
+
+namespace Hull.Cli.Store;
+
+/// <summary>
+/// The modules of a kernel in the store: which files a driver needs, in the order in which they are to be loaded. Debian's
+/// packages come without modules.dep, so the files themselves are asked (section .modinfo, "depends=").
+/// </summary>
+internal sealed class KernelModules
+{
+    private readonly Dictionary<string, string> _paths = new(StringComparer.Ordinal);
+
+    /// <summary>Looks which modules there are.</summary>
+    /// <param name="directory">lib/modules/RELEASE.</param>
+    internal KernelModules(string directory)
+    {
+        string kernel = Path.Combine(directory, "kernel");
+        if (Directory.Exists(kernel))
+        {
+            foreach (string path in Directory.EnumerateFiles(kernel, "*.ko", SearchOption.AllDirectories))
+            {
+                _paths[NameOf(path)] = path;
+            }
+        }
+    }
+
+    /// <summary>The files for some drivers; one that is built in, or that the kernel does not have, has none.</summary>
+    /// <exception cref="HullException">A file is no module.</exception>
+    internal IReadOnlyList<string> Resolve(IEnumerable<string> drivers)
+    {
+        List<string> order = [];
+        HashSet<string> seen = new(StringComparer.Ordinal);
+        foreach (string driver in drivers)
+        {
+            Add(driver, seen, order);
+        }
+
+        return order;
+    }
+
+    /// <summary>The names in "depends=" of a module's .modinfo.</summary>
+    /// <exception cref="HullException">The file is no module.</exception>
+    internal static string[] ReadDependencies(string name, ReadOnlySpan<byte> module)
+    {
+        foreach (Range part in SplitZeros(FindSection(name, module, ".modinfo"u8)))
+        {
+            ReadOnlySpan<byte> entry = FindSection(name, module, ".modinfo"u8)[part];
+            if (entry.StartsWith("depends="u8))
+            {
+                return Encoding.ASCII.GetString(entry["depends="u8.Length..]).Split(',', StringSplitOptions.RemoveEmptyEntries);
+            }
+        }
+
+        return [];
+    }
+
+    // Files are named with '-' or '_', the kernel says '_'.
+    private static string NameOf(string path) => Path.GetFileNameWithoutExtension(path).Replace('-', '_');
+
+    private static List<Range> SplitZeros(ReadOnlySpan<byte> bytes)
+    {
+        List<Range> parts = [];
+        for (int at = 0; at < bytes.Length;)
+        {
+            int end = bytes[at..].IndexOf((byte)0);
+            end = end < 0 ? bytes.Length : at + end;
+            parts.Add(at..end);
+            at = end + 1;
+        }
+
+        return parts;
+    }
+
+    // ELF-64, "Section Header Table".
+    private static ReadOnlySpan<byte> FindSection(string name, ReadOnlySpan<byte> file, ReadOnlySpan<byte> wanted)
+    {
+        try
+        {
+            if (file.StartsWith("\u007fELF"u8))
+            {
+                ulong table = BinaryPrimitives.ReadUInt64LittleEndian(file[0x28..]);
+                int size = BinaryPrimitives.ReadUInt16LittleEndian(file[0x3A..]);
+                int count = BinaryPrimitives.ReadUInt16LittleEndian(file[0x3C..]);
+                int names = BinaryPrimitives.ReadUInt16LittleEndian(file[0x3E..]);
+                ReadOnlySpan<byte> text = SectionAt(file, checked((int)table + (names * size)));
+                for (int i = 0; i < count; i++)
+                {
+                    int header = checked((int)table + (i * size));
+                    ReadOnlySpan<byte> own = text[(int)BinaryPrimitives.ReadUInt32LittleEndian(file[header..])..];
+                    if (own[..own.IndexOf((byte)0)].SequenceEqual(wanted))
+                    {
+                        return SectionAt(file, header);
+                    }
+                }
+            }
+        }
+        catch (Exception e) when (e is ArgumentException or OverflowException)
+        {
+            // Said below.
+        }
+
+        throw new HullException($"{name} is no kernel module: fetch the kernel anew");
+    }
+
+    private static ReadOnlySpan<byte> SectionAt(ReadOnlySpan<byte> file, int header) => file.Slice(
+        checked((int)BinaryPrimitives.ReadUInt64LittleEndian(file[(header + 0x18)..])),
+        checked((int)BinaryPrimitives.ReadUInt64LittleEndian(file[(header + 0x20)..])));
+
+    private void Add(string driver, HashSet<string> seen, List<string> order)
+    {
+        if (!seen.Add(driver) || !_paths.TryGetValue(driver, out string? path))
+        {
+            return;
+        }
+
+        foreach (string other in ReadDependencies(path, File.ReadAllBytes(path)))
+        {
+            Add(other.Replace('-', '_'), seen, order);
+        }
+
+        order.Add(path);
+    }
+}

@@ -1,0 +1,41 @@
+using System.Text.Json.Serialization;
+using Hull.Devices.Virtio;
+using Hull.Host;
+using Hull.Memory;
+
+namespace Hull.Devices;
+
+/// <summary>
+/// A device that the user adds to a machine. The record and the device are in one file; the line here makes them known to
+/// the command line (<c>--device KIND,NAME=VALUE...</c>) and to JSON. What is left out is zero, false or null, so those
+/// have to mean the default.
+/// </summary>
+[JsonPolymorphic(TypeDiscriminatorPropertyName = "kind")]
+[JsonDerivedType(typeof(DiskSpec), "disk")]
+[JsonDerivedType(typeof(RngSpec), "rng")]
+public abstract record DeviceSpec
+{
+    /// <summary>Linux's name of the driver, for Hull's own init to load.</summary>
+    [JsonIgnore]
+    public abstract string LinuxDriver { get; }
+
+    /// <summary>Makes the device, in its state after power-on.</summary>
+    /// <exception cref="HullException">What it needs of the host is not there.</exception>
+    internal abstract VirtioDevice Create(DeviceContext context);
+}
+
+/// <summary>What a device may know of its machine.</summary>
+internal sealed record DeviceContext
+{
+    /// <summary>The guest's RAM.</summary>
+    internal required GuestMemory Memory { get; init; }
+
+    /// <summary>The machine's vCPUs.</summary>
+    internal int VcpuCount { get; init; } = 1;
+
+    /// <summary>Nothing may happen on a thread of the device's own: see <see cref="QueuePump"/>.</summary>
+    internal bool IsDeterministic { get; init; }
+
+    /// <summary>The device's number among all of the machine, from 0; for names.</summary>
+    internal int Index { get; init; }
+}

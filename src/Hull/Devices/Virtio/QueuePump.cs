@@ -1,0 +1,114 @@
+using System;
+using System.Threading;
+
+namespace Hull.Devices.Virtio;
+
+/// <summary>
+/// Works on a queue's requests away from the vCPUs: up to <c>threads</c> at once, each taking one request after the
+/// other, so they end in any order. In a deterministic machine there are no threads: the notification does the work.
+/// </summary>
+internal sealed class QueuePump : IDisposable
+{
+    private readonly Func<bool> _step;
+    private readonly string _name;
+    private readonly int _most;
+    private readonly SemaphoreSlim _wake = new(0);
+    private readonly Lock _lock = new();
+    private readonly Thread?[] _threads;
+    private int _signalled;
+    private int _idle;
+    private int _started;
+    private volatile bool _stopping;
+
+    /// <summary>Makes a pump without threads yet.</summary>
+    /// <param name="name">For the threads' names.</param>
+    /// <param name="threads">At the most; 0: the caller of <see cref="Notify"/> does the work.</param>
+    /// <param name="step">Takes one request and ends it; false when there is none. On several threads at once.</param>
+    internal QueuePump(string name, int threads, Func<bool> step)
+    {
+        _name = name;
+        _most = threads;
+        _step = step;
+        _threads = new Thread?[threads];
+    }
+
+    /// <summary>There may be something to do. Any thread; returns at once if there are threads.</summary>
+    internal void Notify()
+    {
+        if (_most == 0)
+        {
+            while (_step())
+            {
+            }
+
+            return;
+        }
+
+        if (Interlocked.Exchange(ref _signalled, 1) == 0)
+        {
+            StartIfAllAreBusy();
+            _wake.Release();
+        }
+    }
+
+    /// <summary>Waits until no step is under way. No new one begins if there is nothing to take. Not on a pump's thread.</summary>
+    internal void Drain()
+    {
+        SpinWait spin = default;
+        while (Volatile.Read(ref _idle) != Volatile.Read(ref _started))
+        {
+            spin.SpinOnce();
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        _stopping = true;
+        _wake.Release(Math.Max(_most, 1));
+        foreach (Thread? thread in _threads)
+        {
+            thread?.Join();
+        }
+
+        _wake.Dispose();
+    }
+
+    private void StartIfAllAreBusy()
+    {
+        lock (_lock)
+        {
+            if (!_stopping && _started < _most && Volatile.Read(ref _idle) == 0)
+            {
+                Thread thread = new(Run, 512 << 10) { Name = _name, IsBackground = true };
+                _threads[_started] = thread;
+
+                // Idle until it runs, or Drain would wait for it.
+                Interlocked.Increment(ref _idle);
+                Interlocked.Increment(ref _started);
+                thread.Start();
+            }
+        }
+    }
+
+    private void Run()
+    {
+        while (true)
+        {
+            _wake.Wait();
+            if (_stopping)
+            {
+                return;
+            }
+
+            // Busy before the signal is taken: who sees no signal sees the work.
+            Interlocked.Decrement(ref _idle);
+            Interlocked.Exchange(ref _signalled, 0);
+            while (_step())
+            {
+            }
+
+            Interlocked.Increment(ref _idle);
+        }
+    }
+}

@@ -1,0 +1,43 @@
+using System;
+using System.IO;
+
+namespace Hull.Storage;
+
+/// <summary>
+/// A disk's bytes, whatever format they are kept in. Any thread, several at once. Ranges are inside
+/// [0, <see cref="Length"/>); who calls has checked that.
+/// </summary>
+internal interface IByteStore : IDisposable
+{
+    /// <summary>Bytes.</summary>
+    ulong Length { get; }
+
+    /// <summary>Writes, discards and zeroes are refused.</summary>
+    bool IsReadOnly { get; }
+
+    /// <summary>Bytes that are best read and written together, at aligned offsets; a power of two, at least 512.</summary>
+    uint BlockSize { get; }
+
+    /// <summary>Reads a range.</summary>
+    /// <exception cref="IOException">The host cannot; the message names the file.</exception>
+    void Read(ulong offset, Span<byte> destination);
+
+    /// <summary>Writes a range. It is safe only behind the next <see cref="Flush"/>.</summary>
+    /// <exception cref="IOException">The host cannot; the message names the file.</exception>
+    void Write(ulong offset, ReadOnlySpan<byte> source);
+
+    /// <summary>Returns when all that was written before is on the host's disk.</summary>
+    /// <exception cref="IOException">The host cannot; the message names the file.</exception>
+    void Flush();
+
+    /// <summary>The range's content is not needed any more; it reads as zeros or as before.</summary>
+    /// <exception cref="IOException">The host cannot; the message names the file.</exception>
+    void Discard(ulong offset, ulong length);
+
+    /// <summary>The range reads as zeros from now on.</summary>
+    /// <param name="offset">First byte.</param>
+    /// <param name="length">Bytes.</param>
+    /// <param name="mayFree">The host's space may be given back.</param>
+    /// <exception cref="IOException">The host cannot; the message names the file.</exception>
+    void WriteZeroes(ulong offset, ulong length, bool mayFree);
+}
