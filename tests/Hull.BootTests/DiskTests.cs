@@ -28,7 +28,7 @@ public sealed class DiskTests : IDisposable
         }
 
         RunResult result = HullRun.Hull("run", "-c", vcpus, "--disk", _image, "--", "sh", "-c",
-            "mkdir /mnt && mount -t ext4 /dev/vda /mnt && cp /bin/busybox /mnt/copy && umount /mnt "
+            "mount -t ext4 /dev/vda /mnt && cp /bin/busybox /mnt/copy && umount /mnt "
             + "&& mount -t ext4 -o ro /dev/vda /mnt && cmp /bin/busybox /mnt/copy && echo same");
 
         Assert.True(result is { Status: 0, Text: "same\n" }, result.ToString());
