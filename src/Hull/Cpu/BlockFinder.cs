@@ -137,7 +137,7 @@ internal sealed unsafe class BlockFinder
                     byte* entry = index < 0 ? null : _cache.Blocks[index].MemoryFlagsEntry;
                     if (entry != null && (mode & Special) == 0)
                     {
-                        _tlb.FillJump(_cpu->Rip, (mode & BlockMode.User) != 0, global, entry);
+                        FillJump(_cache.Blocks[index], mode, global);
                     }
 
                     return entry;
@@ -169,7 +169,7 @@ internal sealed unsafe class BlockFinder
         if (block.SecondPage != ulong.MaxValue)
         {
             // Nothing may link to a block in two pages, whose second page could move; loops meet it all the same.
-            _tlb.FillJump(_cpu->Rip, user, global, block.MemoryFlagsEntry);
+            FillJump(block, mode, global);
             if (!link.Cross && link.Linked < 0 && from.Valid)
             {
                 _engine.SendThroughJumpCache(linkIndex, user);
@@ -187,7 +187,7 @@ internal sealed unsafe class BlockFinder
         }
         else
         {
-            _tlb.FillJump(_cpu->Rip, user, global, block.MemoryFlagsEntry);
+            FillJump(block, mode, global);
         }
     }
 
@@ -195,9 +195,7 @@ internal sealed unsafe class BlockFinder
     {
         global = false;
         _counters.Lookups++;
-        ulong linear = (mode & BlockMode.CodeMask) == BlockMode.Code64
-            ? _cpu->Rip
-            : (uint)(_cpu->Rip + _cpu->Segments[Seg.Cs].Base);
+        ulong linear = LinearRip(mode);
         if (!CheckCodeLimit(mode) || !_mmu.Translate(linear, Access.Fetch, out PageTranslation page))
         {
             return -1;
@@ -214,6 +212,16 @@ internal sealed unsafe class BlockFinder
 
         return _engine.Translate(_vcpu, key, linear, page.Host, limit);
     }
+
+    private void FillJump(in Block block, BlockMode mode, bool global)
+    {
+        int pages = block.SecondPage == ulong.MaxValue ? 1 : 2;
+        _tlb.FillJump(_cpu->Rip, LinearRip(mode), pages, (mode & BlockMode.User) != 0, global, block.MemoryFlagsEntry);
+    }
+
+    private ulong LinearRip(BlockMode mode) => (mode & BlockMode.CodeMask) == BlockMode.Code64
+        ? _cpu->Rip
+        : (uint)(_cpu->Rip + _cpu->Segments[Seg.Cs].Base);
 
     private bool CheckCodeLimit(BlockMode mode) =>
         (mode & BlockMode.CodeMask) == BlockMode.Code64

@@ -11,11 +11,16 @@ namespace Hull.Cpu.Mmu;
 internal sealed unsafe class Tlb
 {
     private const int SmapRoom = 64;
+    private const ulong NotCanonical = 1UL << 63;
     private const int LineWords = StateLayout.TlbEntries / 64;
     private readonly CpuState* _cpu;
     private readonly int[] _smapSets = new int[SmapRoom];
     private readonly ulong[] _notGlobal = new ulong[4 * LineWords];
     private readonly VictimJumps _jumps = new();
+
+    // The pages that lines of a jump cache stand for, by their linear addresses.
+    private readonly PageFilter _userJumpPages = new(15);
+    private readonly PageFilter _supervisorJumpPages = new(15);
     private ulong _generation;
     private bool _supervisorJumpsNotGlobal;
 
@@ -28,7 +33,7 @@ internal sealed unsafe class Tlb
     /// <summary>The second level, looked up by C#.</summary>
     internal VictimTlb Victims { get; } = new();
 
-    /// <summary>Times that both jump caches were emptied.</summary>
+    /// <summary>Times that a jump cache, or both, were emptied for another reason than a write to CR3.</summary>
     internal ulong JumpFlushes { get; private set; }
 
     /// <summary>Times that what is not global was emptied.</summary>
@@ -190,18 +195,41 @@ internal sealed unsafe class Tlb
         }
     }
 
-    /// <summary>Forgets one linear page.</summary>
+    /// <summary>
+    /// Forgets one linear page of 4 KiB. Most pages that a kernel flushes hold data: a jump cache is emptied only if one of
+    /// its lines may stand for code there.
+    /// </summary>
     internal void FlushPage(ulong linear)
     {
         int set = StateLayout.TlbSet(linear);
+        ulong tag = linear & ~0xFFFUL;
         Victims.FlushPage(linear);
         for (int table = 0; table < 4; table++)
         {
-            Drop(Table((table & 2) != 0, (table & 1) != 0) + (2 * set), set, linear & ~0xFFFUL);
+            Drop(Table((table & 2) != 0, (table & 1) != 0) + (2 * set), set, tag);
         }
 
-        EmptySlots();
-        FlushJumps();
+        TlbEntry* slots = (TlbEntry*)((byte*)_cpu + StateLayout.SlotBase);
+        for (int i = 0; i < 4 * StateLayout.SlotEntries; i++)
+        {
+            if (slots[i].Tag == tag)
+            {
+                slots[i].Tag = NotCanonical;
+            }
+        }
+
+        bool user = _userJumpPages.MayHave(linear >> 12);
+        bool supervisor = _supervisorJumpPages.MayHave(linear >> 12);
+        JumpFlushes += user || supervisor ? 1u : 0;
+        if (user)
+        {
+            EmptyUserJumps();
+        }
+
+        if (supervisor)
+        {
+            EmptySupervisorJumps();
+        }
     }
 
     /// <summary>Takes a host page out of the store tables and slots: code is translated from it. The vCPU's own thread.</summary>
@@ -235,8 +263,20 @@ internal sealed unsafe class Tlb
     }
 
     /// <summary>Enters a block into a jump cache. Under the code lock, by the vCPU itself.</summary>
-    internal void FillJump(ulong rip, bool user, bool global, byte* entry)
+    /// <param name="rip">Its address in the code segment.</param>
+    /// <param name="linear">Its linear address.</param>
+    /// <param name="pages">How many pages its bytes lie in: 1 or 2.</param>
+    /// <param name="user">The block is for CPL 3.</param>
+    /// <param name="global">Its translation is global.</param>
+    /// <param name="entry">The code.</param>
+    internal void FillJump(ulong rip, ulong linear, int pages, bool user, bool global, byte* entry)
     {
+        PageFilter filter = user ? _userJumpPages : _supervisorJumpPages;
+        for (int page = 0; page < pages; page++)
+        {
+            filter.Add((linear >> 12) + (uint)page);
+        }
+
         JumpEntry* line = Jump(rip, user);
         line->Tag = rip ^ Key(user);
         line->Host = (ulong)entry;
@@ -302,8 +342,20 @@ internal sealed unsafe class Tlb
     internal void FlushJumps()
     {
         JumpFlushes++;
+        EmptySupervisorJumps();
+        EmptyUserJumps();
+    }
+
+    private void EmptySupervisorJumps()
+    {
         _supervisorJumpsNotGlobal = false;
+        _supervisorJumpPages.Clear();
         NewKey(ref _cpu->JumpCacheKey);
+    }
+
+    private void EmptyUserJumps()
+    {
+        _userJumpPages.Clear();
         NewKey(ref _cpu->UserJumpCacheKey);
     }
 
@@ -333,7 +385,6 @@ internal sealed unsafe class Tlb
     /// </summary>
     internal void EmptySlots()
     {
-        const ulong NotCanonical = 1UL << 63;
         TlbEntry* slots = (TlbEntry*)((byte*)_cpu + StateLayout.SlotBase);
         for (int i = 0; i < 4 * StateLayout.SlotEntries; i++)
         {

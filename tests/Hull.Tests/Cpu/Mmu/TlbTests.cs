@@ -70,6 +70,29 @@ public sealed unsafe class TlbTests : IDisposable
         }
     }
 
+    [Fact]
+    public void FlushOfADataPage_KeepsTheJumps()
+    {
+        Fill(0x401000, true, 0x1000);
+        Fill(0xFFFF_FFFF_8100_0000, false, 0x2000);
+        _tlb.FlushPage(0x7FFF_0000_0000);
+        Assert.Equal(0x1000UL, Find(0x401000, true));
+        Assert.Equal(0x2000UL, Find(0xFFFF_FFFF_8100_0000, false));
+    }
+
+    [Theory]
+    [InlineData(0x401000, 0, 0x2000)]
+    [InlineData(0x402000, 0, 0x2000)]
+    [InlineData(0x5000, 0x1000, 0)]
+    public void FlushOfAPage_ForgetsTheJumpsIntoIt(ulong page, ulong inTwoPages, ulong inASegment)
+    {
+        _tlb.FillJump(0x401FFF, 0x401FFF, 2, true, false, (byte*)0x1000);
+        _tlb.FillJump(0x10, 0x5010, 1, false, false, (byte*)0x2000);
+        _tlb.FlushPage(page);
+        Assert.Equal(inTwoPages, Find(0x401FFF, true));
+        Assert.Equal(inASegment, Find(0x10, false));
+    }
+
     // Two addresses that share a line of the jump cache.
     private static (ulong First, ulong Second) Pair()
     {
@@ -83,7 +106,7 @@ public sealed unsafe class TlbTests : IDisposable
         return (First, second);
     }
 
-    private void Fill(ulong rip, bool user, ulong host) => _tlb.FillJump(rip, user, true, (byte*)host);
+    private void Fill(ulong rip, bool user, ulong host) => _tlb.FillJump(rip, rip, 1, user, true, (byte*)host);
 
     private ulong Find(ulong rip, bool user)
     {
