@@ -156,6 +156,7 @@ internal static unsafe class PageWalker
             ulong leaf = values[depth - 1];
             ulong within = (1UL << shift) - 1;
             page.PhysicalPage = (leaf & levels.PhysicalMask & ~within) | (linear & within & ~0xFFFUL);
+            page.PageBits = shift;
             Describe(cpu, access, rights, leaf, ref page);
             return Success;
         }
@@ -194,6 +195,7 @@ internal static unsafe class PageWalker
                 }
 
                 page.PhysicalPage = (pde & 0xFFC0_0000) | ((ulong)((pde >> 13) & 0xFF) << 32) | (linear & 0x3F_F000);
+                page.PageBits = 22;
                 Describe(cpu, access, pde, pde, ref page);
                 return Success;
             }

@@ -44,6 +44,9 @@ internal unsafe struct PageTranslation
 
     /// <summary>A global translation.</summary>
     internal bool Global;
+
+    /// <summary>The size of the page as the tables have it, as a power of two.</summary>
+    internal int PageBits;
 }
 
 /// <summary>
@@ -87,6 +90,11 @@ internal sealed unsafe class SoftMmu
         if (error != PageWalker.Success)
         {
             return _vcpu.RaisePageFault(linear, (uint)error);
+        }
+
+        if (page.PageBits > 12)
+        {
+            _vcpu.Tlb.NoteLargePage(linear, page.PageBits);
         }
 
         page.Host = page.PhysicalPage == _vcpu.Apic.MmioPage ? null : _memory.HostPage(page.PhysicalPage);
@@ -287,6 +295,12 @@ internal sealed unsafe class SoftMmu
     internal void FlushPage(ulong linear)
     {
         _vcpu.Counters.PageFlushes++;
+        if (_vcpu.Tlb.MayBeLargePage(linear))
+        {
+            FlushAll();
+            return;
+        }
+
         _vcpu.Tlb.FlushPage(linear);
         _vcpu.CutCrossLinks(linear);
     }

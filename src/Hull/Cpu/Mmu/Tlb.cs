@@ -21,6 +21,9 @@ internal sealed unsafe class Tlb
     // The pages that lines of a jump cache stand for, by their linear addresses.
     private readonly PageFilter _userJumpPages = new(15);
     private readonly PageFilter _supervisorJumpPages = new(15);
+
+    // The regions of 2 MiB, 4 MiB and 1 GiB of which a large page may have come in.
+    private readonly PageFilter _largePages = new(16);
     private ulong _generation;
     private bool _supervisorJumpsNotGlobal;
 
@@ -159,6 +162,7 @@ internal sealed unsafe class Tlb
         }
 
         System.Array.Clear(_notGlobal);
+        _largePages.Clear();
         _cpu->SmapCount = 0;
         EmptySlots();
         FlushJumps();
@@ -231,6 +235,15 @@ internal sealed unsafe class Tlb
             EmptySupervisorJumps();
         }
     }
+
+    /// <summary>A page of 2 MiB, 4 MiB or 1 GiB was met.</summary>
+    internal void NoteLargePage(ulong linear, int pageBits) => _largePages.Add((linear >> pageBits) ^ ((ulong)pageBits << 56));
+
+    /// <summary>
+    /// The tables keep large pages in pieces of 4 KiB: whoever forgets one page has to forget all pieces. SDM vol. 3A,
+    /// "Operations that Invalidate TLBs and Paging-Structure Caches".
+    /// </summary>
+    internal bool MayBeLargePage(ulong linear) => MayBeLargePage(linear, 21) || MayBeLargePage(linear, 22) || MayBeLargePage(linear, 30);
 
     /// <summary>Takes a host page out of the store tables and slots: code is translated from it. The vCPU's own thread.</summary>
     internal void ProtectPage(byte* hostPage)
@@ -358,6 +371,9 @@ internal sealed unsafe class Tlb
         _userJumpPages.Clear();
         NewKey(ref _cpu->UserJumpCacheKey);
     }
+
+    private bool MayBeLargePage(ulong linear, int pageBits) =>
+        _largePages.MayHave((linear >> pageBits) ^ ((ulong)pageBits << 56));
 
     private bool DropStoreLines(byte* hostPage)
     {

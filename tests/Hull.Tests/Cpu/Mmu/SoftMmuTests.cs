@@ -103,6 +103,20 @@ public sealed unsafe class SoftMmuTests : IDisposable
         Assert.Equal((0x3_0010UL, 4UL), watcher.Last);
     }
 
+    [Fact]
+    public void FlushOfALargePage_ForgetsAllItsPieces()
+    {
+        _guest.Long();
+        _guest.Write<ulong>(0x3_2000, 2);
+        Assert.True(_guest.Vcpu.Mmu.Load(0x3_0000, out ulong _));
+        Assert.True(_guest.Vcpu.Mmu.Load(0x3_1000, out ulong _));
+        MapDataByPages();
+        _guest.Write<ulong>(0x4000 + (0x31 * 8), 0x3_2007);
+        _guest.Vcpu.Mmu.FlushPage(0x3_0000);
+        Assert.True(_guest.Vcpu.Mmu.Load(0x3_1000, out ulong value));
+        Assert.Equal(2UL, value);
+    }
+
     private void MapDataByPages()
     {
         _guest.Write<ulong>(0x3000, 0x4007);
