@@ -71,9 +71,9 @@ internal sealed unsafe class AssistDoor
                     return Leave();
                 }
 
-                if (_cpu->SmapCount != 0 && (_cpu->SystemFlags & Rflags.Ac) == 0)
+                if (_cpu->UserPageSlots != 0 && (_cpu->SystemFlags & Rflags.Ac) == 0)
                 {
-                    _tlb.DropSmap();
+                    _tlb.CloseUserPages();
                 }
 
                 return 0;

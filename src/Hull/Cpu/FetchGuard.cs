@@ -128,7 +128,7 @@ internal sealed unsafe class FetchGuard
 
         _doubts.RemoveRange(kept, _doubts.Count - kept);
         _copied = kept == 0 ? 0 : _copied;
-        _count = kept;
+        Count(kept);
     }
 
     /// <summary>The code cache was emptied.</summary>
@@ -137,7 +137,7 @@ internal sealed unsafe class FetchGuard
         _doubts.Clear();
         _outstanding = 0;
         _copied = 0;
-        _count = 0;
+        Count(0);
     }
 
     private void Watch(SoftVcpu vcpu, byte* hostPage, bool first)
@@ -190,8 +190,17 @@ internal sealed unsafe class FetchGuard
         bytes.CopyTo(_copies.AsSpan(_copied));
         _doubts.Add(new Doubt(index, _copied, _outstanding));
         _copied += bytes.Length;
-        _count = _doubts.Count;
+        Count(_doubts.Count);
         Doubts++;
+    }
+
+    private void Count(int doubts)
+    {
+        _count = doubts;
+        foreach (SoftVcpu vcpu in _vcpus)
+        {
+            Volatile.Write(ref vcpu.Cpu->FetchDoubts, (ulong)doubts);
+        }
     }
 
     private void Unmark(in Watched watched, ulong own)

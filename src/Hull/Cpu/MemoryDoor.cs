@@ -59,9 +59,9 @@ internal sealed unsafe class MemoryDoor
         }
 
         bool user = _cpu->Cpl == 3;
+        bool kept = true;
         PageTranslation page = default;
-        page.Host = _tlb.Victims.Find(linear, user, store, out page.Global);
-        bool smap = false;
+        page.Host = FindVictim(linear, ref user, store, out page.Global);
         if (page.Host != null)
         {
             _counters.VictimHits++;
@@ -76,8 +76,8 @@ internal sealed unsafe class MemoryDoor
         }
         else
         {
-            smap = page.User && !user && (_cpu->Cr4 & Cr4.Smap) != 0;
-            if (!smap)
+            kept = _mmu.ChooseTable(page, ref user, store);
+            if (kept)
             {
                 _tlb.Victims.Fill(linear, user, store, page);
             }
@@ -85,12 +85,12 @@ internal sealed unsafe class MemoryDoor
 
         if (!store)
         {
-            _tlb.Fill(linear, page, user, store, smap);
+            _tlb.Fill(linear, page, user, store);
             return page.Host + offset;
         }
 
         ref ulong grains = ref _memory.Pages.CodeGrains((ulong)(page.Host - _memory.Base) / GuestMemory.PageSize);
-        if (Volatile.Read(ref grains) == 0 && KeepStoreLine(linear, page, user, smap, ref grains))
+        if (kept && Volatile.Read(ref grains) == 0 && KeepStoreLine(linear, page, user, ref grains))
         {
             return page.Host + offset;
         }
@@ -161,14 +161,23 @@ internal sealed unsafe class MemoryDoor
         return false;
     }
 
-    // Either a translator on another vCPU sees the line and takes it away, or its mark is seen here.
-    private bool KeepStoreLine(ulong linear, in PageTranslation page, bool user, bool smap, ref ulong grains)
+    // What the user may do, supervisor code may while AC is set.
+    private byte* FindVictim(ulong linear, ref bool user, bool store, out bool global)
     {
-        if (!_tlb.Fill(linear, page, user, true, smap))
+        byte* host = _tlb.Victims.Find(linear, user, store, out global);
+        if (host == null && !user && (_cpu->SystemFlags & Rflags.Ac) != 0)
         {
-            return !_engine.IsShared;
+            host = _tlb.Victims.Find(linear, true, store, out global);
+            user = host != null;
         }
 
+        return host;
+    }
+
+    // Either a translator on another vCPU sees the line and takes it away, or its mark is seen here.
+    private bool KeepStoreLine(ulong linear, in PageTranslation page, bool user, ref ulong grains)
+    {
+        _tlb.Fill(linear, page, user, true);
         if (_engine.IsShared)
         {
             Interlocked.MemoryBarrier();

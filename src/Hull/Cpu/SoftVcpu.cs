@@ -414,9 +414,9 @@ internal sealed unsafe class SoftVcpu : IVcpu
 
         Cpu->SystemFlags &= ~Rflags.Rf; // it held off a breakpoint of this instruction
 
-        if (Cpu->SmapCount != 0 && (Cpu->SystemFlags & Rflags.Ac) == 0)
+        if (Cpu->UserPageSlots != 0 && (Cpu->SystemFlags & Rflags.Ac) == 0)
         {
-            Tlb.DropSmap();
+            Tlb.CloseUserPages();
         }
 
         Cpu->InterruptShadow = 0;

@@ -116,10 +116,12 @@ internal sealed unsafe class SoftMmu
         bool user = cpu->Cpl == 3 && (access & Access.System) == 0;
         bool store = (access & Access.Store) != 0;
 
-        // While user pages are in the supervisor's tables because of AC, they are for accesses with AC only.
-        bool plain = cpu->SmapCount == 0
-            || ((access & Access.System) == 0 && (cpu->SystemFlags & Rflags.Ac) != 0);
-        byte* page = plain ? _vcpu.Tlb.Find(linear, user, store) : null;
+        byte* page = _vcpu.Tlb.Find(linear, user, store);
+        if (page == null && (access & Access.System) == 0 && (cpu->SystemFlags & Rflags.Ac) != 0)
+        {
+            page = _vcpu.Tlb.Find(linear, true, store);
+        }
+
         host = page + (linear & 0xFFF);
         return page != null || WalkToHost(linear, access, user, out host);
     }
@@ -305,6 +307,23 @@ internal sealed unsafe class SoftMmu
         _vcpu.CutCrossLinks(linear);
     }
 
+    /// <summary>
+    /// Chooses the tables that an allowed access belongs to. With CR4.SMAP the supervisor's never hold a user page; what
+    /// supervisor code may do there while AC is set, the user may always, so it goes to the user's.
+    /// </summary>
+    /// <returns>False for the exception: CR0.WP is clear and the supervisor stores where the user may not.</returns>
+    internal bool ChooseTable(in PageTranslation page, ref bool user, bool store)
+    {
+        CpuState* cpu = _vcpu.Cpu;
+        if (user || !page.User || (cpu->Cr4 & Cr4.Smap) == 0)
+        {
+            return true;
+        }
+
+        user = true;
+        return !store || (cpu->Cr0 & Cr0.Wp) != 0;
+    }
+
     private bool WalkToHost(ulong linear, Access access, bool user, out byte* host)
     {
         host = null;
@@ -324,8 +343,12 @@ internal sealed unsafe class SoftMmu
         ref ulong grains = ref _memory.Pages.CodeGrains(frame);
         if (!store || Volatile.Read(ref grains) == 0)
         {
-            bool smap = page.User && !user && (_vcpu.Cpu->Cr4 & Cr4.Smap) != 0;
-            _vcpu.Tlb.Fill(linear, page, user, store, smap);
+            if (!ChooseTable(page, ref user, store))
+            {
+                return true;
+            }
+
+            _vcpu.Tlb.Fill(linear, page, user, store);
             if (store && _vcpu.IsShared)
             {
                 // A translator on another vCPU sees the line and takes it away, or its mark is seen here.

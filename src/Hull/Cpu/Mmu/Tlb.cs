@@ -1,3 +1,4 @@
+using System.Numerics;
 using System.Runtime.CompilerServices;
 using Hull.Cpu.State;
 using Hull.Memory;
@@ -10,11 +11,9 @@ namespace Hull.Cpu.Mmu;
 /// </summary>
 internal sealed unsafe class Tlb
 {
-    private const int SmapRoom = 64;
     private const ulong NotCanonical = 1UL << 63;
     private const int LineWords = StateLayout.TlbEntries / 64;
     private readonly CpuState* _cpu;
-    private readonly int[] _smapSets = new int[SmapRoom];
     private readonly ulong[] _notGlobal = new ulong[4 * LineWords];
     private readonly VictimJumps _jumps = new();
 
@@ -45,24 +44,14 @@ internal sealed unsafe class Tlb
     /// <summary>Times that everything was emptied.</summary>
     internal ulong FullFlushes { get; private set; }
 
-    /// <summary>
-    /// Enters a translation for accesses of one kind. With <paramref name="smap"/> it is a user page that supervisor code
-    /// may reach only while AC is set.
-    /// </summary>
-    /// <returns>False when the line was not kept.</returns>
-    internal bool Fill(ulong linear, in PageTranslation page, bool user, bool store, bool smap)
+    /// <summary>Enters a translation for accesses of one kind.</summary>
+    internal void Fill(ulong linear, in PageTranslation page, bool user, bool store)
     {
         ulong tag = linear & ~0xFFFUL;
         int set = StateLayout.TlbSet(linear);
         int first = set * 2;
         int table = (user ? 2 : 0) + (store ? 1 : 0);
         TlbEntry* ways = Table(user, store) + first;
-        if (smap && _cpu->SmapCount == SmapRoom)
-        {
-            Drop(ways, set, tag);
-            return false;
-        }
-
         if (ways[0].Tag != tag)
         {
             // The younger way is the first.
@@ -72,12 +61,6 @@ internal sealed unsafe class Tlb
 
         ways[0] = new TlbEntry { Tag = tag, Addend = (ulong)page.Host - tag };
         MarkNotGlobal(table, first, !page.Global);
-        if (smap)
-        {
-            _smapSets[_cpu->SmapCount++] = (set << 1) | (store ? 1 : 0);
-        }
-
-        return true;
     }
 
     /// <summary>Takes one line out of a store table.</summary>
@@ -123,28 +106,34 @@ internal sealed unsafe class Tlb
     internal void FillSlot(ulong linear, bool user, bool store, int slot)
     {
         byte* page = Find(linear, user, store);
+        if (page == null && !user && (_cpu->SystemFlags & Rflags.Ac) != 0)
+        {
+            page = Find(linear, true, store);
+            _cpu->UserPageSlots |= 1UL << (slot + (store ? StateLayout.SlotEntries : 0));
+        }
+
+        SetSlot(linear, page, StateLayout.Slot(user, store, slot));
+    }
+
+    private void SetSlot(ulong linear, byte* page, int slot)
+    {
         if (page != null)
         {
             ulong tag = linear & ~0xFFFUL;
-            *(TlbEntry*)((byte*)_cpu + StateLayout.Slot(user, store, slot)) =
-                new TlbEntry { Tag = tag, Addend = (ulong)page - tag };
+            *(TlbEntry*)((byte*)_cpu + slot) = new TlbEntry { Tag = tag, Addend = (ulong)page - tag };
         }
     }
 
-    /// <summary>AC was cleared: user pages leave the supervisor's tables.</summary>
-    internal void DropSmap()
+    /// <summary>AC was cleared: user pages leave the supervisor's slots. CLAC has code for it, see Thunks.</summary>
+    internal void CloseUserPages()
     {
-        for (uint i = 0; i < _cpu->SmapCount; i++)
+        TlbEntry* slots = (TlbEntry*)((byte*)_cpu + StateLayout.SlotBase);
+        for (ulong left = _cpu->UserPageSlots; left != 0; left &= left - 1)
         {
-            // The page may have moved to the second way since.
-            int set = _smapSets[i] >> 1;
-            TlbEntry* ways = Table(false, (_smapSets[i] & 1) != 0) + (2 * set);
-            ways[0].Tag = Empty(set);
-            ways[1].Tag = Empty(set);
+            slots[BitOperations.TrailingZeroCount(left)].Tag = NotCanonical;
         }
 
-        _cpu->SmapCount = 0;
-        EmptySlots();
+        _cpu->UserPageSlots = 0;
     }
 
     /// <summary>Empties all tables and the jump caches.</summary>
@@ -163,7 +152,6 @@ internal sealed unsafe class Tlb
 
         System.Array.Clear(_notGlobal);
         _largePages.Clear();
-        _cpu->SmapCount = 0;
         EmptySlots();
         FlushJumps();
     }
@@ -183,12 +171,12 @@ internal sealed unsafe class Tlb
             TlbEntry* entries = (TlbEntry*)((byte*)_cpu + StateLayout.TlbBase) + (i * 64);
             for (; word != 0; word &= word - 1)
             {
-                int at = System.Numerics.BitOperations.TrailingZeroCount(word);
+                int at = BitOperations.TrailingZeroCount(word);
                 entries[at].Tag = Empty((((i % LineWords) * 64) + at) / 2);
             }
         }
 
-        DropSmap();                                             // empties the slots too
+        EmptySlots();
         if (_supervisorJumpsNotGlobal)
         {
             FlushJumps();
@@ -406,6 +394,8 @@ internal sealed unsafe class Tlb
         {
             slots[i].Tag = NotCanonical;
         }
+
+        _cpu->UserPageSlots = 0;
     }
 
     // 48 address bits are significant; the key lives in bits 48-62, so that bit 63 still tells the halves apart.

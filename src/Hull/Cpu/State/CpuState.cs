@@ -193,11 +193,17 @@ internal unsafe struct CpuState
     /// </summary>
     internal long BudgetAhead;
 
-    /// <summary>User pages that supervisor code reached with AC set and that are in its inline TLBs; CLAC empties them.</summary>
-    internal uint SmapCount;
+    /// <summary>
+    /// The supervisor's page slots that may hold a user page, because AC was set: loads from bit 0, stores from bit 32.
+    /// What clears AC empties them.
+    /// </summary>
+    internal ulong UserPageSlots;
 
     /// <summary>Not 0: an interrupt waits for IF; STI leaves generated code.</summary>
     internal uint InterruptWaiting;
+
+    /// <summary>Not 0: some block may hold old bytes, see <see cref="FetchGuard"/>; what serialises looks. Written by any thread.</summary>
+    internal ulong FetchDoubts;
 
     /// <summary>The MSRs that only hold state; slots as <see cref="Engine.MsrPolicy"/> says.</summary>
     internal fixed ulong Msrs[Engine.MsrPolicy.SlotCount];

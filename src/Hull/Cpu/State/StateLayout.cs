@@ -83,7 +83,7 @@ internal static unsafe class StateLayout
     internal static readonly int Scratch2 = Offset(static s => &s->Scratch2);
     internal static readonly int Budget = Offset(static s => &s->Budget);
     internal static readonly int BudgetAhead = Offset(static s => &s->BudgetAhead);
-    internal static readonly int SmapCount = Offset(static s => &s->SmapCount);
+    internal static readonly int UserPageSlots = Offset(static s => &s->UserPageSlots);
     internal static readonly int InterruptWaiting = Offset(static s => &s->InterruptWaiting);
     internal static readonly int Bounce = Offset(static s => &s->Bounce);
     internal static readonly int Xmm = Offset(static s => &s->Xmm);

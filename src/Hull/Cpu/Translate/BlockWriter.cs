@@ -674,6 +674,16 @@ internal sealed unsafe class BlockWriter
                 case ColdKind.LinkStub:
                     EmitLinkStub(piece);
                     break;
+                case ColdKind.CloseUserPages:
+                    E.Patch(piece.Site);
+                    E.LoadAddress(HostRegister.Temp, piece.Back);
+                    E.Jump(Thunks.CloseUserPages);
+                    break;
+                case ColdKind.StringMiss:
+                    PatchChain(piece);
+                    _strings.EmitMiss(piece);
+                    EmitAssistCall(piece);
+                    break;
                 case ColdKind.Budget or ColdKind.BudgetHostFlags:
                     E.Patch(piece.Site);
                     if (piece.Kind == ColdKind.BudgetHostFlags)
@@ -689,20 +699,25 @@ internal sealed unsafe class BlockWriter
                     break;
                 default:
                     PatchChain(piece);
-                    NoteAhead(piece.Ahead);
-                    E.StoreStateInt32(StateLayout.ExitOperand, piece.Number);
-                    E.LoadAddress(HostRegister.Temp, piece.Back);
-                    E.Jump(Thunks.Assist);
+                    EmitAssistCall(piece);
                     break;
             }
         }
+    }
+
+    private void EmitAssistCall(in ColdPiece piece)
+    {
+        NoteAhead(piece.Ahead);
+        E.StoreStateInt32(StateLayout.ExitOperand, piece.Number);
+        E.LoadAddress(HostRegister.Temp, piece.Back);
+        E.Jump(Thunks.Assist);
     }
 
     // Points the jump here, and in a chain those before it.
     private void PatchChain(in ColdPiece piece)
     {
         byte* site = piece.Site;
-        int distance = piece.Kind == ColdKind.AssistChain ? *(int*)site : 0;
+        int distance = piece.Kind == ColdKind.Assist ? 0 : *(int*)site;
         E.Patch(site);
         while (distance != 0)
         {
@@ -752,6 +767,12 @@ internal enum ColdKind : byte
     /// <summary>The same, with several jumps to it: each displacement holds the distance to the jump before, or 0.</summary>
     AssistChain,
 
+    /// <summary>A string instruction whose page is not in its slot: jumps chained as above, then perhaps the assist.</summary>
+    StringMiss,
+
+    /// <summary>CLAC with user pages in the supervisor's slots.</summary>
+    CloseUserPages,
+
     /// <summary>Deterministic mode: the block is longer than the budget; the flags are in the state.</summary>
     Budget,
 
@@ -780,6 +801,12 @@ internal unsafe struct ColdPiece
 
     /// <summary>Where it goes on.</summary>
     internal byte* Back;
+
+    /// <summary>Of a string instruction: the check that is made again.</summary>
+    internal byte* Check;
+
+    /// <summary>Of a string instruction: it has REP.</summary>
+    internal bool Repeats;
 
     /// <summary>A link, a record, or a page slot.</summary>
     internal int Number;

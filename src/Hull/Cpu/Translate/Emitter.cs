@@ -296,6 +296,13 @@ internal sealed unsafe class Emitter
         Int32((int)(target - (At + 4)));
     }
 
+    /// <summary>jcc to a place shortly before.</summary>
+    internal void JumpBack(int condition, byte* target)
+    {
+        Bytes((byte)(0x70 | condition), 0);
+        At[-1] = (byte)(target - At);
+    }
+
     /// <summary>jcc or jmp with a 32-bit displacement to be filled by <see cref="Patch"/>; returns where it stands.</summary>
     internal byte* JumpForward(int condition)
     {

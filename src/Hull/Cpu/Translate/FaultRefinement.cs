@@ -16,6 +16,11 @@ internal static class FaultRefinement
     /// </summary>
     internal static bool UsesStack(in Instruction instruction, bool store)
     {
+        if (instruction.IsStringInstruction)
+        {
+            return false;
+        }
+
         if (!instruction.HasMemoryOperand())
         {
             return true;

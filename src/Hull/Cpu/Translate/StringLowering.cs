@@ -4,8 +4,8 @@ using Iced.Intel;
 namespace Hull.Cpu.Translate;
 
 /// <summary>
-/// MOVS and STOS where all of it lies in the pages that the slots of RSI and RDI hold: the host does them at once. Else
-/// the assist does, and fills the slots. SDM vol. 2, "REP/REPE/REPZ/REPNE/REPNZ".
+/// MOVS and STOS where all of it lies in the pages that the slots of RSI and RDI hold: the host does them at once. A slot
+/// with another page is filled from the inline TLB first. Else the assist does it. SDM vol. 2, "REP/REPE/REPZ/REPNE/REPNZ".
 /// </summary>
 internal sealed unsafe class StringLowering
 {
@@ -13,6 +13,10 @@ internal sealed unsafe class StringLowering
     private const int Rdi = 7;
     private readonly BlockWriter _w;
     private readonly Emitter _e;
+
+    // The checks of the instruction under way: what to look up when one fails, in the order RSI, RDI.
+    private readonly ColdPiece[] _misses = new ColdPiece[2];
+    private int _missCount;
 
     internal StringLowering(BlockWriter writer)
     {
@@ -32,7 +36,8 @@ internal sealed unsafe class StringLowering
         }
 
         _w.FlagsToMemory();
-        Cold cold = new(_w, instruction);
+        ColdAssist cold = new(_w, instruction);
+        _missCount = 0;
         bool repeats = instruction.HasRepPrefix || instruction.HasRepnePrefix;
         _e.State(false, 0x80, 7, StateLayout.DirectionFlag);    // cmp byte [DF], 0
         _e.Byte(0);
@@ -51,23 +56,69 @@ internal sealed unsafe class StringLowering
 
         EmitCheck(Rdi, true, repeats, size, ref cold);
         EmitRun(instruction.Mnemonic, moves, repeats, size);
+        for (int i = 0; i < _missCount; i++)
+        {
+            _w.AddCold(_misses[i] with { Back = _e.At, Number = cold.Record });
+        }
+
         cold.End();
         return true;
     }
 
-    // Leaves for the assist unless the whole run is in the page of the slot. An empty slot, or page 0, has a tag that is 0
-    // when doubled: the host must not meet an address that it refuses while RSI and RDI are its own.
-    private void EmitCheck(int register, bool store, bool repeats, int size, ref Cold cold)
+    /// <summary>
+    /// The page of RSI or RDI is not in the slot: looks it up, and makes the check again if the slot has it then. Falls
+    /// through to the assist otherwise. Nothing may be looked up for an instruction that does nothing.
+    /// </summary>
+    internal void EmitMiss(in ColdPiece piece)
     {
-        int slot = StateLayout.Slot(_w.IsUser, store, register);
-        _e.LoadState(HostRegister.Address, slot);
-        _e.Move(HostRegister.Temp, register);
-        _e.Reg(true, 0x31, HostRegister.Address, HostRegister.Temp);
-        _e.Reg(true, 0x01, HostRegister.Address, HostRegister.Address);
-        cold.If(4);
+        int register = piece.Store ? Rdi : Rsi;
+        byte* idle = null;
+        if (piece.Repeats)
+        {
+            _e.Reg(true, 0x85, HostRegister.Rcx, HostRegister.Rcx);
+            idle = _e.JumpForward(4);
+        }
+
+        _e.Move(HostRegister.Address, register);
+        byte* resume = _e.LoadAddressForward(HostRegister.Temp);
+        _e.Jump(_w.Thunks.Lookup(_w.IsUser, piece.Store, register, piece.Size));
+        _e.Patch(resume);
+        _w.AddSideRow(_e.At, piece.GuestOffset, piece.Ahead);
+        EmitLoadTag(register, piece.Store);
+        byte* empty = _e.JumpForward(4);
+        _e.Bytes(0x49, 0x81, 0xFB);                             // cmp r11, imm32
+        _e.Int32(4095);
+        byte* again = _e.JumpForward(6);                        // jbe
+        *(int*)again = (int)(piece.Check - (again + 4));
+        _e.Patch(empty);
+        if (idle != null)
+        {
+            _e.Patch(idle);
+        }
+    }
+
+    // Leaves unless the whole run is in the page of the slot. An empty slot, or page 0, has a tag that is 0 when doubled:
+    // the host must not meet an address that it refuses while RSI and RDI are its own.
+    private void EmitCheck(int register, bool store, bool repeats, int size, ref ColdAssist cold)
+    {
+        byte* check = _e.At;
+        EmitLoadTag(register, store);
+        byte* empty = _e.JumpForward(4);
+        *(int*)empty = 0;
         _e.Bytes(0x49, 0x81, 0xFB);                             // cmp r11, imm32
         _e.Int32(repeats ? 4095 : 4096 - size);
-        cold.If(7);
+        byte* other = _e.JumpForward(7);
+        *(int*)other = (int)(other - empty);
+        _misses[_missCount++] = new ColdPiece
+        {
+            Kind = ColdKind.StringMiss,
+            Store = store,
+            Size = (ushort)size,
+            Repeats = repeats,
+            GuestOffset = (ushort)_w.GuestOffset,
+            Site = other,
+            Check = check,
+        };
         if (repeats)
         {
             _e.Lea(true, HostRegister.Temp, HostRegister.Temp, HostRegister.Rcx, size, 0);
@@ -75,6 +126,15 @@ internal sealed unsafe class StringLowering
             _e.Int32(4096);
             cold.If(7);
         }
+    }
+
+    // R11 = address XOR tag; R10 = the tag doubled, and ZF of it.
+    private void EmitLoadTag(int register, bool store)
+    {
+        _e.LoadState(HostRegister.Address, StateLayout.Slot(_w.IsUser, store, register));
+        _e.Move(HostRegister.Temp, register);
+        _e.Reg(true, 0x31, HostRegister.Address, HostRegister.Temp);
+        _e.Reg(true, 0x01, HostRegister.Address, HostRegister.Address);
     }
 
     private void EmitRun(Mnemonic mnemonic, bool moves, bool repeats, int size)
@@ -117,29 +177,4 @@ internal sealed unsafe class StringLowering
         Code.Movsq_m64_m64 or Code.Stosq_m64_RAX => 8,
         _ => 0,
     };
-
-    // Jumps that end at one call of the assist.
-    private struct Cold(BlockWriter writer, in Instruction instruction)
-    {
-        private readonly int _record = writer.Cache.AssistRecords.Add(instruction);
-        private byte* _previous;
-
-        /// <summary>Leaves for the assist when a condition holds.</summary>
-        internal void If(int condition)
-        {
-            // The displacement of each jump holds the distance to the one before it until the end is known.
-            byte* site = writer.E.JumpForward(condition);
-            *(int*)site = _previous == null ? 0 : (int)(site - _previous);
-            _previous = site;
-        }
-
-        /// <summary>The fast way ends here; the assist comes back to the same place.</summary>
-        internal readonly void End() => writer.AddCold(new ColdPiece
-        {
-            Kind = ColdKind.AssistChain,
-            Site = _previous,
-            Back = writer.E.At,
-            Number = _record,
-        });
-    }
 }

@@ -4,7 +4,7 @@ namespace Hull.Cpu.Translate;
 
 /// <summary>
 /// SYSCALL and SYSRET between 64-bit code, without C#: what <see cref="Assist.FastCalls"/> does, for the cases without
-/// tracing, pending events and SMAP pages, which go to it. SDM vol. 2, "SYSCALL", "SYSRET".
+/// tracing, pending events and user pages in the supervisor's slots, which go to it. SDM vol. 2, "SYSCALL", "SYSRET".
 /// </summary>
 internal sealed unsafe class SystemCallThunks
 {
@@ -42,7 +42,9 @@ internal sealed unsafe class SystemCallThunks
     {
         byte* start = _e.At;
         LeaveUnlessQuiet();
-        LeaveIfNot(StateLayout.SmapCount);
+        _e.State(true, 0x83, 7, StateLayout.UserPageSlots);
+        _e.Byte(0);
+        JumpToAssist(5);
         _e.Move(HostRegister.Rcx, R10);
         FlagsImage();
         _e.Byte(0x41);                                          // and r10d, ~RF

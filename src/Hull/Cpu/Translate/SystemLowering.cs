@@ -41,7 +41,7 @@ internal sealed unsafe class SystemLowering
                 _e.Byte(4);
                 break;
             case Mnemonic.Clac when _w.IsKernel:
-                EmitClac(instruction);
+                EmitClac();
                 break;
             case Mnemonic.Rdtsc when (_w.Mode & BlockMode.NoTsc) == 0 && !_w.CountsInstructions:
                 EmitRdtsc();
@@ -95,22 +95,16 @@ internal sealed unsafe class SystemLowering
         return true;
     }
 
-    // The assist is needed only when user pages are in the supervisor's TLB.
-    private void EmitClac(in Instruction instruction)
+    // Most regions between STAC and CLAC put a user page into some slot.
+    private void EmitClac()
     {
         _w.FlagsToMemory();
         _e.State(false, 0x80, 4, StateLayout.SystemFlags + 2);
         _e.Byte(0xFB);
-        _e.State(false, 0x83, 7, StateLayout.SmapCount);
+        _e.State(true, 0x83, 7, StateLayout.UserPageSlots);
         _e.Byte(0);
         byte* site = _e.JumpForward(5);
-        _w.AddCold(new ColdPiece
-        {
-            Kind = ColdKind.Assist,
-            Site = site,
-            Back = _e.At,
-            Number = _w.Cache.AssistRecords.Add(instruction),
-        });
+        _w.AddCold(new ColdPiece { Kind = ColdKind.CloseUserPages, Site = site, Back = _e.At });
     }
 
     private void EmitRdtsc()

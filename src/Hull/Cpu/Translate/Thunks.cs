@@ -68,6 +68,7 @@ internal sealed unsafe class Thunks
         HostFault = EmitHostFault();
         Assist = EmitAssist();
         Calls = new SystemCallThunks(e, Assist, DispatchExit);
+        CloseUserPages = EmitCloseUserPages();
         CarefulLoad = EmitCareful((nint)(delegate* unmanaged<CpuState*, ulong, ulong, ulong, ulong>)&Assists.CarefulLoad);
         CarefulStore = EmitCareful((nint)(delegate* unmanaged<CpuState*, ulong, ulong, ulong, ulong>)&Assists.CarefulStore);
         for (int size = 0; size < SizeCount; size++)
@@ -110,6 +111,9 @@ internal sealed unsafe class Thunks
 
     /// <summary>SYSCALL and SYSRET.</summary>
     internal SystemCallThunks Calls { get; }
+
+    /// <summary>CLAC: empties the slots in UserPageSlots. R11 where to go on; flags in the state.</summary>
+    internal byte* CloseUserPages { get; }
 
     /// <summary>Copies a memory operand to the bounce buffer: R10 linear (or offset), ExitOperand the site, R11 where to go on.</summary>
     internal byte* CarefulLoad { get; }
@@ -248,6 +252,27 @@ internal sealed unsafe class Thunks
         return start;
     }
 
+    // The slots lie in the order of the bits: the supervisor's loads, then its stores.
+    private byte* EmitCloseUserPages()
+    {
+        byte* start = _e.At;
+        _e.StoreState(StateLayout.Scratch2, HostRegister.Temp);
+        _e.StoreState(StateLayout.Scratch1, HostRegister.Rax);
+        _e.LoadState(HostRegister.Address, StateLayout.UserPageSlots);
+        _e.MoveImmediate(HostRegister.Rax, 1UL << 63);          // no canonical page
+        byte* next = _e.At;
+        _e.Reg(true, 0x0FBC, HostRegister.Temp, HostRegister.Address);  // bsf r11, r10
+        _e.Reg(true, 0x0FB3, HostRegister.Temp, HostRegister.Address);  // btr r10, r11
+        _e.Bytes(0x41, 0xC1, 0xE3, 0x04);                       // shl r11d, 4
+        _e.Table(0x89, HostRegister.Rax, HostRegister.Temp, StateLayout.Slot(false, false, 0));
+        _e.Reg(true, 0x85, HostRegister.Address, HostRegister.Address);
+        _e.JumpBack(5, next);
+        _e.StoreState(StateLayout.UserPageSlots, HostRegister.Address);
+        _e.LoadState(HostRegister.Rax, StateLayout.Scratch1);
+        _e.State(false, 0xFF, 4, StateLayout.Scratch2);         // jmp [Scratch2]
+        return start;
+    }
+
     // R10 linear, R11 where to go on. See MemoryLowering for the check, StateLayout.TlbSet for the hash.
     private byte* EmitLookup(bool user, bool store, int slot, int size)
     {
@@ -265,8 +290,13 @@ internal sealed unsafe class Thunks
         _e.Bytes(0xC1, 0xE0, 0x05);                             // shl eax, 5
         for (int way = 0; way < 2; way++)
         {
-            byte* miss = EmitWay(table + (way * 16), StateLayout.Slot(user, store, slot), size);
+            byte* miss = EmitWay(table + (way * 16), StateLayout.Slot(user, store, slot), size, -1);
             _e.Patch(miss);
+        }
+
+        if (!user)
+        {
+            EmitLookupWithAc(store, slot, size);
         }
 
         _e.LoadState(HostRegister.Rax, StateLayout.Scratch1);
@@ -275,14 +305,35 @@ internal sealed unsafe class Thunks
         return start;
     }
 
+    // While AC is set the supervisor may do what the user may; its slot is noted for CLAC.
+    private void EmitLookupWithAc(bool store, int slot, int size)
+    {
+        _e.State(false, 0xF6, 0, StateLayout.SystemFlags + 2);  // test byte [SystemFlags+2], AC
+        _e.Byte((int)(Rflags.Ac >> 16));
+        byte* closed = _e.JumpForward(4);
+        int bit = slot + (store ? StateLayout.SlotEntries : 0);
+        for (int way = 0; way < 2; way++)
+        {
+            byte* miss = EmitWay(StateLayout.Tlb(true, store) + (way * 16), StateLayout.Slot(false, store, slot), size, bit);
+            _e.Patch(miss);
+        }
+
+        _e.Patch(closed);
+    }
+
     // Goes on behind with the slot filled when the entry at RAX hits; returns the jump that is taken when it does not.
-    private byte* EmitWay(int entry, int slot, int size)
+    private byte* EmitWay(int entry, int slot, int size, int userPageBit)
     {
         _e.Move(HostRegister.Temp, HostRegister.Address);
         _e.Table(0x33, HostRegister.Temp, HostRegister.Rax, entry);
         _e.Bytes(0x49, 0x81, 0xFB);                             // cmp r11, imm32
         _e.Int32(4096 - size);
         byte* miss = _e.JumpForward(7);                         // ja
+        if (userPageBit >= 0)
+        {
+            _e.State(false, 0x81, 1, StateLayout.UserPageSlots + (userPageBit / 8 & 4));
+            _e.Int32(1 << (userPageBit & 31));                  // or dword [UserPageSlots], bit
+        }
 
         // The tag from what was compared: another vCPU may have taken the entry away since. It leaves the addend alone.
         _e.Reg(true, 0x31, HostRegister.Address, HostRegister.Temp);

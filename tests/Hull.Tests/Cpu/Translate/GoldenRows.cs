@@ -183,6 +183,8 @@ internal static class GoldenRows
             a.stac();
             a.clac();
         }),
+        ("REP MOVSB", User, static a => a.rep.movsb()),
+        ("STOSQ", Kernel, static a => a.stosq()),
         ("RDTSC", User, static a => a.rdtsc()),
         ("RDTSC with CR4.TSD", User | BlockMode.NoTsc, static a => a.rdtsc()),
         ("assist that goes on", Kernel, static a => a.cpuid()),
