@@ -177,6 +177,12 @@ internal static unsafe class InterruptReturn
         }
 
         cpu->Rip = offset;
+        if (from64Bit)
+        {
+            // Generated code does the next one itself: InterruptReturnThunk.
+            vcpu.Tlb.FillDescriptorSlot(cpu->Gdtr.Base + (selector & 0xFFF8u));
+        }
+
         return true;
     }
 

@@ -115,6 +115,10 @@ internal sealed unsafe class Tlb
         SetSlot(linear, page, StateLayout.Slot(user, store, slot));
     }
 
+    /// <summary>Copies a page that the supervisor may load from at any time, if the table has it, to the slot for descriptors.</summary>
+    internal void FillDescriptorSlot(ulong linear) =>
+        SetSlot(linear, Find(linear, false, false), StateLayout.Slot(false, false, Translate.PageSlot.Descriptors));
+
     private void SetSlot(ulong linear, byte* page, int slot)
     {
         if (page != null)

@@ -65,6 +65,14 @@ internal static unsafe class StateLayout
 
     internal static readonly int UserJumpCacheKey = Offset(static s => &s->UserJumpCacheKey);
     internal static readonly int Cpl = Offset(static s => &s->Cpl);
+    internal static readonly int GdtrBase = Offset(static s => &s->Gdtr.Base);
+    internal static readonly int GdtrLimit = Offset(static s => &s->Gdtr.Limit);
+    internal static readonly int Cr0 = Offset(static s => &s->Cr0);
+    internal static readonly int Cr2 = Offset(static s => &s->Cr2);
+    internal static readonly int Cr3 = Offset(static s => &s->Cr3);
+    internal static readonly int Cr4 = Offset(static s => &s->Cr4);
+    internal static readonly int NmiBlocked = Offset(static s => &s->NmiBlocked);
+    internal static readonly int FetchDoubts = Offset(static s => &s->FetchDoubts);
     internal static readonly int Efer = Offset(static s => &s->Efer);
     internal static readonly int Star = Offset(static s => &s->Star);
     internal static readonly int Lstar = Offset(static s => &s->Lstar);

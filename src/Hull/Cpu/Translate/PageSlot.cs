@@ -24,6 +24,9 @@ internal static class PageSlot
     /// <summary>FS; GS is the next.</summary>
     internal const int Fs = 25;
 
+    /// <summary>The GDT, for IRETQ.</summary>
+    internal const int Descriptors = 27;
+
     /// <summary>The slot of an operand.</summary>
     internal static int Of(in Instruction instruction)
     {

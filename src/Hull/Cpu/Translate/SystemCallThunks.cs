@@ -12,9 +12,9 @@ internal sealed unsafe class SystemCallThunks
     private const int R11 = HostRegister.Temp;
     private const int GuestR11 = 11;
     private const ulong Flat = uint.MaxValue;
-    private const ulong Code64 = 0xA09B;
-    private const ulong Data = 0xC093;
-    private const ulong Privilege3 = 3 << 5;
+    private const ulong Code64 = 0xA09BUL << 32;
+    private const ulong Data = 0xC093UL << 32;
+    private const int PrivilegeAt = 32 + 5;
     private readonly Emitter _e;
     private readonly byte* _assist;
     private readonly byte* _dispatchExit;
@@ -37,6 +37,12 @@ internal sealed unsafe class SystemCallThunks
 
     /// <summary>SYSRETQ in supervisor mode: R11 and ExitOperand as for an assist, flags in the state.</summary>
     internal byte* Sysret { get; }
+
+    /// <summary>Limit and attributes of a flat 64-bit code segment of a privilege level.</summary>
+    internal static ulong FlatCode(int level) => Flat | Code64 | ((ulong)level << PrivilegeAt);
+
+    /// <summary>Limit and attributes of a flat stack segment.</summary>
+    internal static ulong FlatData(int level) => Flat | Data | ((ulong)level << PrivilegeAt);
 
     private byte* EmitSyscall()
     {
@@ -133,8 +139,8 @@ internal sealed unsafe class SystemCallThunks
         _e.Lea(true, R10, R10, R11, 1, 2);
     }
 
-    // RFLAGS in R10 to its parts; R10 and R11 are lost.
-    private void SplitFlags()
+    /// <summary>RFLAGS in R10 to its parts; R10 and R11 are lost.</summary>
+    internal void SplitFlags()
     {
         _e.StoreState(StateLayout.ArithmeticFlags, R10);
         _e.Reg(false, 0x8B, R11, R10);
@@ -160,17 +166,17 @@ internal sealed unsafe class SystemCallThunks
     // Flat CS and SS, and the privilege level. R10 is lost.
     private void LoadSegments(int cpl)
     {
-        ulong privilege = cpl == 3 ? Privilege3 : 0UL;
-        LoadDescriptor(Seg.Cs, Code64 | privilege);
-        LoadDescriptor(Seg.Ss, Data | privilege);
+        LoadDescriptor(Seg.Cs, FlatCode(cpl));
+        LoadDescriptor(Seg.Ss, FlatData(cpl));
         _e.StoreStateByte(StateLayout.Cpl, cpl);
     }
 
-    private void LoadDescriptor(int segment, ulong attributes)
+    /// <summary>A segment with base 0, its limit and above it its attributes. R10 is lost.</summary>
+    internal void LoadDescriptor(int segment, ulong hidden)
     {
         _e.State(true, 0xC7, 0, StateLayout.SegmentBase(segment));
         _e.Int32(0);
-        _e.MoveImmediate(R10, Flat | (attributes << 32));
+        _e.MoveImmediate(R10, hidden);
         _e.StoreState(StateLayout.SegmentBase(segment) + 8, R10);
     }
 

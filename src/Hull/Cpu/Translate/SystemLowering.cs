@@ -67,6 +67,21 @@ internal sealed unsafe class SystemLowering
                 EmitRdtsc();
                 _e.State(false, 0x8B, HostRegister.Rcx, StateLayout.TscAux);
                 return true;
+            case Code.Mov_r64_cr when _w.IsKernel && _w.Is64 && FieldOf(instruction.Op1Register) is int field:
+                MoveTo(instruction.Op0Register, field);
+                return true;
+            case Code.Rdfsbase_r32 or Code.Rdfsbase_r64 when _w.Is64:
+                EmitReadBase(instruction, Seg.Fs);
+                return true;
+            case Code.Rdgsbase_r32 or Code.Rdgsbase_r64 when _w.Is64:
+                EmitReadBase(instruction, Seg.Gs);
+                return true;
+            case Code.Wrfsbase_r32 or Code.Wrfsbase_r64 when _w.Is64:
+                EmitWriteBase(instruction, Seg.Fs);
+                return true;
+            case Code.Wrgsbase_r32 or Code.Wrgsbase_r64 when _w.Is64:
+                EmitWriteBase(instruction, Seg.Gs);
+                return true;
             case Code.Pushfq when !_w.IsWatched && _w.Is64:
                 _stack.PushFlags();
                 return true;
@@ -75,12 +90,13 @@ internal sealed unsafe class SystemLowering
         }
     }
 
-    /// <summary>Emits SYSCALL or SYSRET; false when it is one for the assist.</summary>
+    /// <summary>Emits SYSCALL, SYSRET or IRETQ; false when it is one for the assist.</summary>
     internal bool TryEmitCall(in Instruction instruction)
     {
         bool call = instruction.Code == Code.Syscall && _w.IsUser;
         bool back = instruction.Code == Code.Sysretq && _w.IsKernel;
-        if (!_w.Is64 || _w.Unlinked || _w.CountsInstructions || !(call || back))
+        bool interrupt = instruction.Code == Code.Iretq && _w.IsKernel && (_w.Mode & BlockMode.Breakpoints) == 0;
+        if (!_w.Is64 || _w.Unlinked || _w.CountsInstructions || !(call || back || interrupt))
         {
             return false;
         }
@@ -90,9 +106,69 @@ internal sealed unsafe class SystemLowering
         _e.StoreStateInt32(StateLayout.ExitOperand, _w.Cache.AssistRecords.Add(instruction));
         _e.MoveImmediate(HostRegister.Address, instruction.NextIP);
         byte* resume = _e.LoadAddressForward(HostRegister.Temp);
-        _e.Jump(call ? _w.Thunks.Calls.Syscall : _w.Thunks.Calls.Sysret);
+        _e.Jump(call ? _w.Thunks.Calls.Syscall : back ? _w.Thunks.Calls.Sysret : _w.Thunks.InterruptReturn);
         _e.Patch(resume);
         return true;
+    }
+
+    private static int? FieldOf(Register register) => register switch
+    {
+        Register.CR0 => StateLayout.Cr0,
+        Register.CR2 => StateLayout.Cr2,
+        Register.CR3 => StateLayout.Cr3,
+        Register.CR4 => StateLayout.Cr4,
+        _ => null,
+    };
+
+    // mov register, field: zero-extended where the register has 32 bits.
+    private void MoveTo(Register register, int field)
+    {
+        int guest = register.GetNumber();
+        int host = guest is >= 9 and <= 11 ? HostRegister.Temp : guest == 4 ? HostRegister.GuestRsp : guest;
+        _e.State(register.GetSize() == 8, 0x8B, host, field);
+        if (host == HostRegister.Temp)
+        {
+            _e.StoreState(StateLayout.GprSlot(guest), host);
+        }
+    }
+
+    // RDFSBASE and RDGSBASE; the assist knows what to raise without CR4.FSGSBASE.
+    private void EmitReadBase(in Instruction instruction, int segment)
+    {
+        _w.FlagsToMemory();
+        ColdAssist cold = new(_w, instruction);
+        EmitTestFsgsbase(ref cold);
+        MoveTo(instruction.Op0Register, StateLayout.SegmentBase(segment));
+        cold.End();
+    }
+
+    // WRFSBASE and WRGSBASE; an address that is not canonical is the assist's too.
+    private void EmitWriteBase(in Instruction instruction, int segment)
+    {
+        _w.FlagsToMemory();
+        ColdAssist cold = new(_w, instruction);
+        EmitTestFsgsbase(ref cold);
+        bool wide = instruction.Op0Register.GetSize() == 8;
+        int value = _w.Memory.Load(instruction.Op0Register.GetNumber(), HostRegister.Address);
+        _e.Reg(wide, 0x8B, HostRegister.Address, value);
+        if (wide)
+        {
+            _e.Move(HostRegister.Temp, HostRegister.Address);
+            _e.Bytes(0x49, 0xC1, 0xE3, 0x10);                   // shl r11, 16
+            _e.Bytes(0x49, 0xC1, 0xFB, 0x10);                   // sar r11, 16
+            _e.Reg(true, 0x39, HostRegister.Address, HostRegister.Temp);
+            cold.If(5);
+        }
+
+        _e.StoreState(StateLayout.SegmentBase(segment), HostRegister.Address);
+        cold.End();
+    }
+
+    private void EmitTestFsgsbase(ref ColdAssist cold)
+    {
+        _e.State(false, 0xF6, 0, StateLayout.Cr4 + 2);          // test byte [cr4+2], FSGSBASE
+        _e.Byte((int)(Cr4.Fsgsbase >> 16));
+        cold.If(4);
     }
 
     // Most regions between STAC and CLAC put a user page into some slot.

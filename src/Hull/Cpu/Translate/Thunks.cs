@@ -68,6 +68,7 @@ internal sealed unsafe class Thunks
         HostFault = EmitHostFault();
         Assist = EmitAssist();
         Calls = new SystemCallThunks(e, Assist, DispatchExit);
+        InterruptReturn = new InterruptReturnThunk(e, Calls, Assist, DispatchExit).Code;
         CloseUserPages = EmitCloseUserPages();
         CarefulLoad = EmitCareful((nint)(delegate* unmanaged<CpuState*, ulong, ulong, ulong, ulong>)&Assists.CarefulLoad);
         CarefulStore = EmitCareful((nint)(delegate* unmanaged<CpuState*, ulong, ulong, ulong, ulong>)&Assists.CarefulStore);
@@ -111,6 +112,9 @@ internal sealed unsafe class Thunks
 
     /// <summary>SYSCALL and SYSRET.</summary>
     internal SystemCallThunks Calls { get; }
+
+    /// <summary>IRETQ, see <see cref="InterruptReturnThunk"/>.</summary>
+    internal byte* InterruptReturn { get; }
 
     /// <summary>CLAC: empties the slots in UserPageSlots. R11 where to go on; flags in the state.</summary>
     internal byte* CloseUserPages { get; }

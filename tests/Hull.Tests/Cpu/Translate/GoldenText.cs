@@ -167,6 +167,8 @@ internal sealed unsafe class HostNames : ISymbolResolver
         (StateLayout.ExitOperand, nameof(StateLayout.ExitOperand)),
         (StateLayout.Scratch1, nameof(StateLayout.Scratch1)),
         (StateLayout.Scratch2, nameof(StateLayout.Scratch2)),
+        (StateLayout.Cr2, nameof(StateLayout.Cr2)),
+        (StateLayout.Cr4 + 2, "Cr4+2"),
         (StateLayout.UserPageSlots, nameof(StateLayout.UserPageSlots)),
         (StateLayout.InterruptWaiting, nameof(StateLayout.InterruptWaiting)),
     ];
@@ -274,6 +276,7 @@ internal sealed unsafe class HostNames : ISymbolResolver
     {
         _code[(ulong)thunks.LinkExit] = nameof(thunks.LinkExit);
         _code[(ulong)thunks.DispatchExit] = nameof(thunks.DispatchExit);
+        _code[(ulong)thunks.InterruptReturn] = nameof(thunks.InterruptReturn);
         _code[(ulong)thunks.CloseUserPages] = nameof(thunks.CloseUserPages);
         _code[(ulong)thunks.Assist] = nameof(thunks.Assist);
         _code[(ulong)thunks.CarefulLoad] = nameof(thunks.CarefulLoad);
