@@ -217,6 +217,9 @@ internal static unsafe class ControlRegisters
 
         switch (type)
         {
+            case 0 or 1 when pcid != (uint)Pcid(cpu):
+                vcpu.Tlb.ForgetSpace((int)pcid);
+                break;
             case 0:
                 vcpu.Mmu.FlushPage(linear);
                 break;
@@ -316,6 +319,8 @@ internal static unsafe class ControlRegisters
     private static bool WriteCr3(SoftVcpu vcpu, ulong value)
     {
         CpuState* cpu = vcpu.Cpu;
+        int from = Pcid(cpu);
+        bool keeps = false;
         if (CpuMode.IsLong(cpu))
         {
             // With PCIDs bit 63 asks to keep the new context's translations; it is not stored.
@@ -325,6 +330,7 @@ internal static unsafe class ControlRegisters
                 return vcpu.Raise(Vector.GeneralProtection, 0);
             }
 
+            keeps = (value & keep) != 0;
             value &= ~keep;
         }
         else if ((cpu->Cr0 & Cr0.Pg) != 0 && (cpu->Cr4 & Cr4.Pae) != 0
@@ -334,9 +340,11 @@ internal static unsafe class ControlRegisters
         }
 
         cpu->Cr3 = value;
-        vcpu.Mmu.FlushNonGlobal();
+        vcpu.Mmu.SwitchSpace(from, Pcid(cpu), keeps);
         return true;
     }
+
+    private static int Pcid(CpuState* cpu) => (cpu->Cr4 & Cr4.Pcide) != 0 ? (int)cpu->Cr3 & 0xFFF : 0;
 
     private static bool WriteCr4(SoftVcpu vcpu, ulong value)
     {

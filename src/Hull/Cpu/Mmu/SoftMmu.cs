@@ -286,7 +286,14 @@ internal sealed unsafe class SoftMmu
         _vcpu.CutCrossLinks();
     }
 
-    /// <summary>Forgets translations that are not global: a CR3 write.</summary>
+    /// <summary>CR3 was written: see <see cref="Tlb.SwitchSpace"/>.</summary>
+    internal void SwitchSpace(int from, int to, bool keep)
+    {
+        _vcpu.Tlb.SwitchSpace(from, to, keep);
+        _vcpu.CheckCrossLinks();
+    }
+
+    /// <summary>Forgets translations that are not global: INVPCID, a task switch.</summary>
     internal void FlushNonGlobal()
     {
         _vcpu.Tlb.FlushNonGlobal();

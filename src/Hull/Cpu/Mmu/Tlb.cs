@@ -21,6 +21,8 @@ internal sealed unsafe class Tlb
     private readonly PageFilter _userJumpPages = new(15);
     private readonly PageFilter _supervisorJumpPages = new(15);
 
+    private readonly AddressSpaces _spaces = new();
+
     // The regions of 2 MiB, 4 MiB and 1 GiB of which a large page may have come in.
     private readonly PageFilter _largePages = new(16);
     private ulong _generation;
@@ -145,6 +147,7 @@ internal sealed unsafe class Tlb
     {
         FullFlushes++;
         Victims.FlushAll();
+        _spaces.ForgetAll();
         byte* tables = (byte*)_cpu + StateLayout.TlbBase;
         Unsafe.InitBlock(tables, 0, 4 * StateLayout.TlbBytes);
         for (int table = 0; table < 4; table++)
@@ -160,14 +163,57 @@ internal sealed unsafe class Tlb
         FlushJumps();
     }
 
-    /// <summary>
-    /// Empties what is not global, as a write to CR3 does. Between two of them few lines are filled, so only those are
-    /// visited; the kernel's own pages and jumps stay.
-    /// </summary>
+    /// <summary>Forgets what is not global, of all address spaces.</summary>
     internal void FlushNonGlobal()
     {
         Flushes++;
+        _spaces.ForgetAll();
+        EmptyLocalLines();
+        NewSpace();
+    }
+
+    /// <summary>
+    /// Another address space, as by a write to CR3: the lines that are not global go, and the jump cache and the victims get
+    /// the keys of the new one.
+    /// </summary>
+    /// <param name="from">The PCID that was current; 0 without PCIDs.</param>
+    /// <param name="to">The new one; it may be the same.</param>
+    /// <param name="keep">What is kept of the new one is still good.</param>
+    internal void SwitchSpace(int from, int to, bool keep)
+    {
+        Flushes++;
+        _spaces.Keep(from, _cpu->UserJumpCacheKey, Victims.LocalGeneration);
+        bool known = _spaces.TryTake(to, out ulong key, out ulong generation);
+        EmptyLocalLines();
+        if (!keep || !known || _supervisorJumpsNotGlobal)
+        {
+            NewSpace();
+            return;
+        }
+
+        _cpu->UserJumpCacheKey = key;
+        Victims.LocalGeneration = generation;
+    }
+
+    /// <summary>Forgets an address space that is not current.</summary>
+    internal void ForgetSpace(int pcid) => _spaces.Forget(pcid);
+
+    private void NewSpace()
+    {
         Victims.FlushNonGlobal();
+        if (_supervisorJumpsNotGlobal)
+        {
+            FlushJumps();
+        }
+        else
+        {
+            NewKey(ref _cpu->UserJumpCacheKey);
+        }
+    }
+
+    // Between two writes to CR3 few lines are filled, so only those are visited; the kernel's own pages stay.
+    private void EmptyLocalLines()
+    {
         for (int i = 0; i < _notGlobal.Length; i++)
         {
             ulong word = _notGlobal[i];
@@ -181,14 +227,6 @@ internal sealed unsafe class Tlb
         }
 
         EmptySlots();
-        if (_supervisorJumpsNotGlobal)
-        {
-            FlushJumps();
-        }
-        else
-        {
-            NewKey(ref _cpu->UserJumpCacheKey);
-        }
     }
 
     /// <summary>
@@ -360,7 +398,9 @@ internal sealed unsafe class Tlb
 
     private void EmptyUserJumps()
     {
+        // The filter knows no address spaces: those that are kept go with it.
         _userJumpPages.Clear();
+        _spaces.ForgetAll();
         NewKey(ref _cpu->UserJumpCacheKey);
     }
 
@@ -412,6 +452,7 @@ internal sealed unsafe class Tlb
             _generation = 2;
             Unsafe.InitBlock((byte*)_cpu + StateLayout.JumpCacheBase, 0, 2 * StateLayout.JumpCacheBytes);
             _jumps.Clear();
+            _spaces.ForgetAll();
             _cpu->JumpCacheKey = 1UL << 48;
             _cpu->UserJumpCacheKey = 1UL << 48;
             _supervisorJumpsNotGlobal = false;

@@ -4,15 +4,18 @@ namespace Hull.Cpu.Mmu;
 
 /// <summary>
 /// Translations behind the inline TLBs: a miss there that hits here costs no page walk. Entries carry the generation
-/// in which they are good, so that flushing is one increment: global ones live until everything is flushed, the others until
-/// the next write to CR3 as well.
+/// in which they are good, so that flushing is one increment: global ones live until everything is flushed, the others while
+/// their address space is kept.
 /// </summary>
 internal sealed unsafe class VictimTlb
 {
     private const int Lines = 4096;
     private readonly Entry[] _entries = new Entry[Lines];
     private ulong _globalGeneration = 1;
-    private ulong _localGeneration = 1;
+    private ulong _lastGeneration = 1;
+
+    /// <summary>The generation of what is not global; each address space has its own.</summary>
+    internal ulong LocalGeneration { get; set; } = 1;
 
     /// <summary>Looks a page up for one kind of access. Returns null when it is not known.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -22,7 +25,7 @@ internal sealed unsafe class VictimTlb
         ref Entry entry = ref _entries[Line(tag)];
         global = entry.Global;
         bool good = entry.Tag == tag
-            && entry.Generation == (entry.Global ? _globalGeneration : _localGeneration);
+            && entry.Generation == (entry.Global ? _globalGeneration : LocalGeneration);
         return good ? (byte*)entry.Host : null;
     }
 
@@ -35,18 +38,18 @@ internal sealed unsafe class VictimTlb
             Tag = tag,
             Host = (ulong)page.Host,
             Global = page.Global,
-            Generation = page.Global ? _globalGeneration : _localGeneration,
+            Generation = page.Global ? _globalGeneration : LocalGeneration,
         };
     }
 
     /// <summary>Forgets what is not global.</summary>
-    internal void FlushNonGlobal() => _localGeneration++;
+    internal void FlushNonGlobal() => LocalGeneration = ++_lastGeneration;
 
     /// <summary>Forgets everything.</summary>
     internal void FlushAll()
     {
         _globalGeneration++;
-        _localGeneration++;
+        FlushNonGlobal();
     }
 
     /// <summary>Forgets one linear page.</summary>

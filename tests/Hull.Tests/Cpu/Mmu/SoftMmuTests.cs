@@ -1,7 +1,9 @@
 using System;
 using System.Collections.Generic;
 using Hull.Bus;
+using Hull.Cpu.Assist;
 using Hull.Cpu.Mmu;
+using Hull.Cpu.State;
 using Hull.Memory;
 using Xunit;
 
@@ -10,6 +12,7 @@ namespace Hull.Tests.Cpu.Mmu;
 /// <summary>Whole accesses: page crossings, devices, faults that change nothing.</summary>
 public sealed unsafe class SoftMmuTests : IDisposable
 {
+    private const ulong Keep = 1UL << 63;
     private readonly AssistGuest _guest = new();
 
     public void Dispose() => _guest.Dispose();
@@ -115,6 +118,47 @@ public sealed unsafe class SoftMmuTests : IDisposable
         _guest.Vcpu.Mmu.FlushPage(0x3_0000);
         Assert.True(_guest.Vcpu.Mmu.Load(0x3_1000, out ulong value));
         Assert.Equal(2UL, value);
+    }
+
+    [Theory]
+    [InlineData(-1, 0)] // MOV CR3 without bit 63
+    [InlineData(0, Keep)] // INVPCID of the page, the space, all spaces
+    [InlineData(1, Keep)]
+    [InlineData(2, Keep)]
+    [InlineData(3, Keep)]
+    public void PageOfAnotherSpace_IsWalkedAgain_AfterAFlush(int type, ulong keep)
+    {
+        _guest.Long();
+        MapDataByPages();
+        _guest.Cpu->Cr4 |= Cr4.Pge | Cr4.Pcide;
+        _guest.Write<ulong>(0x3_2000, 2);
+        _guest.Write<ulong>(0x3_3000, 5);
+        _guest.Write<ulong>(0x3_3008, 0x3_1000);
+        LoadCr3(0x1005);
+        Assert.True(_guest.Vcpu.Mmu.Load(0x3_1000, out ulong _));
+        LoadCr3(0x1006);
+        _guest.Write<ulong>(0x4000 + (0x31 * 8), 0x3_2007);
+        if (type >= 0)
+        {
+            _guest.Cpu->Gpr[Gpr.Rax] = (ulong)type;
+            _guest.Cpu->Gpr[Gpr.Rbx] = 0x3_3000;
+            if (type > 1)
+            {
+                _guest.Write<ulong>(0x3_3000, 0);
+            }
+
+            _guest.Execute(0x66, 0x0F, 0x38, 0x82, 0x03); // invpcid rax, [rbx]
+        }
+
+        LoadCr3(0x1005 | keep);
+        Assert.True(_guest.Vcpu.Mmu.Load(0x3_1000, out ulong value));
+        Assert.Equal(2UL, value);
+    }
+
+    private void LoadCr3(ulong value)
+    {
+        _guest.Cpu->Gpr[Gpr.Rax] = value;
+        Assert.Equal(AssistResult.Jump, _guest.Execute(0x0F, 0x22, 0xD8));
     }
 
     private void MapDataByPages()

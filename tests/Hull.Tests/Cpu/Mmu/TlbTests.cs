@@ -71,6 +71,77 @@ public sealed unsafe class TlbTests : IDisposable
     }
 
     [Fact]
+    public void SpaceThatComesBack_FindsItsJumps_AndNoOtherOnes()
+    {
+        _tlb.SwitchSpace(0, 1, false);
+        Fill(0x401000, true, 0x1000);
+        _tlb.SwitchSpace(1, 2, true);
+        Assert.Equal(0UL, Find(0x401000, true));
+        Fill(0x401000, true, 0x2000);
+        _tlb.SwitchSpace(2, 3, false);
+        Assert.Equal(0UL, Find(0x401000, true));
+        _tlb.SwitchSpace(3, 2, true);
+        Assert.Equal(0x2000UL, Find(0x401000, true));
+        _tlb.SwitchSpace(2, 2, true);
+        Assert.Equal(0x2000UL, Find(0x401000, true));
+    }
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(3)]
+    [InlineData(4)]
+    public void SpaceThatWasFlushed_FindsNothing(int how)
+    {
+        PageTranslation page = new() { Host = (byte*)0x7000 };
+        _tlb.SwitchSpace(0, 1, false);
+        Fill(0x401000, true, 0x1000);
+        _tlb.Victims.Fill(0x5000, true, false, page);
+        _tlb.SwitchSpace(1, 2, false);
+        Action flush = how switch
+        {
+            0 => _tlb.FlushAll,
+            1 => _tlb.FlushNonGlobal,
+            2 => () => _tlb.ForgetSpace(1),
+            3 => () => _tlb.SwitchSpace(2, 1, false),
+            _ => KeepManySpaces,
+        };
+        flush();
+        _tlb.SwitchSpace(how == 3 ? 1 : 2, 1, true);
+        Assert.Equal(0UL, Find(0x401000, true));
+        Assert.True(_tlb.Victims.Find(0x5000, true, false, out _) == null);
+    }
+
+    [Fact]
+    public void SpaceThatComesBack_FindsItsPages()
+    {
+        PageTranslation page = new() { Host = (byte*)0x7000 };
+        _tlb.SwitchSpace(0, 1, false);
+        _tlb.Fill(0x5000, page, true, false);
+        _tlb.Victims.Fill(0x5000, true, false, page);
+        _tlb.SwitchSpace(1, 2, false);
+        Assert.True(_tlb.Victims.Find(0x5000, true, false, out _) == null);
+        _tlb.SwitchSpace(2, 1, true);
+        Assert.True(_tlb.Find(0x5000, true, false) == null);
+        Assert.True(_tlb.Victims.Find(0x5000, true, false, out _) == page.Host);
+    }
+
+    [Fact]
+    public void FlushOfACodePage_ForgetsItInSpacesThatAreKept()
+    {
+        _tlb.SwitchSpace(0, 1, false);
+        Fill(0x401000, true, 0x1000);
+        _tlb.SwitchSpace(1, 2, false);
+        Fill(0x401000, true, 0x2000);
+        _tlb.FlushPage(0x401000);
+        _tlb.SwitchSpace(2, 1, true);
+        Fill(0x402000, true, 0x3000);
+        _tlb.FlushPage(0x401000);
+        Assert.Equal(0UL, Find(0x401000, true));
+    }
+
+    [Fact]
     public void FlushOfADataPage_KeepsTheJumps()
     {
         Fill(0x401000, true, 0x1000);
@@ -104,6 +175,14 @@ public sealed unsafe class TlbTests : IDisposable
         }
 
         return (First, second);
+    }
+
+    private void KeepManySpaces()
+    {
+        for (int pcid = 10; pcid < 100; pcid++)
+        {
+            _tlb.SwitchSpace(pcid, pcid + 1, false);
+        }
     }
 
     private void Fill(ulong rip, bool user, ulong host) => _tlb.FillJump(rip, rip, 1, user, true, (byte*)host);
