@@ -282,7 +282,7 @@ internal sealed unsafe class SoftEngine : IEngine, ICodeWatcher
         CacheFlushes++;
         foreach (SoftVcpu vcpu in _vcpus)
         {
-            vcpu.Tlb.WipeJumps();
+            vcpu.Tlb.FlushJumps();
         }
     }
 

@@ -12,6 +12,15 @@ namespace Hull.Cpu.Mmu;
 internal sealed unsafe class Tlb
 {
     private const ulong NotCanonical = 1UL << 63;
+    /// <summary>Where keys of the jump caches lie: 48 bits of an address are significant.</summary>
+    internal const int KeyShift = 48;
+
+    /// <summary>
+    /// The largest key, before the shift. Bit 63 tells the halves of the address space apart, and with bit 62 two keys
+    /// could lead one rip to the same line; see <see cref="NewKey"/>.
+    /// </summary>
+    internal const ulong LastGeneration = 0x3FFF;
+
     private const int LineWords = StateLayout.TlbEntries / 64;
     private readonly CpuState* _cpu;
     private readonly ulong[] _notGlobal = new ulong[4 * LineWords];
@@ -191,7 +200,7 @@ internal sealed unsafe class Tlb
             return;
         }
 
-        _cpu->UserJumpCacheKey = key;
+        SetKey(true, key);
         Victims.LocalGeneration = generation;
     }
 
@@ -207,7 +216,7 @@ internal sealed unsafe class Tlb
         }
         else
         {
-            NewKey(ref _cpu->UserJumpCacheKey);
+            NewKey(true);
         }
     }
 
@@ -354,7 +363,7 @@ internal sealed unsafe class Tlb
 
     /// <summary>
     /// Forgets a block that is going away. Any thread, under the code lock, as filling is: generated code may have
-    /// compared the tag already, so the code's address stays.
+    /// compared the tag already, so the code's address stays. The new tag is the rip without a key, which nothing hits.
     /// </summary>
     internal void DropJump(ulong rip, byte* entry)
     {
@@ -363,22 +372,11 @@ internal sealed unsafe class Tlb
             JumpEntry* line = Jump(rip, user != 0);
             if (line->Host == (ulong)entry)
             {
-                line->Tag = 0;
+                line->Tag = rip;
             }
 
             _jumps.Drop(rip, user != 0, (ulong)entry);
         }
-    }
-
-    /// <summary>
-    /// The code cache was emptied: no line may name a place in it any more, not even under an old key, because the XOR of
-    /// two keys and a good rip is an rip that is not canonical, and a guest can jump there.
-    /// </summary>
-    internal void WipeJumps()
-    {
-        FlushJumps();
-        _jumps.Clear();
-        Unsafe.InitBlock((byte*)_cpu + StateLayout.JumpCacheBase, 0, 2 * StateLayout.JumpCacheBytes);
     }
 
     /// <summary>Empties the jump caches by changing the keys that are mixed into their tags.</summary>
@@ -393,7 +391,7 @@ internal sealed unsafe class Tlb
     {
         _supervisorJumpsNotGlobal = false;
         _supervisorJumpPages.Clear();
-        NewKey(ref _cpu->JumpCacheKey);
+        NewKey(false);
     }
 
     private void EmptyUserJumps()
@@ -401,7 +399,7 @@ internal sealed unsafe class Tlb
         // The filter knows no address spaces: those that are kept go with it.
         _userJumpPages.Clear();
         _spaces.ForgetAll();
-        NewKey(ref _cpu->UserJumpCacheKey);
+        NewKey(true);
     }
 
     private bool MayBeLargePage(ulong linear, int pageBits) =>
@@ -442,23 +440,43 @@ internal sealed unsafe class Tlb
         _cpu->UserPageSlots = 0;
     }
 
-    // 48 address bits are significant; the key lives in bits 48-62, so that bit 63 still tells the halves apart.
-    private void NewKey(ref ulong key)
+    // The line of a rip is linear in its bits, and the lines of the bits of a key are independent of each other
+    // (TlbTests). So a tag that was made with one key cannot be hit in its line with another, whatever rip a guest jumps
+    // to: the rip that would match is looked for in another line. An rip without a key counts as tagged with key 0,
+    // which is never in use.
+    private void NewKey(bool user)
     {
-        _generation++;
-        if (_generation > 0x7FFE)
+        if (_generation == LastGeneration)
         {
             // Keys start again: nothing tagged with an old one may be left.
-            _generation = 2;
+            _generation = 0;
             Unsafe.InitBlock((byte*)_cpu + StateLayout.JumpCacheBase, 0, 2 * StateLayout.JumpCacheBytes);
             _jumps.Clear();
             _spaces.ForgetAll();
-            _cpu->JumpCacheKey = 1UL << 48;
-            _cpu->UserJumpCacheKey = 1UL << 48;
             _supervisorJumpsNotGlobal = false;
+            SetKey(!user, ++_generation << KeyShift);
         }
 
-        key = _generation << 48;
+        SetKey(user, ++_generation << KeyShift);
+    }
+
+    // Of the lines that were never filled, whose tag is 0, the key's own can be hit: by a jump to the key.
+    private void SetKey(bool user, ulong key)
+    {
+        JumpEntry* line = Jump(key, user);
+        if (line->Tag == 0)
+        {
+            line->Tag = key;
+        }
+
+        if (user)
+        {
+            _cpu->UserJumpCacheKey = key;
+        }
+        else
+        {
+            _cpu->JumpCacheKey = key;
+        }
     }
 
     private ulong Key(bool user) => user ? _cpu->UserJumpCacheKey : _cpu->JumpCacheKey;

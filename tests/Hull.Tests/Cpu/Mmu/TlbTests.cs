@@ -164,6 +164,74 @@ public sealed unsafe class TlbTests : IDisposable
         Assert.Equal(inASegment, Find(0x10, false));
     }
 
+    // A tag is rip XOR key: what would hit a line of another key, or an empty one, is an rip that is not canonical, and
+    // guests jump there. It has to be looked for in another line.
+    [Fact]
+    public void NoTwoKeys_LeadARipToTheSameLine()
+    {
+        for (ulong difference = 1; difference <= Tlb.LastGeneration; difference++)
+        {
+            Assert.NotEqual(0, StateLayout.JumpIndex(difference << Tlb.KeyShift));
+        }
+    }
+
+    [Fact]
+    public void JumpThatMatchesAnOldLine_IsNotFound()
+    {
+        Fill(0x7F00_1234_5678, true, 0x1000);
+        ulong tag = 0x7F00_1234_5678 ^ Key(true);
+        for (ulong i = 0; i < Tlb.LastGeneration; i++)
+        {
+            _tlb.FlushNonGlobal();
+            Assert.Equal(0UL, Find(tag ^ Key(true), true));
+        }
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void JumpToTheKeyItself_MissesTheEmptyLine(bool user)
+    {
+        for (int i = 0; i < 0x8000; i++)
+        {
+            Assert.False(Hits(Key(user), user));
+            _tlb.FlushJumps();
+        }
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void JumpToAKey_MissesTheLineOfABlockThatWent(bool user)
+    {
+        ulong rip = 0x40_0000;
+        while (StateLayout.JumpIndex(rip) != StateLayout.JumpIndex(Key(user)))
+        {
+            rip++;
+        }
+
+        Fill(rip, user, 0x1000);
+        Assert.True(Hits(rip, user));
+        _tlb.DropJump(rip, (byte*)0x1000);
+        for (int i = 0; i < 0x8000; i++)
+        {
+            Assert.False(Hits(rip, user));
+            Assert.False(Hits(Key(user), user));
+            _tlb.FlushJumps();
+        }
+    }
+
+    [Fact]
+    public void JumpToAKey_MissesAfterUsersTranslationsWent()
+    {
+        for (int i = 0; i < 0x8000; i++)
+        {
+            _tlb.FlushNonGlobal();
+            Assert.False(Hits(Key(true), true));
+            Assert.False(Hits(Key(false), false));
+        }
+    }
+
     // Two addresses that share a line of the jump cache.
     private static (ulong First, ulong Second) Pair()
     {
@@ -186,6 +254,15 @@ public sealed unsafe class TlbTests : IDisposable
     }
 
     private void Fill(ulong rip, bool user, ulong host) => _tlb.FillJump(rip, rip, 1, user, true, (byte*)host);
+
+    private ulong Key(bool user) => user ? _memory.State->UserJumpCacheKey : _memory.State->JumpCacheKey;
+
+    // What generated code compares: it does not look at the code's address.
+    private bool Hits(ulong rip, bool user)
+    {
+        JumpEntry* lines = (JumpEntry*)((byte*)_memory.State + StateLayout.JumpCache(user));
+        return lines[StateLayout.JumpIndex(rip)].Tag == (rip ^ Key(user));
+    }
 
     private ulong Find(ulong rip, bool user)
     {

@@ -20,6 +20,9 @@ internal sealed class FlatGuest : IDisposable
     internal const ulong DataAt = 0x30_0000;
     private const ulong HandlersAt = 0x8000;
     private const ulong IdtAt = 0x6000;
+    private const ulong OwnHandlersAt = 0x1_0000;
+    private const ulong TssAt = 0x7000;
+    private const ulong InnerStackAt = 0x4_0000;
 
     internal FlatGuest(bool avx = false, nuint codeBytes = 128 << 20)
         : this(avx ? CpuModel.HostSafe : CpuModel.Parse("-avx"), codeBytes)
@@ -57,15 +60,43 @@ internal sealed class FlatGuest : IDisposable
     /// <summary>A quadword of the stack at the end: the exception frame.</summary>
     internal ulong Stack(int index) => Memory.Read<ulong>(new GuestPhysical(State.Gpr[4] + (8 * (ulong)index)));
 
-    /// <summary>Assembles code (which ends in HLT) and runs it.</summary>
-    internal FlatGuest Run(Action<Assembler> write)
+    /// <summary>Gives a vector a handler of its own, at level 0, with interrupts off.</summary>
+    internal FlatGuest Handle(byte vector, Action<Assembler> write)
     {
-        Assembler assembler = new(64);
-        write(assembler);
-        using MemoryStream stream = new();
-        assembler.Assemble(new StreamCodeWriter(stream), CodeAt);
-        return Run(stream.ToArray());
+        ulong handler = OwnHandlersAt + (256u * vector);
+        Memory.TryWrite(new GuestPhysical(handler), Assemble(write, handler));
+        WriteGate(Memory, vector, handler);
+        return this;
     }
+
+    /// <summary>Starts at level 3 instead: all pages are the user's, and the TSS has a stack for level 0.</summary>
+    internal FlatGuest AsUser()
+    {
+        Memory.Write<ulong>(new GuestPhysical(0x1000), 0x2007);
+        Memory.Write<ulong>(new GuestPhysical(0x2000), 0x3007);
+        for (uint i = 0; i < 32; i++)
+        {
+            Memory.Write(new GuestPhysical(0x3000 + (8 * i)), ((ulong)i << 21) | 0x87);
+        }
+
+        for (int i = 0; i < 6; i++)
+        {
+            State.Segments[i] = State.Segments[i] with
+            {
+                Selector = (ushort)(i == 1 ? 0x23 : 0x2B),
+                Attributes = State.Segments[i].Attributes | 0x60,
+            };
+        }
+
+        Memory.Write<ulong>(new GuestPhysical(0x5020), 0x00AF_FB00_0000_FFFF);
+        Memory.Write<ulong>(new GuestPhysical(0x5028), 0x00CF_F300_0000_FFFF);
+        Memory.Write(new GuestPhysical(TssAt + 4), InnerStackAt);
+        State.Tr = new SegmentRegister { Selector = 0x40, Base = TssAt, Limit = 0x67, Attributes = 0x8B };
+        return this;
+    }
+
+    /// <summary>Assembles code (which ends in HLT) and runs it.</summary>
+    internal FlatGuest Run(Action<Assembler> write) => Run(Assemble(write, CodeAt));
 
     /// <summary>Runs bytes at <see cref="CodeAt"/> until HLT.</summary>
     internal FlatGuest Run(byte[] code)
@@ -109,9 +140,7 @@ internal sealed class FlatGuest : IDisposable
         {
             ulong handler = HandlersAt + (16 * vector);
             memory.TryWrite(new GuestPhysical(handler), [0xF4]);
-            GuestPhysical gate = new(IdtAt + (16 * vector));
-            memory.Write(gate, (handler & 0xFFFF) | (0x10UL << 16) | (0x8EUL << 40) | ((handler >> 16) << 48));
-            memory.Write(gate + 8, handler >> 32);
+            WriteGate(memory, vector, handler);
         }
 
         memory.Write<ulong>(new GuestPhysical(0x5010), 0x00AF_9B00_0000_FFFF);
@@ -144,6 +173,22 @@ internal sealed class FlatGuest : IDisposable
         state.Fxsave[24] = 0x80;
         state.Fxsave[25] = 0x1F;
         return state;
+    }
+
+    private static void WriteGate(GuestMemory memory, uint vector, ulong handler)
+    {
+        GuestPhysical gate = new(IdtAt + (16 * vector));
+        memory.Write(gate, (handler & 0xFFFF) | (0x10UL << 16) | (0x8EUL << 40) | ((handler >> 16) << 48));
+        memory.Write(gate + 8, handler >> 32);
+    }
+
+    private static byte[] Assemble(Action<Assembler> write, ulong at)
+    {
+        Assembler assembler = new(64);
+        write(assembler);
+        using MemoryStream stream = new();
+        assembler.Assemble(new StreamCodeWriter(stream), at);
+        return stream.ToArray();
     }
 
     private sealed class SilentApic : ILocalApic
