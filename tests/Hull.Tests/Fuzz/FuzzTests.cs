@@ -11,7 +11,7 @@ public sealed class FuzzTests(ITestOutputHelper output)
 
     [Theory]
     [Trait("Category", "Long")]
-    [InlineData(1, 10)]
+    [InlineData(1, 100)]
     public void RandomCode_InEveryMode_DoesNoHarm(int seed, int epochs) => Run((ulong)seed, 0, epochs);
 
     private void Run(ulong seed, long first, int epochs)

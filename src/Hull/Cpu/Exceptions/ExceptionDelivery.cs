@@ -27,6 +27,9 @@ internal enum EventKind
 /// <summary>Takes the vCPU through the IDT, in every mode. SDM vol. 3A, "Interrupt and Exception Handling".</summary>
 internal static unsafe class ExceptionDelivery
 {
+    // Benign, contributory, page, double: no chain that ends is longer.
+    private const int LongestChain = 8;
+
     /// <summary>
     /// Delivers an event: RIP and the registers are those to be saved. A fault while delivering becomes the fault or
     /// double fault that the manual says.
@@ -34,8 +37,15 @@ internal static unsafe class ExceptionDelivery
     /// <returns>False: triple fault, the vCPU shuts down.</returns>
     internal static bool Deliver(SoftVcpu vcpu, PendingFault fault, EventKind kind)
     {
-        while (!TryDeliver(vcpu, fault, kind, vcpu.Cpu->Rip))
+        for (int length = 1; !TryDeliver(vcpu, fault, kind, vcpu.Cpu->Rip); length++)
         {
+            // QUIRK: #AC at the push of #AC's own frame, which a handler in a conforming segment meets at level 3: a
+            // processor tries for ever and looks at nothing else; the vCPU shuts down.
+            if (length == LongestChain)
+            {
+                return false;
+            }
+
             PendingFault second = vcpu.Pending;
             if (kind == EventKind.Exception)
             {

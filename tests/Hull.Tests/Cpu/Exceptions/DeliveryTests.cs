@@ -237,6 +237,21 @@ public sealed unsafe class DeliveryTests : IDisposable
         Assert.Equal(SegmentAttributes.Unusable, Cpu->Segments[Seg.Ds].Attributes & SegmentAttributes.Unusable);
     }
 
+    [Theory]
+    [InlineData(17)]
+    [InlineData(13)]
+    public void AlignmentCheckOfItsOwnFrame_ShutsDown_AndDoesNotHang(byte vector)
+    {
+        _guest.Protected(3);
+        _guest.Describe(AssistGuest.Free, AssistGuest.Segment(0, 0xF_FFFF, 0xC09F)); // conforming: stays at level 3
+        _guest.Gate32(17, vector == 17 ? AssistGuest.Free : (ushort)0, (uint)Handler, 0x8E);
+        _guest.Gate32(13, AssistGuest.Free, (uint)Handler, 0x8E);
+        Cpu->Cr0 |= Cr0.Am;
+        Cpu->Rflags = Rflags.Ac | 2;
+        Cpu->Gpr[Gpr.Rsp] = AssistGuest.StackAt - 1;
+        Assert.False(Deliver(vector, 0));
+    }
+
     [Fact]
     public void Real_UsesTheVectorTable()
     {
