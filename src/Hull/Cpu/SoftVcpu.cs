@@ -178,6 +178,11 @@ internal sealed unsafe class SoftVcpu : IVcpu
     public void SetState(ArchState state)
     {
         StateTransfer.Write(Cpu, state, Cpuid.MxcsrMask);
+        if (!Mmu.TryLoadPdptes(Cpu->Cr3))
+        {
+            new Span<ulong>(Cpu->Pdptes, 4).Clear(); // no vCPU could have got there; they do not matter outside PAE mode
+        }
+
         _events.Halted = state.Halted;
         _events.WaitingForStartup = state.WaitingForStartup;
         Pending = default;

@@ -82,9 +82,10 @@ internal static unsafe class ControlRegisters
             return vcpu.Raise(Vector.GeneralProtection, 0);
         }
 
+        ulong changed = cpu->Cr0 ^ value;
         ulong efer = cpu->Efer;
         bool pae = (cpu->Cr4 & Cr4.Pae) != 0;
-        if (((value ^ cpu->Cr0) & Cr0.Pg) != 0)
+        if ((changed & Cr0.Pg) != 0)
         {
             if (!paging)
             {
@@ -104,13 +105,14 @@ internal static unsafe class ControlRegisters
 
                 efer |= Efer.Lma;
             }
-            else if (pae && !PageWalker.ArePdptesValid(vcpu.Mmu.Memory, cpu->Cr3, vcpu.Cpuid.PhysicalBits))
-            {
-                return vcpu.Raise(Vector.GeneralProtection, 0);
-            }
         }
 
-        ulong changed = cpu->Cr0 ^ value;
+        if (paging && pae && (efer & Efer.Lma) == 0 && (changed & (Cr0.Pg | Cr0.Cd | Cr0.Nw)) != 0
+            && !vcpu.Mmu.TryLoadPdptes(cpu->Cr3))
+        {
+            return vcpu.Raise(Vector.GeneralProtection, 0);
+        }
+
         cpu->Cr0 = (value & Cr0.Defined) | Cr0.Et;
         cpu->Efer = efer;
         if ((changed & (Cr0.Pg | Cr0.Pe | Cr0.Wp)) != 0)
@@ -334,7 +336,7 @@ internal static unsafe class ControlRegisters
             value &= ~keep;
         }
         else if ((cpu->Cr0 & Cr0.Pg) != 0 && (cpu->Cr4 & Cr4.Pae) != 0
-            && !PageWalker.ArePdptesValid(vcpu.Mmu.Memory, value, vcpu.Cpuid.PhysicalBits))
+            && !vcpu.Mmu.TryLoadPdptes(value))
         {
             return vcpu.Raise(Vector.GeneralProtection, 0);
         }
@@ -352,12 +354,12 @@ internal static unsafe class ControlRegisters
         ulong changed = value ^ cpu->Cr4;
         bool isLong = CpuMode.IsLong(cpu);
         bool turnsPcideOn = (changed & value & Cr4.Pcide) != 0;
-        bool turnsPaeOn = (changed & value & Cr4.Pae) != 0;
+        bool loadsPdptes = (changed & (Cr4.Pae | Cr4.Pge | Cr4.Pse | Cr4.Smep)) != 0 && (value & Cr4.Pae) != 0
+            && !isLong && (cpu->Cr0 & Cr0.Pg) != 0;
         if ((value & ~vcpu.Cpuid.SupportedCr4) != 0
             || (isLong && (value & Cr4.Pae) == 0)
             || (turnsPcideOn && (!isLong || (cpu->Cr3 & 0xFFF) != 0))
-            || (turnsPaeOn && !isLong && (cpu->Cr0 & Cr0.Pg) != 0
-                && !PageWalker.ArePdptesValid(vcpu.Mmu.Memory, cpu->Cr3, vcpu.Cpuid.PhysicalBits)))
+            || (loadsPdptes && !vcpu.Mmu.TryLoadPdptes(cpu->Cr3)))
         {
             return vcpu.Raise(Vector.GeneralProtection, 0);
         }

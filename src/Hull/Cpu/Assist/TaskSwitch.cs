@@ -89,10 +89,15 @@ internal static unsafe class TaskSwitch
             vcpu.Debug.SuppressStep();
         }
 
-        LoadRegisters(vcpu, incoming, wide);
+        bool mapped = LoadRegisters(vcpu, incoming, wide);
         if (nests)
         {
             cpu->SystemFlags |= Rflags.Nt;
+        }
+
+        if (!mapped)
+        {
+            return vcpu.Raise(Vector.GeneralProtection, 0);
         }
 
         if (!LoadSegments(vcpu))
@@ -176,14 +181,17 @@ internal static unsafe class TaskSwitch
         return vcpu.Mmu.Store(cpu->Tr.Base + (wide ? (uint)Image32At : Image16At), image, Access.System | Access.Store);
     }
 
-    private static void LoadRegisters(SoftVcpu vcpu, ReadOnlySpan<byte> incoming, bool wide)
+    // False when the new CR3 names PDPTEs that cannot be; they stay the old ones.
+    private static bool LoadRegisters(SoftVcpu vcpu, ReadOnlySpan<byte> incoming, bool wide)
     {
         CpuState* cpu = vcpu.Cpu;
         int width = wide ? 4 : 2;
         ReadOnlySpan<byte> image = incoming[(wide ? Image32At : Image16At)..];
+        bool mapped = true;
         if (wide && (cpu->Cr0 & Cr0.Pg) != 0)
         {
             cpu->Cr3 = BitConverter.ToUInt32(incoming[28..]);
+            mapped = (cpu->Cr4 & Cr4.Pae) == 0 || vcpu.Mmu.TryLoadPdptes(cpu->Cr3);
             vcpu.Mmu.FlushNonGlobal();
         }
 
@@ -203,6 +211,7 @@ internal static unsafe class TaskSwitch
         }
 
         cpu->Ldtr = Descriptor.Null((ushort)Get(incoming, wide ? 24 : 21, width));
+        return mapped;
     }
 
     private static bool LoadSegments(SoftVcpu vcpu)

@@ -69,26 +69,27 @@ internal static unsafe class PageWalker
             return Walk64(memory, cpu, four, linear, access, out page);
         }
 
-        ulong pdpte = ReadEntry(memory, (cpu->Cr3 & 0xFFFF_FFE0) + ((linear >> 30) & 3) * 8, out _);
+        // No reserved bit is set here: TryLoadPdptes has looked.
+        ulong pdpte = cpu->Pdptes[(linear >> 30) & 3];
         if ((pdpte & PresentBit) == 0)
         {
             return ErrorCode(cpu, access);
         }
 
         ulong reservedPae = 0x7FFF_FFFF_FFFF_F000 & ~physicalMask;
-        if ((pdpte & (reservedPae | NoExecuteBit | 0x1E6)) != 0)
-        {
-            return ErrorCode(cpu, access) | ErrorPresent | ErrorReserved;
-        }
-
         Levels two = new(2, pdpte & physicalMask, physicalMask, reservedPae, 21);
         return Walk64(memory, cpu, two, linear, access, out page);
     }
 
-    /// <summary>True when a value may go into CR3 of a PAE guest: no present PDPTE has reserved bits set.</summary>
-    internal static bool ArePdptesValid(GuestMemory memory, ulong cr3, int physicalBits)
+    /// <summary>
+    /// Loads the PDPTE registers, as writes to control registers do in PAE mode; what the guest stores in the table later
+    /// does not count before the next one.
+    /// </summary>
+    /// <returns>False, with nothing changed: a present PDPTE has reserved bits set.</returns>
+    internal static bool TryLoadPdptes(GuestMemory memory, CpuState* cpu, ulong cr3, int physicalBits)
     {
         ulong reserved = ~((1UL << physicalBits) - 1) | 0x1E6;
+        ulong* loaded = stackalloc ulong[4];
         for (uint index = 0; index < 4; index++)
         {
             ulong pdpte = ReadEntry(memory, (cr3 & 0xFFFF_FFE0) + index * 8, out _);
@@ -96,6 +97,13 @@ internal static unsafe class PageWalker
             {
                 return false;
             }
+
+            loaded[index] = pdpte;
+        }
+
+        for (int index = 0; index < 4; index++)
+        {
+            cpu->Pdptes[index] = loaded[index];
         }
 
         return true;

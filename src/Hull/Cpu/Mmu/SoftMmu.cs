@@ -71,6 +71,9 @@ internal sealed unsafe class SoftMmu
     /// <summary>The guest's RAM.</summary>
     internal GuestMemory Memory => _memory;
 
+    /// <summary>Loads the PDPTE registers for a CR3; false, with nothing changed, when they have reserved bits set.</summary>
+    internal bool TryLoadPdptes(ulong cr3) => PageWalker.TryLoadPdptes(_memory, _vcpu.Cpu, cr3, _vcpu.Cpuid.PhysicalBits);
+
     /// <summary>Translates the page of a linear address for one access, setting A (and for a store D).</summary>
     internal bool Translate(ulong linear, Access access, out PageTranslation page)
     {

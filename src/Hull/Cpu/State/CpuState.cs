@@ -208,6 +208,11 @@ internal unsafe struct CpuState
     /// <summary>The MSRs that only hold state; slots as <see cref="Engine.MsrPolicy"/> says.</summary>
     internal fixed ulong Msrs[Engine.MsrPolicy.SlotCount];
 
+    /// <summary>
+    /// The PDPTE registers of PAE paging: what memory held when a control register was written. SDM vol. 3A, "PDPTE Registers".
+    /// </summary>
+    internal fixed ulong Pdptes[4];
+
     /// <summary>Where single careful accesses (MMIO, page crossings) keep their operand:
     /// at the next multiple of 64 plus the operand's own misalignment.</summary>
     internal Bytes256 Bounce;

@@ -77,6 +77,42 @@ public sealed unsafe class ControlTests : IDisposable
         Assert.Equal(AssistResult.Fault, _guest.Execute(0x0F, 0x22, 0xD8));
     }
 
+    // SDM vol. 3A, "PDPTE Registers": only these writes read the table again.
+    [Theory]
+    [InlineData(0xD8, AssistGuest.DataAt, true)] // CR3
+    [InlineData(0xC0, 0x8000_0033, false)] // CR0: nothing changes
+    [InlineData(0xC0, 0xC000_0033, true)] // CD
+    [InlineData(0xC0, 0x8001_0033, false)] // WP
+    [InlineData(0xE0, 0x30, true)] // CR4: PSE
+    [InlineData(0xE0, 0xA0, true)] // PGE
+    [InlineData(0xE0, 0x10_0020, true)] // SMEP
+    [InlineData(0xE0, 0x220, false)] // OSFXSR
+    public void PaePointers_AreReadWhenAControlRegisterSaysSo(byte register, uint value, bool reads)
+    {
+        PaePaging();
+        _guest.Write(AssistGuest.DataAt + 8, 0x3007UL); // bits 1 and 2 are reserved
+        Cpu->Gpr[Gpr.Rax] = value;
+        Assert.Equal(reads ? AssistResult.Fault : AssistResult.Jump, _guest.Execute(0x0F, 0x22, register));
+        Assert.True(_guest.Vcpu.Mmu.Load(0x1000, out ulong _)); // the old ones go on
+        Assert.False(_guest.Vcpu.Mmu.Load(0x4000_1000, out ulong _));
+        _guest.Write(AssistGuest.DataAt + 8, 0x3001UL);
+        Assert.Equal(AssistResult.Jump, _guest.Execute(0x0F, 0x22, register));
+        Assert.Equal(reads, _guest.Vcpu.Mmu.Load(0x4000_1000, out ulong _));
+    }
+
+    [Fact]
+    public void PaePointers_AreReadWhenPagingGoesOn()
+    {
+        PaePaging();
+        Cpu->Cr0 = 0x33;
+        _guest.Write(AssistGuest.DataAt, 0x3003UL);
+        Cpu->Gpr[Gpr.Rax] = 0x8000_0033;
+        Assert.Equal(AssistResult.Fault, _guest.Execute(0x0F, 0x22, 0xC0));
+        Assert.Equal(0x33UL, Cpu->Cr0);
+        _guest.Write(AssistGuest.DataAt, 0x3001UL);
+        Assert.Equal(AssistResult.Jump, _guest.Execute(0x0F, 0x22, 0xC0));
+    }
+
     [Fact]
     public void Cr8_IsTheTaskPriority()
     {
@@ -333,5 +369,17 @@ public sealed unsafe class ControlTests : IDisposable
         _guest.Long();
         Assert.Equal(AssistResult.Fault, _guest.Execute(code));
         Assert.Equal(((byte)6, 0u), _guest.Fault);
+    }
+
+    // 32-bit code with PAE paging: the first gigabyte one to one, the table at DataAt.
+    private void PaePaging()
+    {
+        _guest.Protected();
+        _guest.Write(AssistGuest.DataAt, 0x3001UL);
+        Cpu->Cr3 = AssistGuest.DataAt;
+        Cpu->Cr4 = Cr4.Pae;
+        Cpu->Cr0 = 0x8000_0033;
+        Assert.True(_guest.Vcpu.Mmu.TryLoadPdptes(AssistGuest.DataAt));
+        _guest.Vcpu.Mmu.FlushAll();
     }
 }

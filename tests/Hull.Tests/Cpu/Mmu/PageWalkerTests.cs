@@ -260,10 +260,23 @@ public sealed unsafe class PageWalkerTests : IDisposable
         Pae();
         Write(Third + 8, Read(Third + 8) | (1UL << 52));
         Assert.Equal(9, Walk(0x4020_1000, Access.Load, out _));
+    }
+
+    [Fact]
+    public void Pae_PointersAreLoadedWholeOrNotAtAll()
+    {
         Pae();
-        Write(Root + 0x28, Second | 3);
-        Assert.Equal(9, Walk(0x4020_1000, Access.Load, out _));
-        Assert.False(PageWalker.ArePdptesValid(_memory, Root + 0x20, PhysicalBits));
+        Write(Root + 0x28, 0);
+        Assert.Equal(Ok, Walk(0x4020_1000, Access.Load, out _));
+        Write(Root + 0x20, Second | 1);
+        Write(Root + 0x30, Second | 3); // bit 1 is reserved
+        Assert.False(LoadPdptes());
+        Assert.Equal(Ok, Walk(0x4020_1000, Access.Load, out _));
+        Assert.Equal(0, Walk(0x20_1000, Access.Load, out _));
+        Write(Root + 0x30, Second | 2); // not present: nothing is reserved
+        Assert.True(LoadPdptes());
+        Assert.Equal(Ok, Walk(0x20_1000, Access.Load, out _));
+        Assert.Equal(0, Walk(0x4020_1000, Access.Load, out _));
     }
 
     [Fact]
@@ -297,6 +310,7 @@ public sealed unsafe class PageWalkerTests : IDisposable
             _cpu.Cr3 = 0x1000;
             _cpu.Cr4 = (round % 3) == 0 ? 0 : Cr4.Pae | Cr4.Pse;
             _cpu.Efer = (round % 3) == 1 ? Efer.Lma | Efer.Nxe : 0;
+            LoadPdptes();
             for (int walk = 0; walk < 200; walk++)
             {
                 Walk((ulong)random.NextInt64() >> 17, (Access)random.Next(16), out PageTranslation page);
@@ -336,6 +350,15 @@ public sealed unsafe class PageWalkerTests : IDisposable
         Write(Root + 0x28, Second | 1);
         Write(Second + 8, Third | 7);
         Write(Third + 8, 0x12_3007);
+        Assert.True(LoadPdptes());
+    }
+
+    private bool LoadPdptes()
+    {
+        fixed (CpuState* cpu = &_cpu)
+        {
+            return PageWalker.TryLoadPdptes(_memory, cpu, _cpu.Cr3, PhysicalBits);
+        }
     }
 
     private int Walk(ulong linear, Access access, out PageTranslation page)
