@@ -151,7 +151,7 @@ internal sealed unsafe class VcpuEvents : IDisposable
     /// <inheritdoc/>
     public void Dispose() => _wake.Dispose();
 
-    private bool HasWakeUp() => _nmiPending || (_cpu->InterruptFlag != 0 && _apic.HasInterrupt);
+    private bool HasWakeUp() => (_nmiPending && _cpu->NmiBlocked == 0) || (_cpu->InterruptFlag != 0 && _apic.HasInterrupt);
 
     private void TakeInit()
     {

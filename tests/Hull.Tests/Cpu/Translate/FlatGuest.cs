@@ -69,6 +69,22 @@ internal sealed class FlatGuest : IDisposable
         return this;
     }
 
+    /// <summary>Changes the gate of a vector whose handler halts.</summary>
+    internal FlatGuest Gate(byte vector, ushort selector = 0x10, byte access = 0x8E, int ist = 0)
+    {
+        WriteGate(Memory, vector, HandlersAt + (16u * vector), selector, access, ist);
+        return this;
+    }
+
+    /// <summary>A TSS: a stack for level 0, and another one as IST1.</summary>
+    internal FlatGuest WithTss()
+    {
+        Memory.Write(new GuestPhysical(TssAt + 4), InnerStackAt);
+        Memory.Write(new GuestPhysical(TssAt + 0x24), InnerStackAt + 0x1000);
+        State.Tr = new SegmentRegister { Selector = 0x40, Base = TssAt, Limit = 0x67, Attributes = 0x8B };
+        return this;
+    }
+
     /// <summary>Starts at level 3 instead: all pages are the user's, and the TSS has a stack for level 0.</summary>
     internal FlatGuest AsUser()
     {
@@ -90,13 +106,27 @@ internal sealed class FlatGuest : IDisposable
 
         Memory.Write<ulong>(new GuestPhysical(0x5020), 0x00AF_FB00_0000_FFFF);
         Memory.Write<ulong>(new GuestPhysical(0x5028), 0x00CF_F300_0000_FFFF);
-        Memory.Write(new GuestPhysical(TssAt + 4), InnerStackAt);
-        State.Tr = new SegmentRegister { Selector = 0x40, Base = TssAt, Limit = 0x67, Attributes = 0x8B };
-        return this;
+        return WithTss();
     }
 
     /// <summary>Assembles code (which ends in HLT) and runs it.</summary>
     internal FlatGuest Run(Action<Assembler> write) => Run(Assemble(write, CodeAt));
+
+    /// <summary>Assembles code and runs it with events from outside, until a kick.</summary>
+    internal FlatGuest RunUntilKicked(Action<Assembler> write)
+    {
+        Memory.TryWrite(new GuestPhysical(CodeAt), Assemble(write, CodeAt));
+        Vcpu.SetState(State);
+        return Continue();
+    }
+
+    /// <summary>Goes on until the next kick.</summary>
+    internal FlatGuest Continue()
+    {
+        VcpuExit exit = Vcpu.Run();
+        State = Vcpu.GetState();
+        return exit == VcpuExit.Kicked ? this : throw new InvalidOperationException($"{exit}: {Vcpu.FailureMessage}");
+    }
 
     /// <summary>Runs bytes at <see cref="CodeAt"/> until HLT.</summary>
     internal FlatGuest Run(byte[] code)
@@ -175,10 +205,12 @@ internal sealed class FlatGuest : IDisposable
         return state;
     }
 
-    private static void WriteGate(GuestMemory memory, uint vector, ulong handler)
+    private static void WriteGate(
+        GuestMemory memory, uint vector, ulong handler, ushort selector = 0x10, byte access = 0x8E, int ist = 0)
     {
         GuestPhysical gate = new(IdtAt + (16 * vector));
-        memory.Write(gate, (handler & 0xFFFF) | (0x10UL << 16) | (0x8EUL << 40) | ((handler >> 16) << 48));
+        ulong type = ((ulong)access << 8) | (uint)ist;
+        memory.Write(gate, (handler & 0xFFFF) | ((ulong)selector << 16) | (type << 32) | ((handler >> 16) << 48));
         memory.Write(gate + 8, handler >> 32);
     }
 
