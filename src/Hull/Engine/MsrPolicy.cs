@@ -79,7 +79,7 @@ internal static class MsrPolicy
         0x10B when cpuid.IsIntel => new(MsrKind.Command, 0, 0, 1), // FLUSH_CMD
         0x119 => new(MsrKind.Ignored, 0, 0, 0), // BBL_CR_CTL: also the serial-number switch
         0x179 => new(MsrKind.ReadOnly, 0, 0, 0), // MCG_CAP: no banks
-        0x17A => new(MsrKind.State, McgStatusSlot, 0, All),
+        0x17A => new(MsrKind.State, McgStatusSlot, 0, 0x7), // MCG_STATUS: RIPV, EIPV, MCIP
         0x198 when cpuid.IsIntel => new(MsrKind.ReadOnly, 0, 0x1000_0000_0000, 0), // PERF_STATUS
         0x199 when cpuid.IsIntel => new(MsrKind.Ignored, 0, 0, 0), // PERF_CTL
         MiscEnable when cpuid.IsIntel => new(MsrKind.State, MiscEnableSlot, 0x1801, 0x4_00C5_3889),

@@ -177,8 +177,7 @@ internal static unsafe class Msrs
             case Cstar:
                 return StoreCanonical(ref cpu->Cstar, value);
             case Sfmask:
-                cpu->Sfmask = (uint)value;
-                return value >> 32 == 0;
+                return StoreLow(ref cpu->Sfmask, value);
             case FsBase:
                 return StoreCanonical(ref cpu->Segments[Seg.Fs].Base, value);
             case GsBase:
@@ -186,8 +185,7 @@ internal static unsafe class Msrs
             case KernelGsBase:
                 return StoreCanonical(ref cpu->KernelGsBase, value);
             case TscAux:
-                cpu->TscAux = (uint)value;
-                return value >> 32 == 0;
+                return StoreLow(ref cpu->TscAux, value);
             default:
                 // SAFETY: Msrs has exactly SlotCount elements; the state block outlives the call.
                 Span<ulong> slots = new(cpu->Msrs, MsrPolicy.SlotCount);
@@ -211,6 +209,18 @@ internal static unsafe class Msrs
     private static bool StoreCanonical(ref ulong field, ulong value)
     {
         if (!CpuMode.IsCanonical(value))
+        {
+            return false;
+        }
+
+        field = value;
+        return true;
+    }
+
+    // Bits 32-63 are reserved.
+    private static bool StoreLow(ref ulong field, ulong value)
+    {
+        if (value >> 32 != 0)
         {
             return false;
         }
