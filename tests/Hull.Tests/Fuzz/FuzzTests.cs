@@ -4,7 +4,7 @@ using Xunit.Abstractions;
 namespace Hull.Tests.Fuzz;
 
 /// <summary>Nothing that a guest executes, maps or writes may crash, hang or grow the host process.</summary>
-[Collection("NativeOracle")]
+[Collection("Alone")]
 public sealed class FuzzTests(ITestOutputHelper output)
 {
     private const long GrowthLimit = 256 << 20;

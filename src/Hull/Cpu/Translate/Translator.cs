@@ -202,6 +202,11 @@ internal sealed class BlockDecoder
             }
 
             plans.ShowAsOlder(ref instruction);
+            if (instruction.Op0Register.IsCR() || instruction.Op1Register.IsCR())
+            {
+                RefuseLock(ref instruction);
+            }
+
             count++;
             Length += instruction.Length;
             ref readonly InstructionPlan plan = ref plans.For(instruction);
@@ -215,6 +220,16 @@ internal sealed class BlockDecoder
         }
 
         return count;
+    }
+
+    // LOCK MOV CR0 is MOV CR8 on AMD's CPUs that say so (AltMovCr8); the guest's does not. APM vol. 3, "MOV CRn".
+    private void RefuseLock(ref Instruction instruction)
+    {
+        ReadOnlySpan<byte> bytes = Buffer.AsSpan(Length, instruction.Length);
+        if (bytes[..bytes.IndexOf((byte)0x0F)].Contains((byte)0xF0))
+        {
+            instruction.Code = Code.INVALID;
+        }
     }
 
     private static bool EndsBlock(in Instruction instruction, in InstructionPlan plan) => plan.Kind switch

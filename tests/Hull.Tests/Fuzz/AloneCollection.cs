@@ -1,0 +1,7 @@
+using Xunit;
+
+namespace Hull.Tests.Fuzz;
+
+/// <summary>Tests that look at the whole process's memory: no other test runs meanwhile.</summary>
+[CollectionDefinition("Alone", DisableParallelization = true)]
+public sealed class AloneCollection;
