@@ -241,6 +241,18 @@ internal sealed unsafe class SoftEngine : IEngine, ICodeWatcher
         }
     }
 
+    /// <summary>
+    /// Generated code at <paramref name="pc"/> is about to store to [offset, offset + length) of RAM. False when that is its
+    /// own block's code. Not under the code lock.
+    /// </summary>
+    internal bool TryMakeWay(ulong offset, ulong length, byte* pc)
+    {
+        lock (CodeLock)
+        {
+            return Cache.TryMakeWay(offset, length, pc, _forget);
+        }
+    }
+
     /// <inheritdoc/>
     public void CodeWritten(ulong offset, ulong length)
     {

@@ -88,6 +88,9 @@ internal unsafe struct Block
     /// <summary>Head of the list of links that jump here (-1 for none).</summary>
     internal int IncomingLinks;
 
+    /// <summary>The next block of its bucket in <see cref="BlockTable"/>, or -1.</summary>
+    internal int NextInBucket;
+
     /// <summary>First link that leaves here, and how many.</summary>
     internal int LinkStart;
     internal int LinkCount;
