@@ -303,18 +303,15 @@ internal sealed unsafe class Tlb
     /// Forgets a block that is going away. Any thread, under the code lock, as filling is: generated code may have
     /// compared the tag already, so the code's address stays.
     /// </summary>
-    internal void DropJump(ulong rip, byte* entry)
+    internal void DropJump(ulong rip, bool user, byte* entry)
     {
-        for (int user = 0; user < 2; user++)
+        JumpEntry* line = Jump(rip, user);
+        if (line->Host == (ulong)entry)
         {
-            JumpEntry* line = Jump(rip, user != 0);
-            if (line->Host == (ulong)entry)
-            {
-                line->Tag = 0;
-            }
-
-            _jumps.Drop(rip, user != 0, (ulong)entry);
+            line->Tag = 0;
         }
+
+        _jumps.Drop(rip, user, (ulong)entry);
     }
 
     /// <summary>

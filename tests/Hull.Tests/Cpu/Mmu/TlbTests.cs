@@ -40,7 +40,7 @@ public sealed unsafe class TlbTests : IDisposable
         (ulong first, ulong second) = Pair();
         Fill(first, true, 0x1000);
         Fill(second, true, 0x2000);
-        _tlb.DropJump(first, (byte*)0x1000);
+        _tlb.DropJump(first, true, (byte*)0x1000);
         Assert.Equal(0UL, Find(first, true));
         Assert.Equal(0x2000UL, Find(second, true));
     }
