@@ -25,7 +25,7 @@ internal sealed unsafe class Translator
         _cache = cache;
         _guard = guard;
         _decoder = new BlockDecoder(isIntel);
-        _w = new BlockWriter(cache, thunks, new InstructionPlans(features), isIntel);
+        _w = new BlockWriter(cache, thunks, new InstructionPlans(features, isIntel), isIntel);
     }
 
     /// <summary>Blocks count their instructions: <see cref="InstructionBudget"/>.</summary>
