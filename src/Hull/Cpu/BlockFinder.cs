@@ -132,7 +132,7 @@ internal sealed unsafe class BlockFinder
             {
                 if (!_cache.IsFull)
                 {
-                    int index = FindBlock(mode, limit, out bool global);
+                    int index = FindBlock(mode, limit, false, out bool global);
                     locked = index >= 0 && _cache.Blocks[index].Locked;
                     byte* entry = index < 0 ? null : _cache.Blocks[index].MemoryFlagsEntry;
                     if (entry != null && (mode & Special) == 0)
@@ -157,7 +157,7 @@ internal sealed unsafe class BlockFinder
             _cache.AnnounceCrossLink(link.Target);
         }
 
-        int target = FindBlock(mode, Translator.MaximumInstructions, out bool global);
+        int target = FindBlock(mode, Translator.MaximumInstructions, link.Cross, out bool global);
         if (target < 0)
         {
             // The fetch faults: the loop comes to the same rip again and delivers it.
@@ -191,12 +191,13 @@ internal sealed unsafe class BlockFinder
         }
     }
 
-    private int FindBlock(BlockMode mode, int limit, out bool global)
+    // A link between pages needs the page tables as they are now, not as this vCPU remembers them.
+    private int FindBlock(BlockMode mode, int limit, bool walks, out bool global)
     {
         global = false;
         _counters.Lookups++;
         ulong linear = LinearRip(mode);
-        if (!CheckCodeLimit(mode) || !_mmu.Translate(linear, Access.Fetch, out PageTranslation page))
+        if (!CheckCodeLimit(mode) || !TranslateFetch(linear, walks, out PageTranslation page))
         {
             return -1;
         }
@@ -222,6 +223,30 @@ internal sealed unsafe class BlockFinder
     private ulong LinearRip(BlockMode mode) => (mode & BlockMode.CodeMask) == BlockMode.Code64
         ? _cpu->Rip
         : (uint)(_cpu->Rip + _cpu->Segments[Seg.Cs].Base);
+
+    private bool TranslateFetch(ulong linear, bool walks, out PageTranslation page)
+    {
+        bool user = _cpu->Cpl == 3;
+        page = default;
+        page.Host = walks ? null : _tlb.Victims.FindFetch(linear, user, out page.Global);
+        if (page.Host != null)
+        {
+            page.PhysicalPage = _engine.Memory.PhysicalOf((ulong)(page.Host - _engine.Memory.Base));
+            return true;
+        }
+
+        if (!_mmu.Translate(linear, Access.Fetch, out page))
+        {
+            return false;
+        }
+
+        if (page.Host != null)
+        {
+            _tlb.Victims.FillFetch(linear, user, page);
+        }
+
+        return true;
+    }
 
     private bool CheckCodeLimit(BlockMode mode) =>
         (mode & BlockMode.CodeMask) == BlockMode.Code64

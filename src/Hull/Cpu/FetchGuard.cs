@@ -60,7 +60,7 @@ internal sealed unsafe class FetchGuard
         ulong frame = (ulong)(hostPage - _memory.Base) / GuestMemory.PageSize;
 
         // A full fence on both sides: either the storing vCPU sees the mark, or its line is seen here.
-        ulong before = Interlocked.Or(ref _memory.Pages.CodeGrains(frame), CodeCache.GrainMask(from, to));
+        ulong before = Interlocked.Or(ref _memory.Pages.CodeGrains(frame), CodeMap.GrainMask(from, to));
         (_first.Used ? ref _second : ref _first) = new Watched { Used = true, Frame = frame, Before = before };
         foreach (SoftVcpu vcpu in _vcpus)
         {
@@ -88,8 +88,9 @@ internal sealed unsafe class FetchGuard
         ref Block block = ref _cache.Blocks[index];
         uint start = (uint)(block.Key.Physical & 0xFFF);
         uint end = Math.Min(start + block.GuestLength, GuestMemory.PageSize);
-        Unmark(_first, CodeCache.GrainMask(start, end));
-        Unmark(_second, CodeCache.GrainMask(0, Math.Max(1, start + block.GuestLength - end)));
+        Unmark(_first, CodeMap.GrainMask(start, end));
+        uint inSecond = start + block.GuestLength - end;
+        Unmark(_second, inSecond == 0 ? 0 : CodeMap.GrainMask(0, inSecond));
         if (_outstanding != 0)
         {
             Add(index, bytes);

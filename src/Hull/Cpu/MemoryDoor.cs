@@ -103,7 +103,7 @@ internal sealed unsafe class MemoryDoor
         }
 
         ulong now = Volatile.Read(ref grains);
-        if ((now & CodeCache.GrainMask((uint)offset, (uint)(offset + size))) != 0)
+        if ((now & CodeMap.GrainMask((uint)offset, (uint)(offset + size))) != 0 && !MakeWay(page.Host + offset, size, back))
         {
             return _exits.Leave(ExitReason.Careful, back);
         }
@@ -159,6 +159,15 @@ internal sealed unsafe class MemoryDoor
 
         _exits.Leave(ExitReason.Fault, back);
         return false;
+    }
+
+    // The blocks go before the store is made: nothing can come between for this vCPU, and others know of it as a loose one.
+    private bool MakeWay(byte* host, int size, byte* back)
+    {
+        ulong before = _vcpu.Invalidations;
+        bool made = _engine.TryMakeWay((ulong)(host - _memory.Base), (ulong)size, back);
+        _counters.StoreInvalidations += _vcpu.Invalidations - before;
+        return made;
     }
 
     // What the user may do, supervisor code may while AC is set.

@@ -1,12 +1,12 @@
 using System;
 using System.Collections.Generic;
-using System.Diagnostics;
 using System.Linq;
 using System.Threading;
 using Hull.Bus;
 using Hull.Cpu.State;
 using Hull.Cpu.Translate;
 using Hull.Engine;
+using Hull.Host;
 using Hull.Memory;
 using Hull.Timeline;
 
@@ -115,12 +115,12 @@ internal sealed unsafe class SoftEngine : IEngine, ICodeWatcher
     internal ulong Invalidations { get; private set; }
 
     /// <summary>Time spent translating, in nanoseconds.</summary>
-    internal long TranslationNs => _translationTicks * 1_000_000_000L / Stopwatch.Frequency;
+    internal long TranslationNs => (long)((double)_translationTicks * 1e9 / HostTsc.Hz);
 
     /// <summary>Guest instructions translated.</summary>
     internal ulong TranslatedInstructions => _translator.TranslatedInstructions;
 
-    private long _translationTicks;
+    private ulong _translationTicks;
 
     /// <inheritdoc/>
     public IVcpu CreateVcpu(int index, ILocalApic apic)
@@ -196,9 +196,9 @@ internal sealed unsafe class SoftEngine : IEngine, ICodeWatcher
     /// <summary>Translates a block. Under the code lock, with room in the cache. Returns -1 when fetching faulted.</summary>
     internal int Translate(SoftVcpu vcpu, in BlockKey key, ulong linear, byte* hostPage, int limit)
     {
-        long start = Stopwatch.GetTimestamp();
+        ulong start = HostTsc.Read();
         int index = _translator.Translate(vcpu, key, linear, hostPage, limit);
-        _translationTicks += Stopwatch.GetTimestamp() - start;
+        _translationTicks += HostTsc.Read() - start;
         Translations++;
         return index;
     }
@@ -238,6 +238,18 @@ internal sealed unsafe class SoftEngine : IEngine, ICodeWatcher
         if (!Cache.IsFull)
         {
             _translator.SendThroughJumpCache(link, user);
+        }
+    }
+
+    /// <summary>
+    /// Generated code at <paramref name="pc"/> is about to store to [offset, offset + length) of RAM. False when that is its
+    /// own block's code. Not under the code lock.
+    /// </summary>
+    internal bool TryMakeWay(ulong offset, ulong length, byte* pc)
+    {
+        lock (CodeLock)
+        {
+            return Cache.TryMakeWay(offset, length, pc, _forget);
         }
     }
 
@@ -292,7 +304,7 @@ internal sealed unsafe class SoftEngine : IEngine, ICodeWatcher
         ref Block block = ref Cache.Blocks[index];
         foreach (SoftVcpu vcpu in _vcpus)
         {
-            vcpu.Tlb.DropJump(block.Key.Rip, block.MemoryFlagsEntry);
+            vcpu.Tlb.DropJump(block.Key.Rip, (block.Key.Mode & BlockMode.User) != 0, block.MemoryFlagsEntry);
         }
     }
 }

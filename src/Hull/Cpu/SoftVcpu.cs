@@ -46,7 +46,7 @@ internal sealed unsafe class SoftVcpu : IVcpu
         _handle = GCHandle.Alloc(this);
         Cpu->VcpuHandle = GCHandle.ToIntPtr(_handle);
         Cpu->TscOffset = engine.Clock.TscOffset;
-        Tlb = new Tlb(Cpu);
+        Tlb = new Tlb(Cpu, engine.Memory);
         Debug = new DebugUnit(Cpu, Tlb);
         Mmu = new SoftMmu(this, engine.Memory);
         CpuReset.PowerOn(Cpu, Cpuid);

@@ -174,6 +174,9 @@ public sealed unsafe class GuestMemory : IDisposable
         return at >= HighBase && high < HighSize && length <= HighSize - high ? LowSize + high : ulong.MaxValue;
     }
 
+    /// <summary>The guest-physical address of a byte at an offset in the mapping.</summary>
+    internal ulong PhysicalOf(ulong offset) => offset < LowSize ? offset : offset - LowSize + HighBase;
+
     /// <summary>The host address of the page that holds a guest-physical address; null when that is not RAM.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     internal byte* HostPage(ulong at)

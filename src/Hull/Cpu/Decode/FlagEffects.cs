@@ -16,6 +16,9 @@ internal enum FlagEffect : byte
 
     /// <summary>Needs the old flags and leaves new ones: reads and writes, or writes only some.</summary>
     ReadsAndWrites,
+
+    /// <summary>A shift or rotation: <see cref="WritesAll"/> or <see cref="ReadsAndWrites"/>, as its count says.</summary>
+    ByCount,
 }
 
 /// <summary>Sorts instructions by their effect on OF, SF, ZF, AF, PF and CF.</summary>
@@ -28,20 +31,25 @@ internal static class FlagEffects
     /// The effect of an instruction that is copied. Flags that the manuals leave undefined count as written: the host
     /// does to them what a host does. Shifts by a count that may be zero keep the old flags then.
     /// </summary>
-    /// <param name="instruction">The instruction.</param>
-    /// <param name="isIntel">The host's vendor is Intel.</param>
-    internal static FlagEffect Of(in Instruction instruction, bool isIntel)
-    {
-        RflagsBits modified = instruction.RflagsModified & Arithmetic;
-        RflagsBits read = instruction.RflagsRead & Arithmetic;
-        if (modified == RflagsBits.None && !IsShift(instruction.Mnemonic))
-        {
-            return read == RflagsBits.None ? FlagEffect.None : FlagEffect.Reads;
-        }
+    internal static FlagEffect Of(in Instruction instruction, in InstructionPlan plan) =>
+        plan.Flags != FlagEffect.ByCount ? plan.Flags
+        : ShiftWritesAll(instruction) ? FlagEffect.WritesAll : FlagEffect.ReadsAndWrites;
 
+    /// <summary>The effect of all instructions of a form.</summary>
+    /// <param name="instruction">One of them, with no operand that makes it a special case.</param>
+    /// <param name="isIntel">The host's vendor is Intel.</param>
+    internal static FlagEffect OfForm(in Instruction instruction, bool isIntel)
+    {
         if (IsShift(instruction.Mnemonic))
         {
-            return ShiftWritesAll(instruction) ? FlagEffect.WritesAll : FlagEffect.ReadsAndWrites;
+            return FlagEffect.ByCount;
+        }
+
+        RflagsBits modified = instruction.RflagsModified & Arithmetic;
+        RflagsBits read = instruction.RflagsRead & Arithmetic;
+        if (modified == RflagsBits.None)
+        {
+            return read == RflagsBits.None ? FlagEffect.None : FlagEffect.Reads;
         }
 
         return read == RflagsBits.None && modified == Arithmetic && !KeepsUndefined(instruction.Mnemonic, isIntel)

@@ -8,6 +8,7 @@ namespace Hull.Cpu.Decode;
 internal struct InstructionLayout
 {
     internal bool OperandSizePrefix;
+    internal bool AddressSizePrefix;
     internal bool Lock;
 
     /// <summary>0, 0xF2 or 0xF3.</summary>
@@ -41,10 +42,10 @@ internal struct InstructionLayout
 
     /// <summary>Takes an instruction apart.</summary>
     /// <param name="code">Its bytes.</param>
-    /// <param name="is64">64-bit mode: 40-4F are REX.</param>
-    /// <param name="addressSize">16, 32 or 64: how ModRM is read.</param>
-    internal static unsafe InstructionLayout Parse(byte* code, bool is64, int addressSize)
+    /// <param name="codeSize">16, 32 or 64. In 64-bit mode 40-4F are REX.</param>
+    internal static unsafe InstructionLayout Parse(byte* code, int codeSize)
     {
+        bool is64 = codeSize == 64;
         InstructionLayout layout = new() { ModRmAt = -1 };
         int at = layout.ReadPrefixes(code, is64);
         if ((code[at] is 0xC4 or 0xC5) && (is64 || code[at + 1] >= 0xC0))
@@ -72,7 +73,8 @@ internal struct InstructionLayout
         {
             layout.ModRmAt = at;
             layout.ModRm = code[at];
-            at += ModRmLength(code + at, addressSize);
+            bool narrow = codeSize == (layout.AddressSizePrefix ? 32 : 16);
+            at += ModRmLength(code + at, narrow);
         }
 
         layout.ImmediateAt = at;
@@ -96,7 +98,10 @@ internal struct InstructionLayout
                 case 0xF2 or 0xF3:
                     RepeatPrefix = b;
                     break;
-                case 0x26 or 0x2E or 0x36 or 0x3E or 0x64 or 0x65 or 0x67:
+                case 0x67:
+                    AddressSizePrefix = true;
+                    break;
+                case 0x26 or 0x2E or 0x36 or 0x3E or 0x64 or 0x65:
                     break;
                 default:
                     if (is64 && (b & 0xF0) == 0x40)
@@ -175,7 +180,7 @@ internal struct InstructionLayout
         return at + 2;
     }
 
-    private static unsafe int ModRmLength(byte* modRm, int addressSize)
+    private static unsafe int ModRmLength(byte* modRm, bool narrow)
     {
         int mod = *modRm >> 6;
         int rm = *modRm & 7;
@@ -184,7 +189,7 @@ internal struct InstructionLayout
             return 1;
         }
 
-        if (addressSize == 16)
+        if (narrow)
         {
             return mod switch { 0 => rm == 6 ? 3 : 1, 1 => 2, _ => 3 };
         }

@@ -93,6 +93,9 @@ internal struct InstructionPlan
     /// <summary>Writes the upper half of a YMM register.</summary>
     internal bool DirtiesYmm;
 
+    /// <summary>How it meets the arithmetic flags.</summary>
+    internal FlagEffect Flags;
+
     /// <summary>May raise an exception from the host's own execution: division, SSE and x87 exceptions, alignment.</summary>
     internal bool MayTrap;
 }
@@ -104,10 +107,12 @@ internal sealed class InstructionPlans
     private readonly InstructionInfoFactory _info = new();
     private readonly CpuFeatureSet _features;
     private readonly bool _olderDecoding;
+    private readonly bool _isIntel;
 
-    internal InstructionPlans(CpuFeatureSet features)
+    internal InstructionPlans(CpuFeatureSet features, bool isIntel)
     {
         _features = features;
+        _isIntel = isIntel;
         _olderDecoding = OlderDecoding.Differs(features);
     }
 
@@ -147,7 +152,9 @@ internal sealed class InstructionPlans
 
         OpCodeInfo form = code.ToOpCode();
         plan.OperandSize = (byte)form.OperandSize;
-        ref readonly InstructionInfo info = ref _info.GetInfo(WithMemory(instruction, form));
+        Instruction general = WithMemory(instruction, form);
+        plan.Flags = FlagEffects.OfForm(general, _isIntel);
+        ref readonly InstructionInfo info = ref _info.GetInfo(general);
         for (int i = 0; i < form.OpCount; i++)
         {
             OpCodeOperandKind operand = form.GetOpKind(i);

@@ -12,6 +12,7 @@ namespace Hull.Cpu.Mmu;
 internal sealed unsafe class Tlb
 {
     private const ulong NotCanonical = 1UL << 63;
+
     /// <summary>Where keys of the jump caches lie: 48 bits of an address are significant.</summary>
     internal const int KeyShift = 48;
 
@@ -25,6 +26,7 @@ internal sealed unsafe class Tlb
     private readonly CpuState* _cpu;
     private readonly ulong[] _notGlobal = new ulong[4 * LineWords];
     private readonly VictimJumps _jumps = new();
+    private readonly StoreHomes _homes;
 
     // The pages that lines of a jump cache stand for, by their linear addresses.
     private readonly PageFilter _userJumpPages = new(15);
@@ -37,9 +39,10 @@ internal sealed unsafe class Tlb
     private ulong _generation;
     private bool _supervisorJumpsNotGlobal;
 
-    internal Tlb(CpuState* cpu)
+    internal Tlb(CpuState* cpu, GuestMemory memory)
     {
         _cpu = cpu;
+        _homes = new StoreHomes(memory);
         FlushAll();
     }
 
@@ -63,6 +66,11 @@ internal sealed unsafe class Tlb
         int first = set * 2;
         int table = (user ? 2 : 0) + (store ? 1 : 0);
         TlbEntry* ways = Table(user, store) + first;
+        if (store)
+        {
+            _homes.Note(page.Host, (table << 10) | set);
+        }
+
         if (ways[0].Tag != tag)
         {
             // The younger way is the first.
@@ -287,8 +295,24 @@ internal sealed unsafe class Tlb
     /// <summary>Takes a host page out of the store tables and slots: code is translated from it. The vCPU's own thread.</summary>
     internal void ProtectPage(byte* hostPage)
     {
+        if (_homes.IsEmpty(hostPage))
+        {
+            return;
+        }
+
         DropStoreLines(hostPage);
-        EmptySlots();
+        _homes.Clear(hostPage);
+        for (int user = 0; user < 2; user++)
+        {
+            TlbEntry* slots = StoreSlots(user);
+            for (int i = 0; i < StateLayout.SlotEntries; i++)
+            {
+                if (slots[i].Tag + slots[i].Addend == (ulong)hostPage)
+                {
+                    slots[i].Tag = NotCanonical;
+                }
+            }
+        }
     }
 
     /// <summary>
@@ -299,12 +323,18 @@ internal sealed unsafe class Tlb
     /// <returns>True when the vCPU may be storing to the page.</returns>
     internal bool TakeStoreLines(byte* hostPage)
     {
+        // The owner notes a page's home before it fills a line, and looks at the page's marks after that.
+        if (_homes.IsEmpty(hostPage))
+        {
+            return false;
+        }
+
         // Lines before slots: whoever fills a slot has read a line, and keeps it until the slot is whole.
         bool found = DropStoreLines(hostPage);
         System.Threading.Interlocked.MemoryBarrier();
         for (int user = 0; user < 2; user++)
         {
-            TlbEntry* slots = (TlbEntry*)((byte*)_cpu + StateLayout.SlotBase) + (((user * 2) + 1) * StateLayout.SlotEntries);
+            TlbEntry* slots = StoreSlots(user);
             for (int i = 0; i < StateLayout.SlotEntries; i++)
             {
                 found |= slots[i].Tag + slots[i].Addend == (ulong)hostPage;
@@ -365,18 +395,15 @@ internal sealed unsafe class Tlb
     /// Forgets a block that is going away. Any thread, under the code lock, as filling is: generated code may have
     /// compared the tag already, so the code's address stays. The new tag is the rip without a key, which nothing hits.
     /// </summary>
-    internal void DropJump(ulong rip, byte* entry)
+    internal void DropJump(ulong rip, bool user, byte* entry)
     {
-        for (int user = 0; user < 2; user++)
+        JumpEntry* line = Jump(rip, user);
+        if (line->Host == (ulong)entry)
         {
-            JumpEntry* line = Jump(rip, user != 0);
-            if (line->Host == (ulong)entry)
-            {
-                line->Tag = rip;
-            }
-
-            _jumps.Drop(rip, user != 0, (ulong)entry);
+            line->Tag = rip;
         }
+
+        _jumps.Drop(rip, user, (ulong)entry);
     }
 
     /// <summary>Empties the jump caches by changing the keys that are mixed into their tags.</summary>
@@ -407,23 +434,35 @@ internal sealed unsafe class Tlb
 
     private bool DropStoreLines(byte* hostPage)
     {
-        bool found = false;
-        for (int table = 0; table < 2; table++)
+        if (_homes.TryGet(hostPage, out int home))
         {
-            TlbEntry* entries = Table(table != 0, true);
-            for (int i = 0; i < StateLayout.TlbEntries; i++)
+            int set = home & (StateLayout.TlbSets - 1);
+            return DropStoreLines(hostPage, Table(home >> 10 >= 2, true) + (2 * set), set, 1);
+        }
+
+        return DropStoreLines(hostPage, Table(false, true), 0, StateLayout.TlbSets)
+            | DropStoreLines(hostPage, Table(true, true), 0, StateLayout.TlbSets);
+    }
+
+    private static bool DropStoreLines(byte* hostPage, TlbEntry* ways, int set, int sets)
+    {
+        bool found = false;
+        for (int i = 0; i < 2 * sets; i++)
+        {
+            ulong tag = ways[i].Tag;
+            ulong empty = Empty(set + (i / 2));
+            if (tag + ways[i].Addend == (ulong)hostPage && tag != empty)
             {
-                ulong tag = entries[i].Tag;
-                if (tag + entries[i].Addend == (ulong)hostPage && tag != Empty(i / 2))
-                {
-                    found = true;
-                    entries[i].Tag = Empty(i / 2);
-                }
+                found = true;
+                ways[i].Tag = empty;
             }
         }
 
         return found;
     }
+
+    private TlbEntry* StoreSlots(int user) =>
+        (TlbEntry*)((byte*)_cpu + StateLayout.SlotBase) + (((user * 2) + 1) * StateLayout.SlotEntries);
 
     /// <summary>
     /// Empties the page slots, which refill from the TLBs at the next access. Their addends stay: no sum with one is

@@ -19,28 +19,18 @@ internal sealed unsafe class VictimTlb
 
     /// <summary>Looks a page up for one kind of access. Returns null when it is not known.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    internal byte* Find(ulong linear, bool user, bool store, out bool global)
-    {
-        ulong tag = Tag(linear, user, store);
-        ref Entry entry = ref _entries[Line(tag)];
-        global = entry.Global;
-        bool good = entry.Tag == tag
-            && entry.Generation == (entry.Global ? _globalGeneration : LocalGeneration);
-        return good ? (byte*)entry.Host : null;
-    }
+    internal byte* Find(ulong linear, bool user, bool store, out bool global) =>
+        Find(Tag(linear, user, store), out global);
+
+    /// <summary>The same for instruction fetches.</summary>
+    internal byte* FindFetch(ulong linear, bool user, out bool global) => Find(FetchTag(linear, user), out global);
 
     /// <summary>Enters a translation that was allowed for this kind of access.</summary>
-    internal void Fill(ulong linear, bool user, bool store, in PageTranslation page)
-    {
-        ulong tag = Tag(linear, user, store);
-        _entries[Line(tag)] = new Entry
-        {
-            Tag = tag,
-            Host = (ulong)page.Host,
-            Global = page.Global,
-            Generation = page.Global ? _globalGeneration : LocalGeneration,
-        };
-    }
+    internal void Fill(ulong linear, bool user, bool store, in PageTranslation page) =>
+        Fill(Tag(linear, user, store), page);
+
+    /// <summary>Enters a translation that was allowed for instruction fetches.</summary>
+    internal void FillFetch(ulong linear, bool user, in PageTranslation page) => Fill(FetchTag(linear, user), page);
 
     /// <summary>Forgets what is not global.</summary>
     internal void FlushNonGlobal() => LocalGeneration = ++_lastGeneration;
@@ -57,19 +47,49 @@ internal sealed unsafe class VictimTlb
     {
         for (int kind = 0; kind < 4; kind++)
         {
-            ulong tag = Tag(linear, (kind & 2) != 0, (kind & 1) != 0);
-            ref Entry entry = ref _entries[Line(tag)];
-            if (entry.Tag == tag)
-            {
-                entry = default;
-            }
+            Drop(Tag(linear, (kind & 2) != 0, (kind & 1) != 0));
+        }
+
+        Drop(FetchTag(linear, false));
+        Drop(FetchTag(linear, true));
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private byte* Find(ulong tag, out bool global)
+    {
+        ref Entry entry = ref _entries[Line(tag)];
+        global = entry.Global;
+        bool good = entry.Tag == tag
+            && entry.Generation == (entry.Global ? _globalGeneration : LocalGeneration);
+        return good ? (byte*)entry.Host : null;
+    }
+
+    private void Fill(ulong tag, in PageTranslation page)
+    {
+        _entries[Line(tag)] = new Entry
+        {
+            Tag = tag,
+            Host = (ulong)page.Host,
+            Global = page.Global,
+            Generation = page.Global ? _globalGeneration : LocalGeneration,
+        };
+    }
+
+    private void Drop(ulong tag)
+    {
+        ref Entry entry = ref _entries[Line(tag)];
+        if (entry.Tag == tag)
+        {
+            entry = default;
         }
     }
 
     private static ulong Tag(ulong linear, bool user, bool store) =>
         (linear & ~0xFFFUL) | (user ? 2UL : 0) | (store ? 1UL : 0) | 4;
 
-    private static int Line(ulong tag) => (int)(((tag >> 12) ^ (tag >> 24) ^ (tag << 10)) & (Lines - 1));
+    private static ulong FetchTag(ulong linear, bool user) => (linear & ~0xFFFUL) | (user ? 2UL : 0) | 8;
+
+    private static int Line(ulong tag) => (int)(((tag >> 12) ^ (tag >> 24) ^ (tag << 10) ^ ((tag & 8) << 4)) & (Lines - 1));
 
     private struct Entry
     {

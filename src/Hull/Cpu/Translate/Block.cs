@@ -1,3 +1,5 @@
+using System.Runtime.InteropServices;
+
 namespace Hull.Cpu.Translate;
 
 /// <summary>What a translation depends on besides its bytes and its address. Part of a block's identity.</summary>
@@ -65,7 +67,10 @@ internal enum BlockMode : uint
 /// <summary>A block's identity: bytes at a guest-physical address, at an rip, in a mode.</summary>
 internal readonly record struct BlockKey(ulong Physical, ulong Rip, BlockMode Mode);
 
-/// <summary>A translated block. A struct in one array: a boot makes some 60,000.</summary>
+/// <summary>
+/// A translated block. A struct in one array: a boot makes some 60,000. Two cache lines, the first for what a lookup wants.
+/// </summary>
+[StructLayout(LayoutKind.Sequential, Size = 128)]
 internal unsafe struct Block
 {
     internal BlockKey Key;
@@ -77,6 +82,9 @@ internal unsafe struct Block
     internal byte* Code;
     internal byte* HostFlagsEntry;
     internal byte* MemoryFlagsEntry;
+
+    /// <summary>The next block of its bucket in <see cref="BlockTable"/>, or -1.</summary>
+    internal int NextInBucket;
     internal int CodeLength;
     internal ushort GuestLength;
     internal ushort Instructions;

@@ -213,32 +213,6 @@ internal sealed unsafe class BlockWriter
         HostFlags = hostFlags,
     });
 
-    /// <summary>The address size of an instruction, in bits, as its encoding has it.</summary>
-    internal int AddressSize(in Instruction instruction)
-    {
-        bool prefixed = false;
-        for (int i = GuestOffset; i < GuestOffset + instruction.Length; i++)
-        {
-            byte b = Bytes[i];
-            if (b == 0x67)
-            {
-                prefixed = true;
-            }
-            else if (b is not (0x66 or 0xF0 or 0xF2 or 0xF3 or 0x26 or 0x2E or 0x36 or 0x3E or 0x64 or 0x65)
-                && !(Is64 && (b & 0xF0) == 0x40))
-            {
-                break;
-            }
-        }
-
-        return (Mode & BlockMode.CodeMask) switch
-        {
-            BlockMode.Code64 => prefixed ? 32 : 64,
-            BlockMode.Code32 => prefixed ? 16 : 32,
-            _ => prefixed ? 32 : 16,
-        };
-    }
-
     /// <summary>An instruction that may trap starts here.</summary>
     internal void NoteTrap(in InstructionPlan plan)
     {
@@ -471,12 +445,13 @@ internal sealed unsafe class BlockWriter
         for (int i = count - 1; i >= 0; i--)
         {
             ref readonly Instruction instruction = ref decoder.Instructions[i];
-            switch (Plans.For(instruction).Kind)
+            ref readonly InstructionPlan plan = ref Plans.For(instruction);
+            switch (plan.Kind)
             {
                 case PlanKind.Nop:
                     break;
                 case PlanKind.Copy:
-                    FlagEffect effect = FlagEffects.Of(instruction, IsIntel);
+                    FlagEffect effect = FlagEffects.Of(instruction, plan);
                     needed = effect switch
                     {
                         FlagEffect.None => needed,
@@ -530,7 +505,7 @@ internal sealed unsafe class BlockWriter
                 return FlagPlace.Memory;
             }
 
-            switch (FlagEffects.Of(instruction, IsIntel))
+            switch (FlagEffects.Of(instruction, plan))
             {
                 case FlagEffect.None:
                     break;
@@ -548,7 +523,7 @@ internal sealed unsafe class BlockWriter
     private bool EmitInstruction(in Instruction instruction)
     {
         ref readonly InstructionPlan plan = ref Plans.For(instruction);
-        if (Unavailable(plan, out int vector))
+        if (plan.Unit != UnitKind.Integer && Unavailable(plan, out int vector))
         {
             EmitRaise(vector, Truncate(instruction.IP));
             return true;
@@ -560,7 +535,8 @@ internal sealed unsafe class BlockWriter
             return true;
         }
 
-        if (!IsCareful && !CountsInstructions && instruction.IsLocked() && Memory.IsAlwaysCareful(instruction.MemorySegment))
+        if (!Is64 && !IsCareful && !CountsInstructions && instruction.IsLocked()
+            && Memory.IsAlwaysCareful(instruction.MemorySegment))
         {
             LeaveCareful(instruction);
             return true;

@@ -20,10 +20,8 @@ internal sealed unsafe class CodeCache : IDisposable
     // Items that one translation adds to a table at the most: a block has 64 instructions.
     private const int MaximumItems = 1024;
     private readonly ExecutableMemory _memory;
-    private readonly GuestMemory _ram;
-    private readonly Dictionary<BlockKey, int> _byKey = new(8192);
-    private readonly Dictionary<ulong, List<int>> _byPage = new(2048);
-    private readonly Stack<List<int>> _freeLists = new();
+    private readonly BlockTable _byKey;
+    private readonly CodeMap _byBytes;
     private readonly List<int> _crossLinks = [];
     private readonly HashSet<ulong> _crossPages = [];
     private readonly byte[] _crossFilter = new byte[65536];
@@ -32,7 +30,8 @@ internal sealed unsafe class CodeCache : IDisposable
     /// <summary>Makes an empty cache of <paramref name="size"/> bytes.</summary>
     internal CodeCache(GuestMemory ram, nuint size)
     {
-        _ram = ram;
+        _byKey = new BlockTable(Blocks);
+        _byBytes = new CodeMap(ram, Blocks);
         _memory = new ExecutableMemory(size);
         Emitter.At = _memory.Base;
     }
@@ -68,7 +67,7 @@ internal sealed unsafe class CodeCache : IDisposable
     /// <summary>True when the next block may not fit: flush first.</summary>
     internal bool IsFull => (nuint)(Emitter.At - _memory.Base) + MaximumBlockBytes > _memory.Size
         || IsNearlyFull(Blocks) || IsNearlyFull(Links) || IsNearlyFull(SideRows) || IsNearlyFull(AssistRecords)
-        || IsNearlyFull(CarefulSites);
+        || IsNearlyFull(CarefulSites) || _byBytes.IsNearlyFull;
 
     /// <summary>The thunks are written: blocks start here.</summary>
     internal void SealThunks()
@@ -80,14 +79,7 @@ internal sealed unsafe class CodeCache : IDisposable
     /// <summary>Forgets every block. No vCPU may be in generated code.</summary>
     internal void Flush()
     {
-        foreach (KeyValuePair<ulong, List<int>> entry in _byPage)
-        {
-            _ram.Pages.CodeGrains(entry.Key) = 0;
-            entry.Value.Clear();
-            _freeLists.Push(entry.Value);
-        }
-
-        _byPage.Clear();
+        _byBytes.Clear();
         _byKey.Clear();
         _crossLinks.Clear();
         _crossPages.Clear();
@@ -101,21 +93,14 @@ internal sealed unsafe class CodeCache : IDisposable
     }
 
     /// <summary>Finds a block by identity; -1 when there is none.</summary>
-    internal int Find(in BlockKey key) => _byKey.TryGetValue(key, out int index) ? index : -1;
+    internal int Find(in BlockKey key) => _byKey.Find(key);
 
     /// <summary>Makes a finished block known.</summary>
     internal void Publish(int index)
     {
-        ref Block block = ref Blocks[index];
-        block.Valid = true;
-        _byKey[block.Key] = index;
-        uint first = (uint)(block.Key.Physical & 0xFFF);
-        uint inFirst = Math.Min(block.GuestLength, 4096 - first);
-        Mark(block.Key.Physical, inFirst, index);
-        if (block.SecondPage != ulong.MaxValue)
-        {
-            Mark(block.SecondPage, block.GuestLength - inFirst, index);
-        }
+        Blocks[index].Valid = true;
+        _byKey.Add(index);
+        _byBytes.Add(index);
     }
 
     /// <summary>The block whose code holds a host pc; -1 when none does.</summary>
@@ -263,19 +248,36 @@ internal sealed unsafe class CodeCache : IDisposable
     /// <param name="gone">Told of each block before its entry is forgotten (jump caches).</param>
     internal void Invalidate(ulong offset, ulong length, Action<int> gone)
     {
-        ulong end = offset + length;
-        for (ulong page = offset / GuestMemory.PageSize; page * GuestMemory.PageSize < end; page++)
+        ulong grain = CodeMap.GrainOf(offset);
+        for (int index; (index = _byBytes.FindFrom(offset, offset + length, ref grain)) >= 0;)
         {
-            if (_ram.Pages.CodeGrains(page) == 0 || !_byPage.TryGetValue(page, out List<int>? list))
+            InvalidateBlock(index, gone);
+        }
+    }
+
+    /// <summary>
+    /// Bytes of RAM are about to change by a store of generated code: the blocks made from them go, so that it may store.
+    /// </summary>
+    /// <param name="offset">Offset in RAM.</param>
+    /// <param name="length">Bytes.</param>
+    /// <param name="pc">Where the store is, in the cache.</param>
+    /// <param name="gone">Told of each block before its entry is forgotten.</param>
+    /// <returns>False when the store is over the code of its own block, which would run on with the old bytes.</returns>
+    internal bool TryMakeWay(ulong offset, ulong length, byte* pc, Action<int> gone)
+    {
+        ulong grain = CodeMap.GrainOf(offset);
+        for (int index; (index = _byBytes.FindFrom(offset, offset + length, ref grain)) >= 0;)
+        {
+            ref Block block = ref Blocks[index];
+            if (pc >= block.Code && pc < block.Code + block.CodeLength)
             {
-                continue;
+                return false;
             }
 
-            ulong pageStart = page * GuestMemory.PageSize;
-            uint from = (uint)(offset > pageStart ? offset - pageStart : 0);
-            uint to = (uint)Math.Min(end - pageStart, GuestMemory.PageSize);
-            InvalidateInPage(page, list, from, to, gone);
+            InvalidateBlock(index, gone);
         }
+
+        return true;
     }
 
     /// <summary>One block's bytes have changed.</summary>
@@ -289,6 +291,7 @@ internal sealed unsafe class CodeCache : IDisposable
     public void Dispose()
     {
         _memory.Dispose();
+        _byBytes.Dispose();
         Blocks.Dispose();
         Links.Dispose();
         SideRows.Dispose();
@@ -296,77 +299,17 @@ internal sealed unsafe class CodeCache : IDisposable
         CarefulSites.Dispose();
     }
 
-    /// <summary>The mask of 64-byte grains that [from, to) of a page touches.</summary>
-    internal static ulong GrainMask(uint from, uint to)
-    {
-        int first = (int)(from >> 6);
-        int count = (int)((to - 1) >> 6) - first + 1;
-        return (count == 64 ? ulong.MaxValue : (1UL << count) - 1) << first;
-    }
-
     private static bool IsNearlyFull<T>(NativeList<T> list)
         where T : unmanaged => list.Count > list.Capacity - MaximumItems;
 
     private static int FilterIndex(ulong linear) => (int)((linear >> 12) & 0xFFFF);
 
-    private void InvalidateInPage(ulong page, List<int> list, uint from, uint to, Action<int> gone)
-    {
-        ulong grains = 0;
-        int kept = 0;
-        for (int i = 0; i < list.Count; i++)
-        {
-            int index = list[i];
-            ref Block block = ref Blocks[index];
-            if (!block.Valid)
-            {
-                continue;
-            }
-
-            Part(block, page, out uint start, out uint stop);
-            if (start < to && from < stop)
-            {
-                gone(index);
-                Remove(index);
-                continue;
-            }
-
-            grains |= GrainMask(start, stop);
-            list[kept++] = index;
-        }
-
-        list.RemoveRange(kept, list.Count - kept);
-        _ram.Pages.CodeGrains(page) = grains;
-        if (kept == 0)
-        {
-            _byPage.Remove(page);
-            _freeLists.Push(list);
-        }
-    }
-
-    // Which bytes of a page a block covers.
-    private void Part(in Block block, ulong page, out uint start, out uint stop)
-    {
-        uint first = (uint)(block.Key.Physical & 0xFFF);
-        if (block.SecondPage != ulong.MaxValue && _ram.OffsetOf(block.SecondPage, 1) / GuestMemory.PageSize == page)
-        {
-            start = 0;
-            stop = first + block.GuestLength - 4096;
-            return;
-        }
-
-        start = first;
-        stop = Math.Min(first + block.GuestLength, 4096u);
-    }
-
     private void Remove(int index)
     {
         ref Block block = ref Blocks[index];
         block.Valid = false;
-        if (_byKey.TryGetValue(block.Key, out int current) && current == index)
-        {
-            _byKey.Remove(block.Key);
-        }
-
+        _byKey.Remove(index);
+        _byBytes.Remove(index);
         for (int i = block.IncomingLinks; i >= 0;)
         {
             ref Link link = ref Links[i];
@@ -414,25 +357,5 @@ internal sealed unsafe class CodeCache : IDisposable
         link.Linked = -1;
         ChainBreaks++;
         *(int*)link.Site = (int)(link.Stub - (link.Site + 4));
-    }
-
-    private void Mark(ulong physical, uint length, int index)
-    {
-        ulong offset = _ram.OffsetOf(physical, 1);
-        if (offset == ulong.MaxValue || length == 0)
-        {
-            return;
-        }
-
-        ulong page = offset / GuestMemory.PageSize;
-        uint from = (uint)(physical & 0xFFF);
-        _ram.Pages.CodeGrains(page) |= GrainMask(from, from + length);
-        if (!_byPage.TryGetValue(page, out List<int>? list))
-        {
-            list = _freeLists.Count > 0 ? _freeLists.Pop() : [];
-            _byPage[page] = list;
-        }
-
-        list.Add(index);
     }
 }

@@ -1,3 +1,4 @@
+using System;
 using Hull.Cpu.Decode;
 using Hull.Cpu.State;
 using Iced.Intel;
@@ -247,7 +248,7 @@ internal sealed unsafe class CopyLowering
     {
         fixed (byte* bytes = &_w.Bytes[_w.GuestOffset])
         {
-            return InstructionLayout.Parse(bytes, _w.Is64, _w.AddressSize(instruction));
+            return InstructionLayout.Parse(bytes, 16 << (int)(_w.Mode & BlockMode.CodeMask));
         }
     }
 
@@ -294,7 +295,7 @@ internal sealed unsafe class CopyLowering
         int reg = layout.ModRmAt >= 0 ? Rename(plan.RegField, layout.RegNumber, rexless, instruction) : 0;
         int low = Rename(opcodeField, layout.OpcodeNumber, rexless, instruction);
 
-        FlagEffect effect = FlagEffects.Of(instruction, _w.IsIntel);
+        FlagEffect effect = FlagEffects.Of(instruction, plan);
         if (effect is FlagEffect.Reads or FlagEffect.ReadsAndWrites)
         {
             _w.FlagsToHost(tempIsBusy: _inTemp != None);
@@ -541,22 +542,8 @@ internal sealed unsafe class CopyLowering
 
     private void Opcode(in InstructionLayout layout, int opcode)
     {
-        switch (layout.Map)
-        {
-            case 1:
-                _e.Byte(0x0F);
-                break;
-            case 2:
-                _e.Bytes(0x0F, 0x38);
-                break;
-            case 3:
-                _e.Bytes(0x0F, 0x3A);
-                break;
-            default:
-                break;
-        }
-
-        _e.Byte(opcode);
+        int map = layout.Map switch { 1 => 0x0F00, 2 => 0x0F_3800, 3 => 0x0F_3A00, _ => 0 };
+        _e.Opcode(map | opcode);
     }
 
     // [r10] is mod 0, rm 2 with REX.B.
@@ -567,10 +554,13 @@ internal sealed unsafe class CopyLowering
     {
         // The register in imm8[7:4] of VBLENDVPS, VBLENDVPD and VPBLENDVB has three bits outside 64-bit mode.
         bool register = !_w.Is64 && layout.Vex && layout.Map == 3 && (layout.Opcode is 0x4A or 0x4B or 0x4C);
-        for (int i = layout.ImmediateAt; i < instruction.Length; i++)
+        ReadOnlySpan<byte> bytes = _w.Bytes.AsSpan(_w.GuestOffset, instruction.Length)[layout.ImmediateAt..];
+        byte* at = _e.At;
+        for (int i = 0; i < bytes.Length; i++)
         {
-            byte value = _w.Bytes[_w.GuestOffset + i];
-            _e.Byte(register ? (byte)(value & 0x7F) : value);
+            at[i] = register ? (byte)(bytes[i] & 0x7F) : bytes[i];
         }
+
+        _e.At = at + bytes.Length;
     }
 }

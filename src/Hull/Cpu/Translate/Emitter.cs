@@ -43,17 +43,14 @@ internal sealed unsafe class Emitter
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     internal void Bytes(byte a, byte b)
     {
-        At[0] = a;
-        At[1] = b;
+        *(ushort*)At = (ushort)(a | (b << 8));
         At += 2;
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     internal void Bytes(byte a, byte b, byte c)
     {
-        At[0] = a;
-        At[1] = b;
-        At[2] = c;
+        *(int*)At = a | (b << 8) | (c << 16);
         At += 3;
     }
 
@@ -79,45 +76,20 @@ internal sealed unsafe class Emitter
     }
 
     /// <summary>The opcode's one, two or three bytes.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    internal void Opcode(int opcode)
-    {
-        if (opcode > 0xFFFF)
-        {
-            Byte(opcode >> 16);
-        }
-
-        if (opcode > 0xFF)
-        {
-            Byte(opcode >> 8);
-        }
-
-        Byte(opcode);
-    }
+    internal void Opcode(int opcode) => At = Start(At, 0, opcode);
 
     /// <summary>op reg, rm with both in registers.</summary>
     internal void Reg(bool wide, int opcode, int reg, int rm)
     {
-        int rex = 0x40 | (wide ? 8 : 0) | ((reg >> 3) << 2) | (rm >> 3);
-        if (rex != 0x40)
-        {
-            Byte(rex);
-        }
-
-        Opcode(opcode);
-        Byte(0xC0 | ((reg & 7) << 3) | (rm & 7));
+        byte* at = Start(At, (wide ? 8 : 0) | ((reg >> 3) << 2) | (rm >> 3), opcode);
+        *at++ = (byte)(0xC0 | ((reg & 7) << 3) | (rm & 7));
+        At = at;
     }
 
     /// <summary>op reg, with a field of the state at an offset of <see cref="StateLayout"/>.</summary>
     internal void State(bool wide, int opcode, int reg, int offset)
     {
-        int rex = 0x40 | (wide ? 8 : 0) | ((reg >> 3) << 2);
-        if (rex != 0x40)
-        {
-            Byte(rex);
-        }
-
-        Opcode(opcode);
+        At = Start(At, (wide ? 8 : 0) | ((reg >> 3) << 2), opcode);
         StateOperand(reg, offset);
     }
 
@@ -125,18 +97,21 @@ internal sealed unsafe class Emitter
     internal void StateOperand(int reg, int offset)
     {
         int disp = offset - StateLayout.PointerBias;
+        int modRm = 0x2404 | ((reg & 7) << 3);
         if (disp == 0)
         {
-            Bytes((byte)(0x04 | ((reg & 7) << 3)), 0x24);
+            *(ushort*)At = (ushort)modRm;
+            At += 2;
         }
         else if (disp == (sbyte)disp)
         {
-            Bytes((byte)(0x44 | ((reg & 7) << 3)), 0x24, (byte)disp);
+            *(int*)At = modRm | 0x40 | ((byte)disp << 16);
+            At += 3;
         }
         else
         {
-            Bytes((byte)(0x84 | ((reg & 7) << 3)), 0x24);
-            Int32(disp);
+            *(long*)At = (uint)modRm | 0x80 | ((long)disp << 16);
+            At += 6;
         }
     }
 
@@ -177,13 +152,7 @@ internal sealed unsafe class Emitter
     /// <summary>op reg, [base+disp].</summary>
     internal void Mem(bool wide, int opcode, int reg, int @base, int disp)
     {
-        int rex = 0x40 | (wide ? 8 : 0) | ((reg >> 3) << 2) | (@base >> 3);
-        if (rex != 0x40)
-        {
-            Byte(rex);
-        }
-
-        Opcode(opcode);
+        At = Start(At, (wide ? 8 : 0) | ((reg >> 3) << 2) | (@base >> 3), opcode);
         int mod = disp == 0 && (@base & 7) != 5 ? 0 : disp == (sbyte)disp ? 1 : 2;
         Byte((mod << 6) | ((reg & 7) << 3) | (@base & 7));
         if ((@base & 7) == 4)
@@ -252,13 +221,7 @@ internal sealed unsafe class Emitter
     /// <summary>lea reg, [base + index * scale + disp]; base or index may be -1. 32-bit when not wide.</summary>
     internal void Lea(bool wide, int reg, int @base, int index, int scale, int disp)
     {
-        int rex = 0x40 | (wide ? 8 : 0) | ((reg >> 3) << 2) | (index > 7 ? 2 : 0) | (@base > 7 ? 1 : 0);
-        if (rex != 0x40)
-        {
-            Byte(rex);
-        }
-
-        Byte(0x8D);
+        At = Start(At, (wide ? 8 : 0) | ((reg >> 3) << 2) | (index > 7 ? 2 : 0) | (@base > 7 ? 1 : 0), 0x8D);
         if (index < 0 && @base >= 0 && (@base & 7) != 4)
         {
             int simple = disp == 0 && (@base & 7) != 5 ? 0 : disp == (sbyte)disp ? 1 : 2;
@@ -331,6 +294,29 @@ internal sealed unsafe class Emitter
 
     /// <summary>Points an 8-bit displacement here.</summary>
     internal void PatchShort(byte* site) => *site = (byte)(At - (site + 1));
+
+    // REX where it says something, and the opcode's one, two or three bytes. Through a local: each byte that is written could
+    // be one of the field's, as far as the compiler knows.
+    private static byte* Start(byte* at, int rex, int opcode)
+    {
+        if (rex != 0)
+        {
+            *at++ = (byte)(0x40 | rex);
+        }
+
+        if (opcode > 0xFF)
+        {
+            if (opcode > 0xFFFF)
+            {
+                *at++ = (byte)(opcode >> 16);
+            }
+
+            *at++ = (byte)(opcode >> 8);
+        }
+
+        *at++ = (byte)opcode;
+        return at;
+    }
 
     private void Displacement(int mod, int disp)
     {

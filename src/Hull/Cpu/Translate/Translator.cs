@@ -15,6 +15,9 @@ internal sealed unsafe class Translator
     internal const int MaximumInstructions = 64;
 
     private const int FetchBytes = 1024;
+
+    // Most blocks have some 20 bytes: the lines behind them need not come into the host's caches.
+    private const int FirstBytes = 128;
     private readonly CodeCache _cache;
     private readonly BlockDecoder _decoder;
     private readonly BlockWriter _w;
@@ -25,7 +28,7 @@ internal sealed unsafe class Translator
         _cache = cache;
         _guard = guard;
         _decoder = new BlockDecoder(isIntel);
-        _w = new BlockWriter(cache, thunks, new InstructionPlans(features), isIntel);
+        _w = new BlockWriter(cache, thunks, new InstructionPlans(features, isIntel), isIntel);
     }
 
     /// <summary>Blocks count their instructions: <see cref="InstructionBudget"/>.</summary>
@@ -50,24 +53,25 @@ internal sealed unsafe class Translator
     internal int Translate(SoftVcpu vcpu, in BlockKey key, ulong linear, byte* hostPage, int limit)
     {
         int offset = (int)(key.Physical & 0xFFF);
-        int available = Math.Min(FetchBytes, 4096 - offset);
+        int most = Math.Min(FetchBytes, 4096 - offset);
+        int available = Math.Min(FirstBytes, most);
         _guard.Begin();
-        Span<byte> bytes = _decoder.Buffer.AsSpan(0, available);
-        if (hostPage == null)
+        if (hostPage != null)
         {
-            bytes.Fill(0xFF);
-        }
-        else
-        {
-            _guard.Watch(vcpu, hostPage, (uint)offset, (uint)(offset + available));
-
-            // SAFETY: the page is RAM (or null above), and offset + available stays inside it.
-            new ReadOnlySpan<byte>(hostPage + offset, available).CopyTo(bytes);
+            _guard.Watch(vcpu, hostPage, (uint)offset, (uint)(offset + most));
         }
 
         limit = Math.Min(limit, Limit);
-        bool pageEnd = offset + available == 4096;
+        Fetch(hostPage, offset, available);
         int count = _decoder.Decode(key, available, limit, _w.Plans);
+        if (_decoder.RanOut && available < most)
+        {
+            available = most;
+            Fetch(hostPage, offset, available);
+            count = _decoder.Decode(key, available, limit, _w.Plans);
+        }
+
+        bool pageEnd = offset + available == 4096;
         ulong secondPage = ulong.MaxValue;
         if (count == 0)
         {
@@ -102,6 +106,20 @@ internal sealed unsafe class Translator
 
     /// <summary>Gives a link a new stub that looks into the jump cache.</summary>
     internal void SendThroughJumpCache(int link, bool user) => _w.WriteLookupStub(link, user);
+
+    private void Fetch(byte* hostPage, int offset, int length)
+    {
+        Span<byte> bytes = _decoder.Buffer.AsSpan(0, length);
+        if (hostPage == null)
+        {
+            bytes.Fill(0xFF);
+        }
+        else
+        {
+            // SAFETY: the page is RAM, and the caller keeps offset + length inside it.
+            new ReadOnlySpan<byte>(hostPage + offset, length).CopyTo(bytes);
+        }
+    }
 
     // The first instruction runs over the end of its page: fetch up to 15 bytes of the next.
     private bool FetchSecondPage(SoftVcpu vcpu, ulong linear, int available, out ulong physical)
@@ -163,6 +181,9 @@ internal sealed class BlockDecoder
     /// <summary>Bytes of the instructions together.</summary>
     internal int Length { get; private set; }
 
+    /// <summary>The block ended because the bytes did.</summary>
+    internal bool RanOut { get; private set; }
+
     /// <summary>
     /// The last instruction reaches memory through C#, in a segment that is not flat. Such a block ends there: the store
     /// may have changed the code behind it.
@@ -180,6 +201,7 @@ internal sealed class BlockDecoder
         _reader.Reset(available);
         decoder.IP = key.Rip;
         Length = 0;
+        RanOut = false;
         EndsAfterCareful = false;
         int count = 0;
         bool shadow = false;
@@ -196,6 +218,10 @@ internal sealed class BlockDecoder
                     instruction.Length = 15;
                     count++;
                     Length += 15;
+                }
+                else
+                {
+                    RanOut = true;
                 }
 
                 break;

@@ -1,6 +1,7 @@
 using System;
 using Hull.Cpu.Mmu;
 using Hull.Cpu.State;
+using Hull.Memory;
 using Xunit;
 
 namespace Hull.Tests.Cpu.Mmu;
@@ -9,14 +10,19 @@ namespace Hull.Tests.Cpu.Mmu;
 public sealed unsafe class TlbTests : IDisposable
 {
     private readonly VcpuMemory _memory = new();
+    private readonly GuestMemory _ram = new(1 << 20);
     private readonly Tlb _tlb;
 
     public TlbTests()
     {
-        _tlb = new Tlb(_memory.State);
+        _tlb = new Tlb(_memory.State, _ram);
     }
 
-    public void Dispose() => _memory.Dispose();
+    public void Dispose()
+    {
+        _memory.Dispose();
+        _ram.Dispose();
+    }
 
     [Fact]
     public void TwoTargetsOfOneLine_AreBothFound()
@@ -34,7 +40,7 @@ public sealed unsafe class TlbTests : IDisposable
         (ulong first, ulong second) = Pair();
         Fill(first, true, 0x1000);
         Fill(second, true, 0x2000);
-        _tlb.DropJump(first, (byte*)0x1000);
+        _tlb.DropJump(first, true, (byte*)0x1000);
         Assert.Equal(0UL, Find(first, true));
         Assert.Equal(0x2000UL, Find(second, true));
     }
@@ -212,7 +218,7 @@ public sealed unsafe class TlbTests : IDisposable
 
         Fill(rip, user, 0x1000);
         Assert.True(Hits(rip, user));
-        _tlb.DropJump(rip, (byte*)0x1000);
+        _tlb.DropJump(rip, user, (byte*)0x1000);
         for (int i = 0; i < 0x8000; i++)
         {
             Assert.False(Hits(rip, user));
@@ -230,6 +236,40 @@ public sealed unsafe class TlbTests : IDisposable
             Assert.False(Hits(Key(true), true));
             Assert.False(Hits(Key(false), false));
         }
+    }
+
+    [Fact]
+    public void PageThatBecomesCode_LeavesLinesAndSlotsUnderAllItsAddresses()
+    {
+        ulong[] addresses = [0x40_0000, 0x7FFF_1000, 0x40_0000];
+        for (int i = 0; i < addresses.Length; i++)
+        {
+            PageTranslation page = new() { Host = _ram.Base + 0x5000, User = true };
+            _tlb.Fill(addresses[i], page, i != 2, true);
+            _tlb.FillSlot(addresses[i], i != 2, true, i);
+        }
+
+        _tlb.ProtectPage(_ram.Base + 0x5000);
+        for (int i = 0; i < addresses.Length; i++)
+        {
+            Assert.True(_tlb.Find(addresses[i], i != 2, true) == null);
+            TlbEntry* slot = (TlbEntry*)((byte*)_memory.State + StateLayout.Slot(i != 2, true, i));
+            Assert.NotEqual(addresses[i], slot->Tag);
+        }
+    }
+
+    [Fact]
+    public void PageThatBecomesCode_LeavesTheLinesOfOthersAlone()
+    {
+        PageTranslation code = new() { Host = _ram.Base + 0x5000 };
+        PageTranslation data = new() { Host = _ram.Base + 0x6000 };
+        _tlb.Fill(0x40_0000, code, true, true);
+        _tlb.Fill(0x40_1000, data, true, true);
+        _tlb.FillSlot(0x40_1000, true, true, 3);
+        _tlb.ProtectPage(code.Host);
+        Assert.True(_tlb.Find(0x40_1000, true, true) == data.Host);
+        TlbEntry* slot = (TlbEntry*)((byte*)_memory.State + StateLayout.Slot(true, true, 3));
+        Assert.Equal(0x40_1000UL, slot->Tag);
     }
 
     // Two addresses that share a line of the jump cache.

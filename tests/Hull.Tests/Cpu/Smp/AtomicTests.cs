@@ -110,7 +110,7 @@ public sealed class AtomicTests
     [Fact]
     public void LockedIncrementsBesideCode_AreExact()
     {
-        // The counter lies in the same 64 bytes as a routine that both call: each access goes through C#.
+        // The counter lies in the same 64 bytes as a routine that both call: each access asks C#, and runs natively then.
         using SmpGuest guest = new(2);
         ulong routine = SmpGuest.SpareAt;
         guest.Memory.TryWrite(new GuestPhysical(routine), [0xC3]);
@@ -125,7 +125,7 @@ public sealed class AtomicTests
         };
         guest.Code(0, side).Code(1, side).Run();
         Assert.Equal(6_000UL, guest[routine + 16]);
-        Assert.True(guest.Engine.Exclusive.Stops > 0, "no access was exclusive");
+        Assert.True(guest.Engine.Exclusive.Stops == 0, "an access beside code stopped the other vCPU");
     }
 
     // Both vCPUs run a step many times; the value of the counter at the end.

@@ -1,4 +1,5 @@
 using System;
+using System.Linq;
 using Hull.Engine;
 using Hull.Memory;
 using Iced.Intel;
@@ -67,6 +68,53 @@ public sealed class CodeChangeTests
             a.hlt();
         });
         Assert.Equal(50UL * 51, guest.State.Gpr[3]);
+    }
+
+    [Fact]
+    public void InstructionAcrossAFrameThatIsMappedTwiceInARow_ChangesAtItsFirstByte()
+    {
+        using FlatGuest guest = WindowGuest();
+        Place(guest, FrameA + 0xFFD, [0xB8, 1, 0]);
+        Place(guest, FrameA, [0, 0, 0xC3]);
+        Map(guest, 0, FrameA);
+        Map(guest, 1, FrameA);
+        guest.Run(a =>
+        {
+            a.mov(edi, (int)Window + 0xFFD);
+            a.call(rdi);
+            a.mov(ebx, eax);
+            a.mov(esi, (int)FrameA);
+            a.mov(__byte_ptr[rsi + 0xFFE], 2);
+            a.call(rdi);
+            a.add(ebx, eax);
+            a.hlt();
+        });
+        Assert.Equal(3UL, guest.State.Gpr[3]);
+    }
+
+    [Fact]
+    public void RoutineThatIsPatchedBeforeEachCall_NeedsNoCarefulAccess()
+    {
+        using FlatGuest guest = WindowGuest();
+        Place(guest, FrameA, Function(0));
+        guest.Run(a =>
+        {
+            Label again = a.CreateLabel();
+            a.mov(edi, (int)FrameA);
+            a.xor(ebx, ebx);
+            a.mov(ecx, 50);
+            a.Label(ref again);
+            a.mov(__dword_ptr[rdi + 1], ecx);
+            a.inc(__byte_ptr[rdi + 7]);     // beside the code
+            a.call(rdi);
+            a.add(ebx, eax);
+            a.dec(ecx);
+            a.jne(again);
+            a.hlt();
+        });
+        Assert.Equal(50UL * 51 / 2, guest.State.Gpr[3]);
+        Assert.Equal(50, guest.Memory.Read<byte>(new GuestPhysical(FrameA + 7)));
+        Assert.Equal(0UL, guest.Engine.ReadCounters().First(static c => c.Name == "exits-careful").Value);
     }
 
     [Theory]
