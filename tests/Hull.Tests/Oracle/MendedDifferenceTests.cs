@@ -16,6 +16,11 @@ public sealed class MendedDifferenceTests(ITestOutputHelper output)
     [Fact]
     public void PendingX87Exception_ComesBeforeTheOperandsFault() => AssertEqual("Fst_m64fp");
 
+    [Theory]
+    [InlineData("Pabsd_mm")]
+    [InlineData("Paddq_mm")]
+    public void PendingX87Exception_ComesBeforeTheFaultOfAnMmxOperand(string form) => AssertEqual(form, faults: 500);
+
     [Fact]
     public void Xsavec_WritesSixteenBytesOfTheHeader() => AssertEqual("Xsavec");
 

@@ -42,8 +42,12 @@ internal static class FaultRefinement
     /// Floating-Point Exceptions".
     /// </summary>
     internal static bool WaitsForX87(in Instruction instruction) =>
-        PlanClassifier.UnitOf(instruction.Code) is UnitKind.X87 or UnitKind.Mmx
+        (PlanClassifier.UnitOf(instruction.Code) is UnitKind.X87 or UnitKind.Mmx || UsesMmx(instruction))
         && instruction.Mnemonic is not (Mnemonic.Fnstcw or Mnemonic.Fnstsw or Mnemonic.Fnstenv or Mnemonic.Fnsave);
+
+    // SSE, SSE2 and SSSE3 have forms for MMX registers too.
+    private static bool UsesMmx(in Instruction instruction) =>
+        instruction.Op0Register.IsMM() || instruction.Op1Register.IsMM();
 
     /// <summary>Bytes that the memory operand must be aligned to; 1 when it need not be.</summary>
     internal static int Alignment(in Instruction instruction)
