@@ -125,6 +125,22 @@ internal sealed unsafe class PreciseExits
         }
     }
 
+    /// <summary>
+    /// RIP is an address that is not canonical, and an indirect branch went there: it faults itself, with the stack pointer
+    /// as it was. What CALL has pushed stays. SDM vol. 2, "CALL", "JMP", "RET".
+    /// </summary>
+    internal void TakeWildBranch()
+    {
+        _cpu->Rip = _cpu->ExitOperand;
+        Instruction instruction = DecodeAtRip();
+        if (instruction.Mnemonic is Mnemonic.Ret or Mnemonic.Call)
+        {
+            _cpu->Gpr[Gpr.Rsp] -= (ulong)instruction.StackPointerIncrement;
+        }
+
+        _vcpu.Raise(Vector.GeneralProtection, 0);
+    }
+
     // An address that is not canonical met an empty page slot and reached the host's CPU, which refused it.
     private bool TakeEmptySlot(in Block block, byte* pc)
     {

@@ -513,6 +513,10 @@ internal sealed unsafe class SoftVcpu : IVcpu
             case ExitReason.HostFault:
                 faulted = true;
                 return _exits.TakeHostFault() && DeliverFault();
+            case ExitReason.Branch when !CpuMode.IsCanonical(Cpu->Rip):
+                _exits.TakeWildBranch();
+                faulted = true;
+                return DeliverFault();
             default:
                 return true;
         }

@@ -9,7 +9,7 @@ namespace Hull.Cpu;
 /// <summary>What a vCPU counts on its slow paths; translated code counts nothing.</summary>
 internal sealed class VcpuCounters
 {
-    private readonly ulong[] _exits = new ulong[8];
+    private readonly ulong[] _exits = new ulong[16];
     private readonly ulong[] _assists = new ulong[2048];
 
     /// <summary>Loads that missed the inline TLB.</summary>
@@ -37,7 +37,7 @@ internal sealed class VcpuCounters
     internal ulong Events;
 
     /// <summary>Counts an exit from generated code.</summary>
-    internal void CountExit(ulong reason) => _exits[reason & 7]++;
+    internal void CountExit(ulong reason) => _exits[reason & 15]++;
 
     /// <summary>Counts an assist by its mnemonic.</summary>
     internal void CountAssist(Mnemonic mnemonic) => _assists[(int)mnemonic & 2047]++;
@@ -58,6 +58,7 @@ internal sealed class VcpuCounters
     internal IEnumerable<EngineCounter> Read(Tlb tlb)
     {
         yield return new("exits-dispatch", _exits[(int)ExitReason.Dispatch]);
+        yield return new("exits-branch", _exits[(int)ExitReason.Branch]);
         yield return new("exits-link", _exits[(int)ExitReason.Link]);
         yield return new("exits-assist", _exits[(int)ExitReason.AssistJump]);
         yield return new("exits-fault", _exits[(int)ExitReason.Fault]);

@@ -21,8 +21,8 @@ internal static class KnownGaps
             case Mnemonic.Fstp or Mnemonic.Fbstp
                 when actual.Faulted && expected.Faulted && instruction.MemorySize.GetSize() == 10:
                 return "a ten-byte store whose second page faults has written to its first";
-            case Mnemonic.Jmp or Mnemonic.Call or Mnemonic.Ret when expected.Vector == 13:
-                return "a near branch to an address that is not canonical faults at the branch";
+            case Mnemonic.Call when expected.Vector == 13 && actual.Vector == 13:
+                return "a near CALL to an address that is not canonical has pushed before it faults";
             case Mnemonic.Xrstor or Mnemonic.Xrstor64 when (expected.Vector == 14) != (actual.Vector == 14):
                 return "which pages XRSTOR of a compacted image touches before it judges the header";
             default:

@@ -166,13 +166,25 @@ internal sealed unsafe class BranchLowering
         _e.Jump(_w.Thunks.DispatchExit);
     }
 
+    // The same for a branch whose target may be no good address: then it is the branch that faults.
+    private void LeaveForTarget()
+    {
+        if (!_w.Is64)
+        {
+            LeaveForAddress();
+            return;
+        }
+
+        _e.MoveImmediate(HostRegister.Temp, _w.BlockRip + (ulong)_w.GuestOffset);
+        _e.Jump(_w.Thunks.BranchExit);
+    }
+
     /// <summary>Jumps to the rip in R10; the flags are in the state.</summary>
     private void Indirect()
     {
         if (_w.Unlinked || _w.AfterSti)
         {
-            _e.StoreState(StateLayout.Rip, HostRegister.Address);
-            _e.Jump(_w.Thunks.DispatchExit);
+            LeaveForTarget();
             return;
         }
 
@@ -183,8 +195,7 @@ internal sealed unsafe class BranchLowering
         _e.Patch(miss);
         _e.State(true, 0x33, HostRegister.Address, StateLayout.JumpKey(_w.IsUser));
         _e.Patch(attention);
-        _e.StoreState(StateLayout.Rip, HostRegister.Address);
-        _e.Jump(_w.Thunks.DispatchExit);
+        LeaveForTarget();
     }
 
     private void EmitJump(in Instruction instruction, StackLowering stack)

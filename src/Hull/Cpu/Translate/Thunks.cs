@@ -28,6 +28,9 @@ internal enum ExitReason : ulong
 
     /// <summary>Deterministic mode: the block at RIP has more instructions than may run.</summary>
     Budget = 7,
+
+    /// <summary>An indirect branch: RIP is its target, ExitOperand its own rip.</summary>
+    Branch = 8,
 }
 
 /// <summary>
@@ -64,6 +67,10 @@ internal sealed unsafe class Thunks
         ExitTail = tail;
         LinkExit = EmitReasonExit(ExitReason.Link);
         DispatchExit = EmitReasonExit(ExitReason.Dispatch);
+        BranchExit = e.At;
+        e.StoreState(StateLayout.Rip, HostRegister.Address);
+        e.StoreState(StateLayout.ExitOperand, HostRegister.Temp);
+        EmitReasonExit(ExitReason.Branch);
         BudgetExit = EmitReasonExit(ExitReason.Budget);
         HostFault = EmitHostFault();
         Assist = EmitAssist();
@@ -100,6 +107,9 @@ internal sealed unsafe class Thunks
 
     /// <summary>Leaves for the block at RIP.</summary>
     internal byte* DispatchExit { get; }
+
+    /// <summary>The same for an indirect branch: R10 is its target, R11 its own rip.</summary>
+    internal byte* BranchExit { get; }
 
     /// <summary>Leaves because the block at RIP is longer than the budget.</summary>
     internal byte* BudgetExit { get; }

@@ -278,6 +278,7 @@ internal sealed unsafe class HostNames : ISymbolResolver
         _code[(ulong)thunks.DispatchExit] = nameof(thunks.DispatchExit);
         _code[(ulong)thunks.InterruptReturn] = nameof(thunks.InterruptReturn);
         _code[(ulong)thunks.CloseUserPages] = nameof(thunks.CloseUserPages);
+        _code[(ulong)thunks.BranchExit] = nameof(thunks.BranchExit);
         _code[(ulong)thunks.Assist] = nameof(thunks.Assist);
         _code[(ulong)thunks.CarefulLoad] = nameof(thunks.CarefulLoad);
         _code[(ulong)thunks.CarefulStore] = nameof(thunks.CarefulStore);

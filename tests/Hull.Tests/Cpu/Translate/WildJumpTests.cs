@@ -1,4 +1,5 @@
 using Hull.Cpu.Mmu;
+using Hull.Memory;
 using Iced.Intel;
 using Xunit;
 using static Iced.Intel.AssemblerRegisters;
@@ -40,6 +41,39 @@ public sealed class WildJumpTests
             a.ret();
         });
         Assert.Equal(Keys, guest.State.Gpr[12]);
+    }
+
+    // The branch faults, not the fetch at its target, and leaves the stack pointer alone.
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(3)]
+    [InlineData(4)]
+    [InlineData(5)]
+    public void IndirectBranch_FaultsItself(int form)
+    {
+        const ulong Target = 0x0000_8000_0000_0000;
+        using FlatGuest guest = new();
+        guest.State.Gpr[0] = Target;
+        guest.State.Gpr[3] = FlatGuest.DataAt;
+        guest.State.Gpr[4] = FlatGuest.StackAt - 64;
+        guest.Memory.Write(new GuestPhysical(FlatGuest.DataAt), Target);
+        guest.Memory.Write(new GuestPhysical(FlatGuest.StackAt - 64), Target);
+        byte[][] forms =
+        [
+            [0xFF, 0xE0], // jmp rax
+            [0xFF, 0x23], // jmp [rbx]
+            [0xFF, 0xD0], // call rax
+            [0xFF, 0x13], // call [rbx]
+            [0xC3], // ret
+            [0xC2, 0x10, 0x00], // ret 16
+        ];
+        guest.Run([0x90, .. forms[form]]);
+        Assert.Equal(13, guest.Vector);
+        Assert.Equal(0UL, guest.Stack(0));
+        Assert.Equal(FlatGuest.CodeAt + 1, guest.Stack(1));
+        Assert.Equal(FlatGuest.StackAt - 64, guest.Stack(4));
     }
 
     // Each #GP takes the next key; the first one is 0, a good address, and left out.
