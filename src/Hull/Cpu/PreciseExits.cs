@@ -126,8 +126,8 @@ internal sealed unsafe class PreciseExits
     }
 
     /// <summary>
-    /// RIP is an address that is not canonical, and an indirect branch went there: it faults itself, with the stack pointer
-    /// as it was. What CALL has pushed stays. SDM vol. 2, "CALL", "JMP", "RET".
+    /// RIP is an address that is not canonical, and a branch went there: it faults itself, with the stack pointer as it
+    /// was. What CALL has pushed stays. SDM vol. 2, "CALL", "JMP", "RET".
     /// </summary>
     internal void TakeWildBranch()
     {

@@ -103,6 +103,22 @@ internal sealed unsafe class BranchLowering
         }
     }
 
+    // A taken branch. Over the boundary of the canonical addresses it faults itself.
+    private void Branch(ulong target)
+    {
+        if (!IsWild(target))
+        {
+            To(target);
+            return;
+        }
+
+        _w.FlagsToMemory();
+        _e.MoveImmediate(HostRegister.Address, target);
+        LeaveForTarget();
+    }
+
+    private bool IsWild(ulong target) => _w.Is64 && !CpuMode.IsCanonical(target);
+
     private bool Linkable(ulong target) => !_w.CrossesPage && (_w.SamePage(target) || _w.LinksAcrossPages);
 
     private bool IsBackward(ulong target) => target <= _w.BlockRip + (ulong)_w.GuestOffset;
@@ -166,7 +182,7 @@ internal sealed unsafe class BranchLowering
         _e.Jump(_w.Thunks.DispatchExit);
     }
 
-    // The same for a branch whose target may be no good address: then it is the branch that faults.
+    // The same for a branch whose target may not be canonical: then it is the branch that faults.
     private void LeaveForTarget()
     {
         if (!_w.Is64)
@@ -202,7 +218,7 @@ internal sealed unsafe class BranchLowering
     {
         if (IsNear(instruction))
         {
-            To(_w.Truncate(instruction.NearBranchTarget));
+            Branch(_w.Truncate(instruction.NearBranchTarget));
             return;
         }
 
@@ -218,7 +234,7 @@ internal sealed unsafe class BranchLowering
         if (IsNear(instruction))
         {
             stack.PushImmediate(back, size);
-            To(_w.Truncate(instruction.NearBranchTarget));
+            Branch(_w.Truncate(instruction.NearBranchTarget));
             return;
         }
 
@@ -288,7 +304,7 @@ internal sealed unsafe class BranchLowering
         ulong target = _w.Truncate(instruction.NearBranchTarget);
         ulong next = _w.Truncate(instruction.NextIP);
         FlagPlace flags = _w.Flags;
-        if (!_w.Unlinked && !_w.AfterSti && Linkable(target) && !IsBackward(target))
+        if (!_w.Unlinked && !_w.AfterSti && Linkable(target) && !IsBackward(target) && !IsWild(target))
         {
             AlignSite(2);
             _w.AddLink(_e.JumpForward(condition), target, true);
@@ -297,7 +313,7 @@ internal sealed unsafe class BranchLowering
         }
 
         byte* not = _e.JumpForward(condition ^ 1);
-        To(target);
+        Branch(target);
         _e.Patch(not);
         _w.Flags = flags;
         To(next);

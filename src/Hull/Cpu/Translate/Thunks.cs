@@ -29,7 +29,7 @@ internal enum ExitReason : ulong
     /// <summary>Deterministic mode: the block at RIP has more instructions than may run.</summary>
     Budget = 7,
 
-    /// <summary>An indirect branch: RIP is its target, ExitOperand its own rip.</summary>
+    /// <summary>A branch whose target may not be canonical: RIP is its target, ExitOperand its own rip.</summary>
     Branch = 8,
 }
 
@@ -108,7 +108,7 @@ internal sealed unsafe class Thunks
     /// <summary>Leaves for the block at RIP.</summary>
     internal byte* DispatchExit { get; }
 
-    /// <summary>The same for an indirect branch: R10 is its target, R11 its own rip.</summary>
+    /// <summary>The same for a branch whose target may not be canonical: R10 is the target, R11 the branch's own rip.</summary>
     internal byte* BranchExit { get; }
 
     /// <summary>Leaves because the block at RIP is longer than the budget.</summary>

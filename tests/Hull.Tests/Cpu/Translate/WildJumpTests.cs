@@ -76,6 +76,50 @@ public sealed class WildJumpTests
         Assert.Equal(FlatGuest.StackAt - 64, guest.Stack(4));
     }
 
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    [InlineData(2)]
+    public void DirectBranchOverTheBoundary_FaultsItself(int form)
+    {
+        const ulong Last = 0x0000_7FFF_FFFF_FFE0;
+        byte[][] forms =
+        [
+            [0xEB, 0x7F], // jmp
+            [0x0F, 0x84, 0x00, 0x01, 0x00, 0x00], // je
+            [0xE8, 0x00, 0x01, 0x00, 0x00], // call
+        ];
+        using FlatGuest guest = new();
+        MapLowTop(guest);
+        guest.Memory.TryWrite(new GuestPhysical(0x3F_FFE0), forms[form]);
+        guest.State.Rip = Last;
+        guest.State.Rflags |= 0x40;
+        guest.Run([0xF4]);
+        Assert.Equal(13, guest.Vector);
+        Assert.Equal(Last, guest.Stack(1));
+        Assert.Equal(FlatGuest.StackAt, guest.Stack(4));
+    }
+
+    [Fact]
+    public void FallingOverTheBoundary_FaultsBehindIt()
+    {
+        using FlatGuest guest = new();
+        MapLowTop(guest);
+        guest.Memory.TryWrite(new GuestPhysical(0x3F_FFFF), [0x90]);
+        guest.State.Rip = 0x0000_7FFF_FFFF_FFFF;
+        guest.Run([0xF4]);
+        Assert.Equal(13, guest.Vector);
+        Assert.Equal(0x0000_8000_0000_0000UL, guest.Stack(1));
+    }
+
+    // The last 2 MiB of the lower half of the address space.
+    private static void MapLowTop(FlatGuest guest)
+    {
+        guest.Memory.Write<ulong>(new GuestPhysical(0x1000 + (8 * 255)), 0x1_0003);
+        guest.Memory.Write<ulong>(new GuestPhysical(0x1_0000 + (8 * 511)), 0x1_1003);
+        guest.Memory.Write<ulong>(new GuestPhysical(0x1_1000 + (8 * 511)), 0x20_0183);
+    }
+
     // Each #GP takes the next key; the first one is 0, a good address, and left out.
     private static FlatGuest NewGuest(bool user)
     {
