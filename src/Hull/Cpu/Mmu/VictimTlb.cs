@@ -12,10 +12,10 @@ internal sealed unsafe class VictimTlb
     private const int Lines = 4096;
     private readonly Entry[] _entries = new Entry[Lines];
     private ulong _globalGeneration = 1;
-    private ulong _lastGeneration = 1;
+    private ulong _lastGeneration = 2;
 
     /// <summary>The generation of what is not global; each address space has its own.</summary>
-    internal ulong LocalGeneration { get; set; } = 1;
+    internal ulong LocalGeneration { get; set; } = 2;
 
     /// <summary>Looks a page up for one kind of access. Returns null when it is not known.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -38,11 +38,11 @@ internal sealed unsafe class VictimTlb
     /// <summary>Forgets everything.</summary>
     internal void FlushAll()
     {
-        _globalGeneration++;
+        _globalGeneration = ++_lastGeneration;
         FlushNonGlobal();
     }
 
-    /// <summary>Forgets one linear page.</summary>
+    /// <summary>Forgets one linear page: a global one, or the current address space's.</summary>
     internal void FlushPage(ulong linear)
     {
         for (int kind = 0; kind < 4; kind++)
@@ -57,27 +57,30 @@ internal sealed unsafe class VictimTlb
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private byte* Find(ulong tag, out bool global)
     {
-        ref Entry entry = ref _entries[Line(tag)];
-        global = entry.Global;
-        bool good = entry.Tag == tag
-            && entry.Generation == (entry.Global ? _globalGeneration : LocalGeneration);
-        return good ? (byte*)entry.Host : null;
+        ref Entry entry = ref Line(tag, _globalGeneration);
+        global = entry.Tag == tag && entry.Generation == _globalGeneration;
+        if (!global)
+        {
+            entry = ref Line(tag, LocalGeneration);
+        }
+
+        return global || (entry.Tag == tag && entry.Generation == LocalGeneration) ? (byte*)entry.Host : null;
     }
 
     private void Fill(ulong tag, in PageTranslation page)
     {
-        _entries[Line(tag)] = new Entry
-        {
-            Tag = tag,
-            Host = (ulong)page.Host,
-            Global = page.Global,
-            Generation = page.Global ? _globalGeneration : LocalGeneration,
-        };
+        ulong generation = page.Global ? _globalGeneration : LocalGeneration;
+        Line(tag, generation) = new Entry { Tag = tag, Host = (ulong)page.Host, Generation = generation };
     }
 
     private void Drop(ulong tag)
     {
-        ref Entry entry = ref _entries[Line(tag)];
+        Drop(ref Line(tag, _globalGeneration), tag);
+        Drop(ref Line(tag, LocalGeneration), tag);
+    }
+
+    private static void Drop(ref Entry entry, ulong tag)
+    {
         if (entry.Tag == tag)
         {
             entry = default;
@@ -89,13 +92,16 @@ internal sealed unsafe class VictimTlb
 
     private static ulong FetchTag(ulong linear, bool user) => (linear & ~0xFFFUL) | (user ? 2UL : 0) | 8;
 
-    private static int Line(ulong tag) => (int)(((tag >> 12) ^ (tag >> 24) ^ (tag << 10) ^ ((tag & 8) << 4)) & (Lines - 1));
+    // A process and its child have the same pages: the generation keeps their lines apart.
+    private ref Entry Line(ulong tag, ulong generation) =>
+        ref _entries[(int)(((tag >> 12) ^ (tag >> 24) ^ (tag << 10) ^ ((tag & 8) << 4) ^ (generation * 0x1D5)) & (Lines - 1))];
 
     private struct Entry
     {
         internal ulong Tag;
         internal ulong Host;
+
+        /// <summary>Global and local ones differ: both are counted together.</summary>
         internal ulong Generation;
-        internal bool Global;
     }
 }
