@@ -51,8 +51,7 @@ internal sealed unsafe class PreciseExits
     internal byte* LeaveFaulting(ulong linear, int size, bool store, byte* back)
     {
         bool maybeAligned = size >= 16 && (linear & 31) != 0;
-        X87State.Capture(_vcpu);
-        bool pendingX87 = X87State.HasError(X87State.Image(_vcpu.Cpu));
+        bool pendingX87 = X87State.HasError();
         if (_vcpu.Pending.Vector != Vector.GeneralProtection && !maybeAligned && !pendingX87)
         {
             return Leave(ExitReason.Fault, back);

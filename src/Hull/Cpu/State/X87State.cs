@@ -14,6 +14,8 @@ internal static unsafe class X87State
     /// <summary>Offset of FSW.</summary>
     internal const int StatusWord = 2;
 
+    private const int ErrorSummary = 0x80;
+
     /// <summary>Offset of the abridged tag byte.</summary>
     internal const int Tags = 4;
 
@@ -56,7 +58,10 @@ internal static unsafe class X87State
     }
 
     /// <summary>True when an unmasked exception is pending in an image (FSW.ES).</summary>
-    internal static bool HasError(byte* image) => (image[StatusWord] & 0x80) != 0;
+    internal static bool HasError(byte* image) => (image[StatusWord] & ErrorSummary) != 0;
+
+    /// <summary>The same of the host's registers, without a copy of them.</summary>
+    internal static bool HasError() => (HostStubs.Fnstsw() & ErrorSummary) != 0;
 
     /// <summary>TOP of an image.</summary>
     internal static int Top(byte* image) => (*(ushort*)(image + StatusWord) >> 11) & 7;
