@@ -39,16 +39,16 @@ internal sealed unsafe class BlockFinder
         bool user = (mode & BlockMode.User) != 0;
         if (((mode ^ _lastMode) & ~BlockMode.User) != 0)
         {
-            _tlb.FlushJumps();
+            _tlb.Jumps.Flush();
             _lastMode = mode;
         }
 
-        byte* entry = extra == 0 ? _tlb.FindJump(_cpu->Rip, user) : null;
+        byte* entry = extra == 0 ? _tlb.Jumps.Find(_cpu->Rip, user) : null;
         if (entry == null && extra == 0)
         {
             lock (_engine.CodeLock)
             {
-                entry = _tlb.RecallJump(_cpu->Rip, user);
+                entry = _tlb.Jumps.Recall(_cpu->Rip, user);
             }
         }
 
@@ -217,7 +217,7 @@ internal sealed unsafe class BlockFinder
     private void FillJump(in Block block, BlockMode mode, bool global)
     {
         int pages = block.SecondPage == ulong.MaxValue ? 1 : 2;
-        _tlb.FillJump(_cpu->Rip, LinearRip(mode), pages, (mode & BlockMode.User) != 0, global, block.MemoryFlagsEntry);
+        _tlb.Jumps.Fill(_cpu->Rip, LinearRip(mode), pages, (mode & BlockMode.User) != 0, global, block.MemoryFlagsEntry);
     }
 
     private ulong LinearRip(BlockMode mode) => (mode & BlockMode.CodeMask) == BlockMode.Code64

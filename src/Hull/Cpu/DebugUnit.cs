@@ -109,7 +109,7 @@ internal sealed unsafe class DebugUnit
 
         if (hadExecution || ExecutionArmed)
         {
-            _tlb.FlushJumps();
+            _tlb.Jumps.Flush();
         }
     }
 

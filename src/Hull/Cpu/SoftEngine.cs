@@ -294,7 +294,7 @@ internal sealed unsafe class SoftEngine : IEngine, ICodeWatcher
         CacheFlushes++;
         foreach (SoftVcpu vcpu in _vcpus)
         {
-            vcpu.Tlb.FlushJumps();
+            vcpu.Tlb.Jumps.Flush();
         }
     }
 
@@ -304,7 +304,7 @@ internal sealed unsafe class SoftEngine : IEngine, ICodeWatcher
         ref Block block = ref Cache.Blocks[index];
         foreach (SoftVcpu vcpu in _vcpus)
         {
-            vcpu.Tlb.DropJump(block.Key.Rip, (block.Key.Mode & BlockMode.User) != 0, block.MemoryFlagsEntry);
+            vcpu.Tlb.Jumps.Drop(block.Key.Rip, (block.Key.Mode & BlockMode.User) != 0, block.MemoryFlagsEntry);
         }
     }
 }

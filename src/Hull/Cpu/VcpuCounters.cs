@@ -73,7 +73,7 @@ internal sealed class VcpuCounters
         yield return new("tlb-page-flushes", PageFlushes);
         yield return new("tlb-flushes", tlb.Flushes);
         yield return new("tlb-full-flushes", tlb.FullFlushes);
-        yield return new("jump-cache-flushes", tlb.JumpFlushes);
+        yield return new("jump-cache-flushes", tlb.Jumps.Flushes);
         yield return new("invalidations-by-store", StoreInvalidations);
         yield return new("stores-beside-code", StoresBesideCode);
     }

@@ -6,51 +6,36 @@ using Hull.Memory;
 namespace Hull.Cpu.Mmu;
 
 /// <summary>
-/// The page slots, inline TLBs and jump caches that generated code looks into: filling and emptying them. They live
-/// behind <see cref="CpuState"/>. Lines of a TLB hold translations whose rights were checked for the table's kind of access.
+/// The page slots and inline TLBs that generated code looks into: filling and emptying them. They live behind
+/// <see cref="CpuState"/>. Lines of a TLB hold translations whose rights were checked for the table's kind of access.
 /// </summary>
 internal sealed unsafe class Tlb
 {
     private const ulong NotCanonical = 1UL << 63;
 
-    /// <summary>Where keys of the jump caches lie: 48 bits of an address are significant.</summary>
-    internal const int KeyShift = 48;
-
-    /// <summary>
-    /// The largest key, before the shift. Bit 63 tells the halves of the address space apart, and with bit 62 two keys
-    /// could lead one rip to the same line; see <see cref="NewKey"/>.
-    /// </summary>
-    internal const ulong LastGeneration = 0x3FFF;
-
     private const int LineWords = StateLayout.TlbEntries / 64;
     private readonly CpuState* _cpu;
     private readonly ulong[] _notGlobal = new ulong[4 * LineWords];
-    private readonly VictimJumps _jumps = new();
     private readonly StoreHomes _homes;
-
-    // The pages that lines of a jump cache stand for, by their linear addresses.
-    private readonly PageFilter _userJumpPages = new(15);
-    private readonly PageFilter _supervisorJumpPages = new(15);
 
     private readonly AddressSpaces _spaces = new();
 
     // The regions of 2 MiB, 4 MiB and 1 GiB of which a large page may have come in.
     private readonly PageFilter _largePages = new(16);
-    private ulong _generation;
-    private bool _supervisorJumpsNotGlobal;
 
     internal Tlb(CpuState* cpu, GuestMemory memory)
     {
         _cpu = cpu;
         _homes = new StoreHomes(memory);
+        Jumps = new JumpCaches(cpu, _spaces);
         FlushAll();
     }
 
     /// <summary>The second level, looked up by C#.</summary>
     internal VictimTlb Victims { get; } = new();
 
-    /// <summary>Times that a jump cache, or both, were emptied for another reason than a write to CR3.</summary>
-    internal ulong JumpFlushes { get; private set; }
+    /// <summary>The jump caches, which are emptied with the tables.</summary>
+    internal JumpCaches Jumps { get; }
 
     /// <summary>Times that what is not global was emptied.</summary>
     internal ulong Flushes { get; private set; }
@@ -177,7 +162,7 @@ internal sealed unsafe class Tlb
         System.Array.Clear(_notGlobal);
         _largePages.Clear();
         EmptySlots();
-        FlushJumps();
+        Jumps.Flush();
     }
 
     /// <summary>Forgets what is not global, of all address spaces.</summary>
@@ -202,13 +187,13 @@ internal sealed unsafe class Tlb
         _spaces.Keep(from, _cpu->UserJumpCacheKey, Victims.LocalGeneration);
         bool known = _spaces.TryTake(to, out ulong key, out ulong generation);
         EmptyLocalLines();
-        if (!keep || !known || _supervisorJumpsNotGlobal)
+        if (!keep || !known || Jumps.HasLocalSupervisorCode)
         {
             NewSpace();
             return;
         }
 
-        SetKey(true, key);
+        Jumps.UseUserKey(key);
         Victims.LocalGeneration = generation;
     }
 
@@ -218,14 +203,7 @@ internal sealed unsafe class Tlb
     private void NewSpace()
     {
         Victims.FlushNonGlobal();
-        if (_supervisorJumpsNotGlobal)
-        {
-            FlushJumps();
-        }
-        else
-        {
-            NewKey(true);
-        }
+        Jumps.FlushNonGlobal();
     }
 
     // Between two writes to CR3 few lines are filled, so only those are visited; the kernel's own pages stay.
@@ -246,10 +224,7 @@ internal sealed unsafe class Tlb
         EmptySlots();
     }
 
-    /// <summary>
-    /// Forgets one linear page of 4 KiB. Most pages that a kernel flushes hold data: a jump cache is emptied only if one of
-    /// its lines may stand for code there.
-    /// </summary>
+    /// <summary>Forgets one linear page of 4 KiB.</summary>
     internal void FlushPage(ulong linear)
     {
         int set = StateLayout.TlbSet(linear);
@@ -269,18 +244,7 @@ internal sealed unsafe class Tlb
             }
         }
 
-        bool user = _userJumpPages.MayHave(linear >> 12);
-        bool supervisor = _supervisorJumpPages.MayHave(linear >> 12);
-        JumpFlushes += user || supervisor ? 1u : 0;
-        if (user)
-        {
-            EmptyUserJumps();
-        }
-
-        if (supervisor)
-        {
-            EmptySupervisorJumps();
-        }
+        Jumps.FlushPage(linear);
     }
 
     /// <summary>A page of 2 MiB, 4 MiB or 1 GiB was met.</summary>
@@ -344,91 +308,6 @@ internal sealed unsafe class Tlb
         return found;
     }
 
-    /// <summary>Enters a block into a jump cache. Under the code lock, by the vCPU itself.</summary>
-    /// <param name="rip">Its address in the code segment.</param>
-    /// <param name="linear">Its linear address.</param>
-    /// <param name="pages">How many pages its bytes lie in: 1 or 2.</param>
-    /// <param name="user">The block is for CPL 3.</param>
-    /// <param name="global">Its translation is global.</param>
-    /// <param name="entry">The code.</param>
-    internal void FillJump(ulong rip, ulong linear, int pages, bool user, bool global, byte* entry)
-    {
-        PageFilter filter = user ? _userJumpPages : _supervisorJumpPages;
-        for (int page = 0; page < pages; page++)
-        {
-            filter.Add((linear >> 12) + (uint)page);
-        }
-
-        JumpEntry* line = Jump(rip, user);
-        line->Tag = rip ^ Key(user);
-        line->Host = (ulong)entry;
-        _jumps.Fill(rip, user, line->Tag, line->Host);
-        _supervisorJumpsNotGlobal |= !user && !global;
-    }
-
-    /// <summary>Looks a block up in a jump cache; null when it is not there. By the vCPU itself.</summary>
-    internal byte* FindJump(ulong rip, bool user)
-    {
-        JumpEntry* line = Jump(rip, user);
-        return line->Tag == (rip ^ Key(user)) ? (byte*)line->Host : null;
-    }
-
-    /// <summary>
-    /// Looks a block up that lost its line in the jump cache, and gives it back; null when it is not known. Under the code
-    /// lock, so that nobody forgets the block meanwhile.
-    /// </summary>
-    internal byte* RecallJump(ulong rip, bool user)
-    {
-        ulong tag = rip ^ Key(user);
-        ulong host = _jumps.Find(rip, user, tag);
-        if (host != 0)
-        {
-            JumpEntry* line = Jump(rip, user);
-            line->Tag = tag;
-            line->Host = host;
-        }
-
-        return (byte*)host;
-    }
-
-    /// <summary>
-    /// Forgets a block that is going away. Any thread, under the code lock, as filling is: generated code may have
-    /// compared the tag already, so the code's address stays. The new tag is the rip without a key, which nothing hits.
-    /// </summary>
-    internal void DropJump(ulong rip, bool user, byte* entry)
-    {
-        JumpEntry* line = Jump(rip, user);
-        if (line->Host == (ulong)entry)
-        {
-            line->Tag = rip;
-        }
-
-        _jumps.Drop(rip, user, (ulong)entry);
-    }
-
-    /// <summary>Empties the jump caches by changing the keys that are mixed into their tags.</summary>
-    internal void FlushJumps()
-    {
-        JumpFlushes++;
-        EmptySupervisorJumps();
-        EmptyUserJumps();
-    }
-
-    private void EmptySupervisorJumps()
-    {
-        _supervisorJumpsNotGlobal = false;
-        _supervisorJumpPages.Clear();
-        NewKey(false);
-    }
-
-    private void EmptyUserJumps()
-    {
-        // The filter knows no address spaces: those that are kept go with it.
-        _userJumpPages.Clear();
-        _spaces.ForgetAll();
-        NewKey(true);
-    }
-
     private bool MayBeLargePage(ulong linear, int pageBits) =>
         _largePages.MayHave((linear >> pageBits) ^ ((ulong)pageBits << 56));
 
@@ -479,47 +358,6 @@ internal sealed unsafe class Tlb
         _cpu->UserPageSlots = 0;
     }
 
-    // The line of a rip is linear in its bits, and the lines of the bits of a key are independent of each other
-    // (TlbTests). So a tag that was made with one key cannot be hit in its line with another, whatever rip a guest jumps
-    // to: the rip that would match is looked for in another line. An rip without a key counts as tagged with key 0,
-    // which is never in use.
-    private void NewKey(bool user)
-    {
-        if (_generation == LastGeneration)
-        {
-            // Keys start again: nothing tagged with an old one may be left.
-            _generation = 0;
-            Unsafe.InitBlock((byte*)_cpu + StateLayout.JumpCacheBase, 0, 2 * StateLayout.JumpCacheBytes);
-            _jumps.Clear();
-            _spaces.ForgetAll();
-            _supervisorJumpsNotGlobal = false;
-            SetKey(!user, ++_generation << KeyShift);
-        }
-
-        SetKey(user, ++_generation << KeyShift);
-    }
-
-    // Of the lines that were never filled, whose tag is 0, the key's own can be hit: by a jump to the key.
-    private void SetKey(bool user, ulong key)
-    {
-        JumpEntry* line = Jump(key, user);
-        if (line->Tag == 0)
-        {
-            line->Tag = key;
-        }
-
-        if (user)
-        {
-            _cpu->UserJumpCacheKey = key;
-        }
-        else
-        {
-            _cpu->JumpCacheKey = key;
-        }
-    }
-
-    private ulong Key(bool user) => user ? _cpu->UserJumpCacheKey : _cpu->JumpCacheKey;
-
     // A tag that cannot be hit in this set: it belongs to the neighbour's.
     private static ulong Empty(int set) => set == 0 ? 0x1000UL : 0;
 
@@ -545,7 +383,4 @@ internal sealed unsafe class Tlb
     }
 
     private TlbEntry* Table(bool user, bool store) => (TlbEntry*)((byte*)_cpu + StateLayout.Tlb(user, store));
-
-    private JumpEntry* Jump(ulong rip, bool user) =>
-        (JumpEntry*)((byte*)_cpu + StateLayout.JumpCache(user)) + StateLayout.JumpIndex(rip);
 }

@@ -40,7 +40,7 @@ public sealed unsafe class TlbTests : IDisposable
         (ulong first, ulong second) = Pair();
         Fill(first, true, 0x1000);
         Fill(second, true, 0x2000);
-        _tlb.DropJump(first, true, (byte*)0x1000);
+        _tlb.Jumps.Drop(first, true, (byte*)0x1000);
         Assert.Equal(0UL, Find(first, true));
         Assert.Equal(0x2000UL, Find(second, true));
     }
@@ -51,7 +51,7 @@ public sealed unsafe class TlbTests : IDisposable
         (ulong first, ulong second) = Pair();
         Fill(first, false, 0x1000);
         Fill(second, false, 0x2000);
-        _tlb.FlushJumps();
+        _tlb.Jumps.Flush();
         Assert.Equal(0UL, Find(first, false));
         Assert.Equal(0UL, Find(second, false));
     }
@@ -71,7 +71,7 @@ public sealed unsafe class TlbTests : IDisposable
         Fill(second, false, 0x2000);
         for (int i = 0; i < 0x8000; i++)
         {
-            _tlb.FlushJumps();
+            _tlb.Jumps.Flush();
             Assert.Equal(0UL, Find(first, false));
         }
     }
@@ -163,8 +163,8 @@ public sealed unsafe class TlbTests : IDisposable
     [InlineData(0x5000, 0x1000, 0)]
     public void FlushOfAPage_ForgetsTheJumpsIntoIt(ulong page, ulong inTwoPages, ulong inASegment)
     {
-        _tlb.FillJump(0x401FFF, 0x401FFF, 2, true, false, (byte*)0x1000);
-        _tlb.FillJump(0x10, 0x5010, 1, false, false, (byte*)0x2000);
+        _tlb.Jumps.Fill(0x401FFF, 0x401FFF, 2, true, false, (byte*)0x1000);
+        _tlb.Jumps.Fill(0x10, 0x5010, 1, false, false, (byte*)0x2000);
         _tlb.FlushPage(page);
         Assert.Equal(inTwoPages, Find(0x401FFF, true));
         Assert.Equal(inASegment, Find(0x10, false));
@@ -175,9 +175,9 @@ public sealed unsafe class TlbTests : IDisposable
     [Fact]
     public void NoTwoKeys_LeadARipToTheSameLine()
     {
-        for (ulong difference = 1; difference <= Tlb.LastGeneration; difference++)
+        for (ulong difference = 1; difference <= JumpCaches.LastGeneration; difference++)
         {
-            Assert.NotEqual(0, StateLayout.JumpIndex(difference << Tlb.KeyShift));
+            Assert.NotEqual(0, StateLayout.JumpIndex(difference << JumpCaches.KeyShift));
         }
     }
 
@@ -186,7 +186,7 @@ public sealed unsafe class TlbTests : IDisposable
     {
         Fill(0x7F00_1234_5678, true, 0x1000);
         ulong tag = 0x7F00_1234_5678 ^ Key(true);
-        for (ulong i = 0; i < Tlb.LastGeneration; i++)
+        for (ulong i = 0; i < JumpCaches.LastGeneration; i++)
         {
             _tlb.FlushNonGlobal();
             Assert.Equal(0UL, Find(tag ^ Key(true), true));
@@ -201,7 +201,7 @@ public sealed unsafe class TlbTests : IDisposable
         for (int i = 0; i < 0x8000; i++)
         {
             Assert.False(Hits(Key(user), user));
-            _tlb.FlushJumps();
+            _tlb.Jumps.Flush();
         }
     }
 
@@ -218,12 +218,12 @@ public sealed unsafe class TlbTests : IDisposable
 
         Fill(rip, user, 0x1000);
         Assert.True(Hits(rip, user));
-        _tlb.DropJump(rip, user, (byte*)0x1000);
+        _tlb.Jumps.Drop(rip, user, (byte*)0x1000);
         for (int i = 0; i < 0x8000; i++)
         {
             Assert.False(Hits(rip, user));
             Assert.False(Hits(Key(user), user));
-            _tlb.FlushJumps();
+            _tlb.Jumps.Flush();
         }
     }
 
@@ -293,7 +293,7 @@ public sealed unsafe class TlbTests : IDisposable
         }
     }
 
-    private void Fill(ulong rip, bool user, ulong host) => _tlb.FillJump(rip, rip, 1, user, true, (byte*)host);
+    private void Fill(ulong rip, bool user, ulong host) => _tlb.Jumps.Fill(rip, rip, 1, user, true, (byte*)host);
 
     private ulong Key(bool user) => user ? _memory.State->UserJumpCacheKey : _memory.State->JumpCacheKey;
 
@@ -306,7 +306,7 @@ public sealed unsafe class TlbTests : IDisposable
 
     private ulong Find(ulong rip, bool user)
     {
-        byte* line = _tlb.FindJump(rip, user);
-        return (ulong)(line != null ? line : _tlb.RecallJump(rip, user));
+        byte* line = _tlb.Jumps.Find(rip, user);
+        return (ulong)(line != null ? line : _tlb.Jumps.Recall(rip, user));
     }
 }

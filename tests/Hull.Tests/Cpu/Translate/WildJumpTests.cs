@@ -12,7 +12,7 @@ namespace Hull.Tests.Cpu.Translate;
 /// </summary>
 public sealed class WildJumpTests
 {
-    private const ulong Keys = Tlb.LastGeneration + 1;
+    private const ulong Keys = JumpCaches.LastGeneration + 1;
 
     [Theory]
     [InlineData(false)]
@@ -146,6 +146,6 @@ public sealed class WildJumpTests
     private static void Start(Assembler a)
     {
         a.mov(rax, r12);
-        a.shl(rax, Tlb.KeyShift);
+        a.shl(rax, JumpCaches.KeyShift);
     }
 }

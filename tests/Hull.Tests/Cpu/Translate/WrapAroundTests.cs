@@ -68,7 +68,7 @@ public sealed class WrapAroundTests : IDisposable
         {
             if (links != 0)
             {
-                _guest.Vcpu.Tlb.FlushJumps();
+                _guest.Vcpu.Tlb.Jumps.Flush();
             }
 
             Assert.True(_guest.Vcpu.StepLinked());
