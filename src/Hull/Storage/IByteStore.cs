@@ -40,4 +40,11 @@ internal interface IByteStore : IDisposable
     /// <param name="mayFree">The host's space may be given back.</param>
     /// <exception cref="IOException">The host cannot; the message names the file.</exception>
     void WriteZeroes(ulong offset, ulong length, bool mayFree);
+
+    /// <summary>How far the range from an offset on is alike: surely zeros, or maybe data.</summary>
+    /// <param name="offset">Below <see cref="Length"/>.</param>
+    /// <param name="isZero">It reads as zeros.</param>
+    /// <returns>Bytes, at least 1, and none behind the end.</returns>
+    /// <exception cref="IOException">The host cannot; the message names the file.</exception>
+    ulong FindRun(ulong offset, out bool isZero);
 }

@@ -5,48 +5,171 @@ using Microsoft.Win32.SafeHandles;
 
 namespace Hull.Storage;
 
-/// <summary>Opening image files, and what .NET's files lack.</summary>
-internal static class ImageFile
+/// <summary>A file of the host's, or a block device, that holds an image.</summary>
+internal sealed class ImageFile : IImageFile
 {
-    private const int KeepSize = 1;
-    private const int PunchHole = 2;
+    private readonly SafeFileHandle _file;
 
-    /// <summary>Opens and locks an image, against a second writer.</summary>
+    private ImageFile(string name, SafeFileHandle file)
+    {
+        Name = name;
+        _file = file;
+    }
+
+    /// <inheritdoc/>
+    public string Name { get; }
+
+    /// <inheritdoc/>
+    public ulong Length => (ulong)RandomAccess.GetLength(_file);
+
+    /// <summary>Opens and locks an image: for writing alone, for reading together with other readers.</summary>
     /// <exception cref="HullException">It cannot be opened, or somebody else has it.</exception>
-    internal static SafeFileHandle Open(string path, bool readOnly)
+    internal static ImageFile Open(string path, bool readOnly)
     {
         try
         {
-            return File.OpenHandle(
+            return new ImageFile(path, Locked(path, readOnly, File.OpenHandle(
                 path,
                 FileMode.Open,
                 readOnly ? FileAccess.Read : FileAccess.ReadWrite,
-                readOnly ? FileShare.Read : FileShare.None);
+                readOnly ? FileShare.Read : FileShare.None)));
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException)
+        catch (Exception e) when (IsHostsFault(e))
         {
             string hint = readOnly ? "" : " (or open it with ',readonly')";
             throw new HullException($"cannot open the disk image {path}: {e.Message}{hint}");
         }
     }
 
-    /// <summary>Gives a range of a file back to the host; it reads as zeros.</summary>
-    /// <returns>False when the file system cannot.</returns>
-    internal static bool TryPunch(SafeFileHandle file, ulong offset, ulong length)
+    /// <summary>Makes an empty file, or empties one, and locks it.</summary>
+    /// <exception cref="HullException">It cannot be made, or somebody has it open.</exception>
+    internal static ImageFile Create(string path)
     {
-        bool added = false;
         try
         {
-            file.DangerousAddRef(ref added);
-            int fd = (int)file.DangerousGetHandle();
-            return Libc.Fallocate(fd, KeepSize | PunchHole, (long)offset, (long)length) == 0;
+            // Emptied only behind the lock: it may be somebody's disk.
+            ImageFile file = new(path, Locked(path, false, File.OpenHandle(
+                path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None)));
+            file.SetLength(0);
+            return file;
         }
-        finally
+        catch (Exception e) when (IsHostsFault(e))
         {
-            if (added)
+            throw new HullException($"cannot create the disk image {path}: {e.Message}");
+        }
+    }
+
+    /// <inheritdoc/>
+    public int Read(ulong offset, Span<byte> destination)
+    {
+        int done = 0;
+        while (done < destination.Length)
+        {
+            int count = RandomAccess.Read(_file, destination[done..], (long)offset + done);
+            if (count == 0)
             {
-                file.DangerousRelease();
+                break;
+            }
+
+            done += count;
+        }
+
+        return done;
+    }
+
+    /// <inheritdoc/>
+    public void Write(ulong offset, ReadOnlySpan<byte> source) => RandomAccess.Write(_file, source, (long)offset);
+
+    /// <inheritdoc/>
+    public void SetLength(ulong length) => RandomAccess.SetLength(_file, (long)length);
+
+    /// <inheritdoc/>
+    public void Sync() => LibcFiles.SyncData(_file, Name);
+
+    /// <inheritdoc/>
+    public bool TryPunch(ulong offset, ulong length) => LibcFiles.TryPunch(_file, offset, length);
+
+    /// <inheritdoc/>
+    public ulong FindRun(ulong offset, out bool isHole)
+    {
+        ulong end = Length;
+        long data = LibcFiles.Seek(_file, offset, hole: false);
+        isHole = data < 0 || (ulong)data > offset;
+        if (data < 0)
+        {
+            // No data behind it; or a file system, or a device, that does not know: it says no hole either.
+            isHole = LibcFiles.Seek(_file, offset, hole: true) >= 0;
+            return Math.Max(end - Math.Min(offset, end), 1);
+        }
+
+        long next = isHole ? data : LibcFiles.Seek(_file, offset, hole: true);
+        return next > (long)offset ? (ulong)next - offset : Math.Max(end - Math.Min(offset, end), 1);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => _file.Dispose();
+
+    private static SafeFileHandle Locked(string path, bool readOnly, SafeFileHandle file)
+    {
+        if (ImageLock.TryTake(file, readOnly))
+        {
+            return file;
+        }
+
+        file.Dispose();
+        throw new IOException($"another program, QEMU perhaps, uses it{(readOnly ? " for writing" : "")}");
+    }
+
+    private static bool IsHostsFault(Exception e) =>
+        e is IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException;
+}
+
+/// <summary>
+/// The locks by which QEMU's programs keep off each other's images: a byte for each thing that a program does with an
+/// image, and one for each that it will not have others do. .NET's own lock is another one, which QEMU does not see.
+/// </summary>
+internal static class ImageLock
+{
+    private const long Does = 100;
+    private const long Forbids = 200;
+    private const int ReadBit = 0;
+    private const int WriteBit = 1;
+    private const int ResizeBit = 3;
+
+    /// <summary>Takes the locks; they go with the file.</summary>
+    /// <returns>False when another program's stand against it.</returns>
+    internal static bool TryTake(SafeFileHandle file, bool readOnly)
+    {
+        // First all are taken, then others' are looked at: of two that come at once, one gives way or both.
+        ReadOnlySpan<int> mine = readOnly ? [ReadBit] : [ReadBit, WriteBit, ResizeBit];
+        ReadOnlySpan<int> forbidden = [WriteBit, ResizeBit];
+        return TakeAll(file, Does, mine) && TakeAll(file, Forbids, forbidden)
+            && NoneHeld(file, Forbids, mine) && NoneHeld(file, Does, forbidden);
+    }
+
+    private static bool TakeAll(SafeFileHandle file, long first, ReadOnlySpan<int> bits)
+    {
+        foreach (int bit in bits)
+        {
+            if (!LibcFiles.TryLockShared(file, first + bit))
+            {
+                return false;
             }
         }
+
+        return true;
+    }
+
+    private static bool NoneHeld(SafeFileHandle file, long first, ReadOnlySpan<int> bits)
+    {
+        foreach (int bit in bits)
+        {
+            if (LibcFiles.IsLockedByOthers(file, first + bit))
+            {
+                return false;
+            }
+        }
+
+        return true;
     }
 }

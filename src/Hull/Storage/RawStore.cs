@@ -1,20 +1,17 @@
 using System;
 using System.IO;
 using Hull.Host;
-using Microsoft.Win32.SafeHandles;
 
 namespace Hull.Storage;
 
 /// <summary>A raw image: the file's bytes are the disk's. Never probed: what the bytes look like does not matter.</summary>
 internal sealed class RawStore : IByteStore
 {
-    private readonly string _path;
-    private readonly SafeFileHandle _file;
+    private readonly IImageFile _file;
     private volatile bool _canPunch = true;
 
-    private RawStore(string path, SafeFileHandle file, ulong length, bool readOnly)
+    private RawStore(IImageFile file, ulong length, bool readOnly)
     {
-        _path = path;
         _file = file;
         Length = length;
         IsReadOnly = readOnly;
@@ -33,12 +30,12 @@ internal sealed class RawStore : IByteStore
     /// <exception cref="HullException">It cannot be opened, is in use, or holds less than a sector.</exception>
     internal static RawStore Open(string path, bool readOnly)
     {
-        SafeFileHandle file = ImageFile.Open(path, readOnly);
+        ImageFile file = ImageFile.Open(path, readOnly);
         try
         {
-            ulong length = (ulong)RandomAccess.GetLength(file);
+            ulong length = file.Length;
             return length >= 512
-                ? new RawStore(path, file, length & ~511UL, readOnly)
+                ? new RawStore(file, length & ~511UL, readOnly)
                 : throw new HullException($"{path} has {length} bytes, less than a sector: it is no disk image");
         }
         catch
@@ -51,38 +48,32 @@ internal sealed class RawStore : IByteStore
     /// <inheritdoc/>
     public void Read(ulong offset, Span<byte> destination)
     {
-        while (destination.Length > 0)
+        int count = _file.Read(offset, destination);
+        if (count < destination.Length)
         {
-            int count = RandomAccess.Read(_file, destination, (long)offset);
-            if (count == 0)
-            {
-                throw new IOException($"{_path} ends at {offset}: it was cut while in use");
-            }
-
-            offset += (uint)count;
-            destination = destination[count..];
+            throw new IOException($"{_file.Name} ends at {offset + (uint)count}: it was cut while in use");
         }
     }
 
     /// <inheritdoc/>
-    public void Write(ulong offset, ReadOnlySpan<byte> source) => RandomAccess.Write(_file, source, (long)offset);
+    public void Write(ulong offset, ReadOnlySpan<byte> source) => _file.Write(offset, source);
 
     /// <inheritdoc/>
-    public void Flush() => RandomAccess.FlushToDisk(_file);
+    public void Flush() => _file.Sync();
 
     /// <inheritdoc/>
     public void Discard(ulong offset, ulong length)
     {
         if (_canPunch)
         {
-            _canPunch = ImageFile.TryPunch(_file, offset, length);
+            _canPunch = _file.TryPunch(offset, length);
         }
     }
 
     /// <inheritdoc/>
     public void WriteZeroes(ulong offset, ulong length, bool mayFree)
     {
-        if (mayFree && _canPunch && (_canPunch = ImageFile.TryPunch(_file, offset, length)))
+        if (mayFree && _canPunch && (_canPunch = _file.TryPunch(offset, length)))
         {
             return;
         }
@@ -97,6 +88,9 @@ internal sealed class RawStore : IByteStore
             length -= (uint)count;
         }
     }
+
+    /// <inheritdoc/>
+    public ulong FindRun(ulong offset, out bool isZero) => Math.Min(_file.FindRun(offset, out isZero), Length - offset);
 
     /// <inheritdoc/>
     public void Dispose() => _file.Dispose();

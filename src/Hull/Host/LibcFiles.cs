@@ -1,0 +1,100 @@
+using System.IO;
+using System.Runtime.InteropServices;
+using Microsoft.Win32.SafeHandles;
+
+namespace Hull.Host;
+
+/// <summary>What .NET's files lack: holes, data syncs and locks on byte ranges.</summary>
+internal static partial class LibcFiles
+{
+    private const int KeepSize = 1;
+    private const int PunchHole = 2;
+    private const int SetOpenFileLock = 37;
+    private const int GetOpenFileLock = 36;
+    private const short ReadLock = 0;
+    private const short WriteLock = 1;
+    private const short Unlocked = 2;
+    private const int Again = 11;
+    private const int AccessDenied = 13;
+    private const int CurrentFolder = -100;
+    private const uint TypeWanted = 1;
+    private const int TypeMask = 0xF000;
+    private const int RegularType = 0x8000;
+
+    /// <summary>Gives a range of a file back to the host; it reads as zeros. fallocate(2), FALLOC_FL_PUNCH_HOLE.</summary>
+    /// <returns>False when the file system cannot.</returns>
+    internal static bool TryPunch(SafeFileHandle file, ulong offset, ulong length) =>
+        Fallocate(file, KeepSize | PunchHole, (long)offset, (long)length) == 0;
+
+    /// <summary>Returns when the file's bytes, and what is needed to find them, are on the disk. fdatasync(2).</summary>
+    /// <exception cref="IOException">They are not.</exception>
+    internal static void SyncData(SafeFileHandle file, string name)
+    {
+        if (Fdatasync(file) != 0)
+        {
+            throw new IOException($"cannot bring {name} to the disk: {Libc.LastErrorMessage()}");
+        }
+    }
+
+    /// <summary>The next byte at or behind an offset that is data, or that is in a hole. lseek(2), SEEK_DATA, SEEK_HOLE.</summary>
+    /// <returns>Negative when there is none, or the file system does not know.</returns>
+    internal static long Seek(SafeFileHandle file, ulong offset, bool hole) =>
+        Lseek(file, (long)offset, hole ? Libc.SeekHole : Libc.SeekData);
+
+    /// <summary>Takes a shared lock on one byte, for as long as the file is open. fcntl(2), "Open file description locks".</summary>
+    /// <returns>False when somebody holds it alone. A file system without locks gives true.</returns>
+    internal static bool TryLockShared(SafeFileHandle file, long at)
+    {
+        FileLock range = new() { Type = ReadLock, Start = at, Length = 1 };
+        return Fcntl(file, SetOpenFileLock, ref range) == 0
+            || Marshal.GetLastPInvokeError() is not (Again or AccessDenied);
+    }
+
+    /// <summary>True when somebody else holds a lock on a byte.</summary>
+    internal static bool IsLockedByOthers(SafeFileHandle file, long at)
+    {
+        FileLock range = new() { Type = WriteLock, Start = at, Length = 1 };
+        return Fcntl(file, GetOpenFileLock, ref range) == 0 && range.Type != Unlocked;
+    }
+
+    /// <summary>True when a path leads to a regular file: no folder, device, pipe or socket. statx(2).</summary>
+    internal static bool IsRegular(string path)
+    {
+        FileStatus status = default;
+        return Statx(CurrentFolder, path, 0, TypeWanted, ref status) == 0 && (status.Mode & TypeMask) == RegularType;
+    }
+
+    [LibraryImport("libc", EntryPoint = "statx", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int Statx(int folder, string path, int flags, uint mask, ref FileStatus status);
+
+    [LibraryImport("libc", EntryPoint = "fallocate", SetLastError = true)]
+    private static partial int Fallocate(SafeFileHandle fd, int mode, long offset, long length);
+
+    [LibraryImport("libc", EntryPoint = "fdatasync", SetLastError = true)]
+    private static partial int Fdatasync(SafeFileHandle fd);
+
+    [LibraryImport("libc", EntryPoint = "lseek", SetLastError = true)]
+    private static partial long Lseek(SafeFileHandle fd, long offset, int whence);
+
+    [LibraryImport("libc", EntryPoint = "fcntl", SetLastError = true)]
+    private static partial int Fcntl(SafeFileHandle fd, int command, ref FileLock range);
+
+    /// <summary>struct flock of x86-64 Linux.</summary>
+    [StructLayout(LayoutKind.Sequential)]
+    private struct FileLock
+    {
+        internal short Type;
+        internal short Whence;
+        internal long Start;
+        internal long Length;
+        internal int Process;
+    }
+
+    /// <summary>struct statx; what Hull does not look at is only room.</summary>
+    [StructLayout(LayoutKind.Explicit, Size = 256)]
+    private struct FileStatus
+    {
+        [FieldOffset(28)]
+        internal ushort Mode;
+    }
+}
