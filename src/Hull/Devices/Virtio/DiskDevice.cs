@@ -22,6 +22,9 @@ public sealed record DiskSpec : DeviceSpec
     [JsonPropertyName("readonly")]
     public bool ReadOnly { get; init; }
 
+    /// <summary>The files may be opened that a qcow2 image names as those below it. Only for images that you trust.</summary>
+    public bool Backing { get; init; }
+
     /// <summary>What the guest sees as serial number, up to 20 bytes (/dev/disk/by-id/virtio-...).</summary>
     public string? Serial { get; init; }
 
@@ -41,7 +44,7 @@ public sealed record DiskSpec : DeviceSpec
         }
 
         int queues = Queues == 0 ? Math.Min(context.VcpuCount, 4) : Queues;
-        return new DiskDevice(context, DiskImage.Open(File, Format, ReadOnly), Serial ?? $"hull-{context.Index}", queues);
+        return new DiskDevice(context, DiskImage.Open(File, Format, ReadOnly, Backing), Serial ?? $"hull-{context.Index}", queues);
     }
 }
 
