@@ -1,6 +1,7 @@
 using System.Text.Json.Serialization;
 using Hull.Cli.Commands;
 using Hull.Cli.Run;
+using Hull.Storage;
 
 namespace Hull.Cli;
 
@@ -11,6 +12,8 @@ namespace Hull.Cli;
     UseStringEnumConverter = true)]
 [JsonSerializable(typeof(VersionReport))]
 [JsonSerializable(typeof(DoctorReport))]
+[JsonSerializable(typeof(DiskReport))]
+[JsonSerializable(typeof(CheckReport))]
 internal sealed partial class CliJson : JsonSerializerContext;
 
 /// <summary>As <see cref="CliJson"/>, on one line.</summary>

@@ -12,6 +12,7 @@ internal static class Program
     private static readonly (string Name, Func<string[], Command> Create)[] Verbs =
     [
         ("run", RunCommand.Create),
+        ("image", ImageCommand.Create),
         ("version", VersionCommand.Create),
         ("doctor", DoctorCommand.Create),
     ];

@@ -26,7 +26,8 @@ internal sealed class BackingPolicy(bool allows)
         if (!allows)
         {
             throw new HullException(
-                $"{path} stands on another image, {Shown(name)}: add ',backing=on' to --disk if that file may be opened");
+                $"{path} stands on another image, {Shown(name)}: if that file may be opened, add ',backing=on' "
+                + "(hull image: --allow-backing)");
         }
 
         if (++_opened > MostImages)

@@ -55,7 +55,7 @@ internal static class DiskImage
         {
             ".RAW" or ".IMG" or ".ISO" => DiskFormat.Raw,
             ".QCOW2" => DiskFormat.Qcow2,
-            _ when path.StartsWith("/dev/", StringComparison.Ordinal) => DiskFormat.Raw,
+            _ when path.StartsWith("/dev/", StringComparison.Ordinal) && !LibcFiles.IsRegular(path) => DiskFormat.Raw,
             _ => throw new HullException(
                 $"{path}: the file's ending names no format: say which it is, raw or qcow2 (as in ',format=raw')"),
         };

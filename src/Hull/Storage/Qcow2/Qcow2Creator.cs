@@ -35,19 +35,30 @@ public sealed record Qcow2Options
 /// <summary>Makes empty images.</summary>
 internal static class Qcow2Creator
 {
-    /// <summary>Writes an image of no bytes; <see cref="Qcow2Store.Create"/> gives it its size.</summary>
-    /// <exception cref="HullException">The options do not go together.</exception>
-    /// <exception cref="IOException">The host cannot write.</exception>
-    internal static void Write(IImageFile file, Qcow2Options options)
+    /// <summary>Checks what is wished for, before a file is emptied for it.</summary>
+    /// <exception cref="HullException">The options do not go together, or the disk is too large for them.</exception>
+    internal static void Validate(Qcow2Options options, ulong diskSize)
     {
-        int size = options.ClusterSize == 0 ? 64 << 10 : options.ClusterSize;
-        int bits = options.RefcountBits == 0 ? 16 : options.RefcountBits;
-        Require(BitOperations.IsPow2(size) && size is >= 512 and <= 2 << 20, $"a cluster size of {size}: give a power of two from 512 to 2097152");
-        Require(BitOperations.IsPow2(bits) && bits is >= 1 and <= 64, $"reference counts of {bits} bits: give 1, 2, 4, 8, 16, 32 or 64");
+        (int size, int bits) = Resolve(options);
+        Require(BitOperations.IsPow2(size) && size is >= 512 and <= 2 << 20,
+            $"a cluster size of {size}: give a power of two from 512 to 2097152");
+        Require(BitOperations.IsPow2(bits) && bits is >= 1 and <= 64,
+            $"reference counts of {bits} bits: give 1, 2, 4, 8, 16, 32 or 64");
         Require(!options.ExtendedL2 || size >= 16 << 10, $"subclusters need clusters of at least 16384 bytes, not {size}");
         Require(!options.Version2 || (!options.ExtendedL2 && !options.Zstd && bits == 16),
             "version 2 has no subclusters, no zstd and only reference counts of 16 bits");
+        Require(options.BackingFile is null || Encoding.UTF8.GetByteCount(options.BackingFile) is > 0 and <= 1023 and var length
+            && length + 136 <= size, $"the name of the backing file is too long: {options.BackingFile}");
+        ClusterLayout layout = new(BitOperations.Log2((uint)size), options.ExtendedL2, !options.Version2);
+        Require(Qcow2Header.NeededL1Entries(layout, diskSize) <= Qcow2Format.MostL1Entries,
+            $"a disk of {diskSize} bytes is too large for clusters of {size}");
+    }
 
+    /// <summary>Writes an image of no bytes; <see cref="Qcow2Store.Create"/> gives it its size.</summary>
+    /// <exception cref="IOException">The host cannot write.</exception>
+    internal static void Write(IImageFile file, Qcow2Options options)
+    {
+        (int size, int bits) = Resolve(options);
         byte[] header = new byte[size];
         int at = WriteFixed(header, options, size, bits);
         WriteBacking(header, options, at);
@@ -68,6 +79,9 @@ internal static class Qcow2Creator
         file.Write(0, header);
         file.Sync();
     }
+
+    private static (int ClusterSize, int RefcountBits) Resolve(Qcow2Options options) =>
+        (options.ClusterSize == 0 ? 64 << 10 : options.ClusterSize, options.RefcountBits == 0 ? 16 : options.RefcountBits);
 
     private static int WriteFixed(Span<byte> at, Qcow2Options options, int size, int bits)
     {
@@ -100,7 +114,6 @@ internal static class Qcow2Creator
 
         byte[] name = Encoding.UTF8.GetBytes(options.BackingFile);
         byte[] format = Encoding.ASCII.GetBytes(options.BackingFormat == DiskFormat.Qcow2 ? "qcow2" : "raw");
-        Require(name.Length is > 0 and <= 1023 && at + 24 + name.Length <= header.Length, $"the name of the backing file is too long: {options.BackingFile}");
         BinaryPrimitives.WriteUInt32BigEndian(header[at..], Qcow2Format.BackingFormatExtension);
         BinaryPrimitives.WriteUInt32BigEndian(header[(at + 4)..], (uint)format.Length);
         format.CopyTo(header[(at + 8)..]);
