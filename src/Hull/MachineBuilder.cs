@@ -118,6 +118,7 @@ internal static class MachineBuilder
                 Memory = memory,
                 VcpuCount = spec.VcpuCount,
                 IsDeterministic = spec.Deterministic,
+                Notice = spec.Notice ?? (static _ => { }),
                 Index = i,
             }));
             chipset.Pci.Attach(new VirtioPci(devices[i], chipset.Messages), chipset.Pci.FindFreeDevice());

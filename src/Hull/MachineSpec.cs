@@ -69,6 +69,12 @@ public sealed record MachineSpec
     /// <summary>Where the output of COM1 to COM4 goes; a missing or null entry drops it.</summary>
     public IReadOnlyList<SerialOutput?> Serial { get; init; } = [];
 
+    /// <summary>
+    /// Gets a line for the user when something of the host's that the guest uses fails, or comes back, while the machine
+    /// runs. Any thread; returns soon.
+    /// </summary>
+    public Action<string>? Notice { get; init; }
+
     /// <summary>What to do when the guest resets the machine without having crashed: true starts it again.</summary>
     public bool RestartOnReset { get; init; } = true;
 

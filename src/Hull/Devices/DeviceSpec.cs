@@ -1,3 +1,4 @@
+using System;
 using System.Text.Json.Serialization;
 using Hull.Devices.Virtio;
 using Hull.Host;
@@ -12,6 +13,7 @@ namespace Hull.Devices;
 /// </summary>
 [JsonPolymorphic(TypeDiscriminatorPropertyName = "kind")]
 [JsonDerivedType(typeof(DiskSpec), "disk")]
+[JsonDerivedType(typeof(NetSpec), "net")]
 [JsonDerivedType(typeof(RngSpec), "rng")]
 public abstract record DeviceSpec
 {
@@ -35,6 +37,9 @@ internal sealed record DeviceContext
 
     /// <summary>Nothing may happen on a thread of the device's own: see <see cref="QueuePump"/>.</summary>
     internal bool IsDeterministic { get; init; }
+
+    /// <summary>Gets a line for the user when something of the host's fails or comes back. Any thread; seldom.</summary>
+    internal Action<string> Notice { get; init; } = static _ => { };
 
     /// <summary>The device's number among all of the machine, from 0; for names.</summary>
     internal int Index { get; init; }

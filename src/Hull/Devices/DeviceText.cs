@@ -47,6 +47,20 @@ public static class DeviceText
         return Parse("disk", parts, text);
     }
 
+    /// <summary>
+    /// Reads a network card: its network first, as in <c>user,queues=2</c> (the user's own), <c>tap=NAME</c> or
+    /// <c>unplugged</c>.
+    /// </summary>
+    /// <exception cref="HullException">A name or a value is not one; the message lists what would be.</exception>
+    public static DeviceSpec ParseNet(string text)
+    {
+        ArgumentNullException.ThrowIfNull(text);
+        string[] parts = text.Split(',');
+        return parts[0] == "user" ? Parse("net", parts.AsSpan(1), text)
+            : parts[0] == "unplugged" || parts[0].StartsWith("tap=", StringComparison.Ordinal) ? Parse("net", parts, text)
+            : throw new HullException($"--net '{text}': give user, none or tap=NAME");
+    }
+
     private static DeviceSpec Parse(string kind, ReadOnlySpan<string> options, string text)
     {
         JsonTypeInfo type = FindType(kind)

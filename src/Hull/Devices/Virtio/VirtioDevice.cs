@@ -138,6 +138,15 @@ internal abstract class VirtioDevice : IDisposable
         }
     }
 
+    /// <summary>Returns what was staged in a queue: see <see cref="Virtqueue.Stage"/>.</summary>
+    protected void Publish(int queue)
+    {
+        if (_queues[queue].Publish())
+        {
+            _transport?.RaiseQueue(queue);
+        }
+    }
+
     /// <summary>A request that the device type does not allow: the device stops until it is reset.</summary>
     protected void Break(int queue, string what)
     {

@@ -21,6 +21,7 @@ internal sealed class Virtqueue
     private readonly GuestMemory _memory;
     private ushort _nextAvailable;
     private ushort _nextUsed;
+    private ushort _staged;
     private ushort _signalledUsed;
     private bool _eventIndex;
     private bool _indirect;
@@ -92,6 +93,7 @@ internal sealed class Virtqueue
             DeviceRing = default;
             _nextAvailable = 0;
             _nextUsed = 0;
+            _staged = 0;
             _signalledUsed = 0;
             Volatile.Write(ref _fault, null);
         }
@@ -135,18 +137,45 @@ internal sealed class Virtqueue
                 return false;
             }
 
-            GuestPhysical entry = DeviceRing + 4u + (8u * (uint)(_nextUsed & (Size - 1)));
-            _memory.Write(entry, (uint)chain.Head);
-            _memory.Write(entry + 4u, written);
-            _nextUsed++;
+            WriteUsed(chain, written);
+            return Advance();
+        }
+    }
 
-            // x86 keeps stores in order; the compiler must too.
-            Volatile.WriteBarrier();
-            _memory.Write(DeviceRing + 2u, _nextUsed);
+    /// <summary>
+    /// Prepares to return a request with others, all at once, as the buffers of one packet must be: the driver sees none
+    /// before <see cref="Publish"/>. One thread takes from such a queue.
+    /// </summary>
+    /// <param name="chain">The request.</param>
+    /// <param name="written">Bytes that the device wrote to it, from the first writable one on.</param>
+    internal void Stage(DescriptorChain chain, uint written)
+    {
+        lock (_lock)
+        {
+            if (IsEnabled && chain.Epoch == _epoch)
+            {
+                WriteUsed(chain, written);
+            }
+        }
+    }
 
-            // The driver writes what it wants to be told of, then looks at our index; we do it the other way round.
-            Interlocked.MemoryBarrier();
-            return WantsInterrupt();
+    /// <summary>Returns what was staged.</summary>
+    /// <returns>True when the driver wants an interrupt.</returns>
+    internal bool Publish()
+    {
+        lock (_lock)
+        {
+            return _staged != 0 && Advance();
+        }
+    }
+
+    /// <summary>Takes back what was staged: those requests are the next to be taken again.</summary>
+    internal void Unstage()
+    {
+        lock (_lock)
+        {
+            _nextAvailable -= _staged;
+            _staged = 0;
         }
     }
 
@@ -157,6 +186,28 @@ internal sealed class Virtqueue
         {
             _fault ??= what;
         }
+    }
+
+    private void WriteUsed(DescriptorChain chain, uint written)
+    {
+        GuestPhysical entry = DeviceRing + 4u + (8u * (uint)((_nextUsed + _staged) & (Size - 1)));
+        _memory.Write(entry, (uint)chain.Head);
+        _memory.Write(entry + 4u, written);
+        _staged++;
+    }
+
+    private bool Advance()
+    {
+        _nextUsed += _staged;
+        _staged = 0;
+
+        // x86 keeps stores in order; the compiler must too.
+        Volatile.WriteBarrier();
+        _memory.Write(DeviceRing + 2u, _nextUsed);
+
+        // The driver writes what it wants to be told of, then looks at our index; we do it the other way round.
+        Interlocked.MemoryBarrier();
+        return WantsInterrupt();
     }
 
     private bool WantsInterrupt()

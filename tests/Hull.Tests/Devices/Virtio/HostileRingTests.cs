@@ -122,6 +122,7 @@ public sealed class HostileRingTests : IDisposable
     private DeviceSpec Spec(string kind) => kind switch
     {
         "disk" => new DiskSpec { File = _image, Format = Hull.Storage.DiskFormat.Raw },
+        "net" => new NetSpec { Unplugged = true },
         "rng" => new RngSpec { Source = "/dev/zero" },
         _ => DeviceText.Parse(kind),
     };

@@ -29,8 +29,14 @@ internal sealed class VirtioDriver : IDisposable
 
     /// <summary>Makes the device that a spec describes, behind the transport.</summary>
     internal VirtioDriver(DeviceSpec spec, bool threads = false)
+        : this(spec.Create, threads)
     {
-        Device = spec.Create(new DeviceContext { Memory = Memory, IsDeterministic = !threads });
+    }
+
+    /// <summary>Puts a device behind the transport.</summary>
+    internal VirtioDriver(Func<DeviceContext, VirtioDevice> create, bool threads)
+    {
+        Device = create(new DeviceContext { Memory = Memory, IsDeterministic = !threads });
         _pci = new VirtioPci(Device, _messages);
     }
 
