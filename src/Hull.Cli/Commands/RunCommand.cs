@@ -83,6 +83,26 @@ internal static class RunCommand
             AllowMultipleArgumentsPerToken = false,
             CustomParser = result => ParseDevices(result, DeviceText.Parse),
         };
+        Option<string[]> nets = new("--net")
+        {
+            Description = "A network card: on the user's own network (user), on a tap device, or none. Then mac=M, mtu=N, queues=N. "
+                + "May be repeated. Without it: user, for a console and for --publish.",
+            HelpName = "user|none|tap=NAME",
+            Arity = ArgumentArity.OneOrMore,
+            AllowMultipleArgumentsPerToken = false,
+        };
+        Option<string[]> publish = new("--publish", "-p")
+        {
+            Description = "A port of the host that leads to one of the guest's. May be repeated.",
+            HelpName = "[ADDRESS:]HOST:GUEST[/udp]",
+            Arity = ArgumentArity.OneOrMore,
+            AllowMultipleArgumentsPerToken = false,
+        };
+        Option<string?> pcap = new("--pcap")
+        {
+            Description = "Writes the first network card's frames to a file, for Wireshark and tcpdump.",
+            HelpName = "FILE",
+        };
         Option<ushort?> exitPort = new("--exit-port")
         {
             Description = "A guest's write of V to this port (or the next three) ends Hull with status 2V+1 (modulo 256).",
@@ -121,7 +141,7 @@ internal static class RunCommand
         Command command = new("run", "Runs a guest. With '-- COMMAND...' runs that in the guest and exits with its status.")
         {
             kernel, initrd, append, memory, vcpus, engine, cpu, timeout, deterministic, checkpoints, blockLimit, name,
-            disks, devices, modules, exitPort, testDevice, stat, form,
+            disks, devices, nets, publish, pcap, modules, exitPort, testDevice, stat, form,
         };
         command.SetAction(result => GuestRun.Execute(new RunRequest
         {
@@ -138,6 +158,9 @@ internal static class RunCommand
             BlockLimit = result.GetValue(blockLimit),
             Name = result.GetValue(name),
             Devices = [.. result.GetValue(disks) ?? [], .. result.GetValue(devices) ?? []],
+            Nets = result.GetValue(nets) ?? [],
+            Publish = result.GetValue(publish) ?? [],
+            Pcap = result.GetValue(pcap),
             Modules = result.GetValue(modules) ?? [],
             ExitPort = result.GetValue(exitPort),
             TestDevice = result.GetValue(testDevice),

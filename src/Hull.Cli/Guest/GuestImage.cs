@@ -133,6 +133,11 @@ internal sealed record GuestImage
             builder.AddText("/hull/linuxrc", Resource("linuxrc.sh"))
                 .AddText("/hull/settings", settings.ToShell())
                 .AddText("/etc/fstab", Resource("fstab"));
+            if (settings.HasNetwork)
+            {
+                builder.AddText("/hull/dhcp", Resource("dhcp.sh")).AddText("/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n");
+            }
+
             for (int i = 0; i < modules.Count; i++)
             {
                 // Numbered: init loads them in the order of their names.
@@ -150,7 +155,8 @@ internal sealed record GuestImage
         return reader.ReadToEnd();
     }
 
-    private sealed class Progress : IProgress<string>
+    /// <summary>What takes long, as a notice each.</summary>
+    internal sealed class Progress : IProgress<string>
     {
         public void Report(string value) => Notice.Write(value);
     }

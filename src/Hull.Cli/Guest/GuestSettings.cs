@@ -34,6 +34,9 @@ internal sealed record GuestSettings
     /// <summary>The guest's host name.</summary>
     internal string HostName { get; init; } = "hull";
 
+    /// <summary>True when init sets up the network cards before anything else runs.</summary>
+    internal bool HasNetwork { get; init; }
+
     /// <summary>The command's words.</summary>
     internal string[] Command { get; init; } = [];
 
@@ -45,6 +48,7 @@ internal sealed record GuestSettings
         text.Append(CultureInfo.InvariantCulture, $"stdin={(FeedInput ? "feed" : "none")}\n");
         text.Append(CultureInfo.InvariantCulture, $"rows={Window.Rows}\ncolumns={Window.Columns}\n");
         text.Append(CultureInfo.InvariantCulture, $"hostname={Quote(HostName)}\nexport TERM={Quote(Term)}\n");
+        text.Append(HasNetwork ? "network=dhcp\n" : "");
         text.Append("set --");
         foreach (string word in Command)
         {

@@ -1,7 +1,7 @@
 #!/bin/busybox sh
 # Process 1 of a guest of Hull's. docs/run-protocol.md says what goes over which serial port.
-# /hull/settings sets: mode (console, command or terminal), stdin (feed or none), rows, columns, TERM, and the
-# command's words as the positional parameters.
+# /hull/settings sets: mode (console, command or terminal), stdin (feed or none), network (dhcp or empty), rows, columns,
+# TERM, and the command's words as the positional parameters.
 
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
 mount -a
@@ -12,6 +12,18 @@ echo "$hostname" >/proc/sys/kernel/hostname
 for module in /hull/modules/*.ko; do
     [ ! -e "$module" ] || insmod "$module"
 done
+
+# An address, a route and name servers for each card. A command finds them there; a console does not wait.
+configure() {
+    ip link set lo up
+    for card in /sys/class/net/eth*; do
+        [ ! -e "$card" ] || udhcpc -n -t 4 -T 1 -s /hull/dhcp -i "${card##*/}" >/dev/null 2>&1
+    done
+}
+case $network$mode in
+    dhcpconsole) configure & ;;
+    dhcp*) configure ;;
+esac
 
 # The control port stays as the kernel opens it: lines, with an echo that the host ignores.
 exec 3<>/dev/ttyS3

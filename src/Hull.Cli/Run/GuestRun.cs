@@ -47,6 +47,7 @@ internal sealed class GuestRun : IDisposable
     internal static int Execute(RunRequest request)
     {
         // Before a kernel is fetched for nothing.
+        request = Networks.AddTo(request);
         SpecFor(request, BootBlob.FromBytes("", default)).Validate();
         bool isMultiboot = request.Kernel is not null
             && KernelFile.Identify(BootBlob.FromFile(request.Kernel)) == KernelProtocol.Multiboot;
@@ -91,6 +92,7 @@ internal sealed class GuestRun : IDisposable
             Window = sized ? (rows, columns) : (24, 80),
             Term = Environment.GetEnvironmentVariable("TERM") ?? "vt100",
             HostName = request.Name ?? "hull",
+            HasNetwork = Networks.IsIn(request),
             Command = request.Command,
         };
     }
@@ -168,6 +170,7 @@ internal sealed class GuestRun : IDisposable
         Modules = image.Modules,
         CommandLine = image.CommandLine,
         BootCache = image.Cache,
+        Notice = Hull.Cli.Notice.Write,
         Serial = HasCommand
             ? [null, _output.Write, _error.Write, _channel!.Receive] // a command implies Hull's init and its channel
             : [_output.Write, null, null, _channel is null ? null : _channel.Receive],

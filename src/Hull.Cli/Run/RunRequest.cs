@@ -43,6 +43,15 @@ internal sealed record RunRequest
     /// <summary>Disks and other devices.</summary>
     internal DeviceSpec[] Devices { get; init; } = [];
 
+    /// <summary>Network cards, as the user named them; empty: Hull decides. See <see cref="Networks"/>.</summary>
+    internal string[] Nets { get; init; } = [];
+
+    /// <summary>The host's ports that lead to the guest.</summary>
+    internal string[] Publish { get; init; } = [];
+
+    /// <summary>Where the first card's frames are written; null: nowhere.</summary>
+    internal string? Pcap { get; init; }
+
     /// <summary>Modules for a Multiboot kernel: each a file's path, then words behind a blank.</summary>
     internal string[] Modules { get; init; } = [];
 

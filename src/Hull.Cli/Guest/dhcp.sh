@@ -1,0 +1,19 @@
+#!/bin/busybox sh
+# Called by udhcpc with what the network's DHCP server says: ip, mask (its length), router, dns, domain; and interface.
+case $1 in
+    deconfig) ip link set "$interface" up ;;
+    bound | renew)
+        ip addr replace "$ip/$mask" dev "$interface"
+        for one in $router; do
+            # The router may be outside of the card's own network.
+            ip route replace default via "$one" dev "$interface" onlink
+            break
+        done
+        {
+            [ -z "$domain" ] || echo "search $domain"
+            for one in $dns; do
+                echo "nameserver $one"
+            done
+        } >/etc/resolv.conf
+        ;;
+esac
