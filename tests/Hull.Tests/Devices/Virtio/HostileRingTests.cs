@@ -123,6 +123,8 @@ public sealed class HostileRingTests : IDisposable
     {
         "disk" => new DiskSpec { File = _image, Format = Hull.Storage.DiskFormat.Raw },
         "rng" => new RngSpec { Source = "/dev/zero" },
+        "fs" => new FsSpec { Path = Path.GetTempPath(), ReadOnly = true },
+        "p9" => new P9Spec { Path = Path.GetTempPath(), ReadOnly = true },
         _ => DeviceText.Parse(kind),
     };
 
