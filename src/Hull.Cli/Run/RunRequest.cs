@@ -1,4 +1,5 @@
 using System;
+using Hull.Cli.Guest;
 using Hull.Devices;
 using Hull.Engine;
 
@@ -42,6 +43,12 @@ internal sealed record RunRequest
 
     /// <summary>Disks and other devices.</summary>
     internal DeviceSpec[] Devices { get; init; } = [];
+
+    /// <summary>Folders of the host's.</summary>
+    internal ShareRequest[] Shares { get; init; } = [];
+
+    /// <summary>What the guest's root is a view of: "host", or a folder; null: Hull's own initramfs.</summary>
+    internal string? Root { get; init; }
 
     /// <summary>Modules for a Multiboot kernel: each a file's path, then words behind a blank.</summary>
     internal string[] Modules { get; init; } = [];
