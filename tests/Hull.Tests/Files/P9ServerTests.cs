@@ -93,6 +93,20 @@ public sealed class P9ServerTests : IDisposable
     }
 
     [Fact]
+    public void AttributesOnTheirWay_AreBounded()
+    {
+        Start();
+        int made = 0;
+        for (uint fid = 1; fid < 1000; fid++)
+        {
+            Assert.Equal(0, Call(P9Type.Walk, [.. D(0), .. D(fid), .. W(0)], out _));
+            made += Call(P9Type.XAttrCreate, [.. D(fid), .. S("user.a"), .. Q(65536), .. D(0)], out _) == 0 ? 1 : 0;
+        }
+
+        Assert.Equal(256, made);
+    }
+
+    [Fact]
     public void ReadOnlyShare_RefusesChanges()
     {
         Start(readOnly: true);

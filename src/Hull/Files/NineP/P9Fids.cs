@@ -29,9 +29,11 @@ internal sealed class P9Fid(FileNode node, uint uid)
 internal sealed class P9Fids(FileTree tree, OpenFiles files)
 {
     private const int MostFids = 1 << 20;
+    private const long MostAttributeBytes = 16 << 20;
 
     private readonly Lock _lock = new();
     private readonly Dictionary<uint, P9Fid> _fids = [];
+    private long _attributeBytes;
 
     internal int Count
     {
@@ -57,8 +59,9 @@ internal sealed class P9Fids(FileTree tree, OpenFiles files)
     {
         lock (_lock)
         {
-            if (_fids.Count < MostFids && _fids.TryAdd(number, fid))
+            if (_fids.Count < MostFids && HasRoomFor(fid) && _fids.TryAdd(number, fid))
             {
+                _attributeBytes += AttributeBytes(fid);
                 return 0;
             }
         }
@@ -68,14 +71,16 @@ internal sealed class P9Fids(FileTree tree, OpenFiles files)
     }
 
     /// <summary>Puts another in place of a fid, for the same number; the old one's node is forgotten, not what it has open.</summary>
-    internal void Replace(uint number, P9Fid old, P9Fid fid)
+    /// <returns>False when the old one is not there any more, or there is no room; the new one's file is closed then.</returns>
+    internal bool TryReplace(uint number, P9Fid old, P9Fid fid)
     {
         bool replaced;
         lock (_lock)
         {
-            replaced = _fids.GetValueOrDefault(number) == old;
+            replaced = _fids.GetValueOrDefault(number) == old && HasRoomFor(fid);
             if (replaced)
             {
+                _attributeBytes += AttributeBytes(fid) - AttributeBytes(old);
                 _fids[number] = fid;
             }
         }
@@ -87,6 +92,7 @@ internal sealed class P9Fids(FileTree tree, OpenFiles files)
         }
 
         tree.Forget(gone.Node.Id, 1);
+        return replaced;
     }
 
     /// <summary>Notes what a fid has open.</summary>
@@ -111,7 +117,10 @@ internal sealed class P9Fids(FileTree tree, OpenFiles files)
         P9Fid? fid;
         lock (_lock)
         {
-            _fids.Remove(number, out fid);
+            if (_fids.Remove(number, out fid))
+            {
+                _attributeBytes -= AttributeBytes(fid);
+            }
         }
 
         if (fid is not null)
@@ -128,6 +137,11 @@ internal sealed class P9Fids(FileTree tree, OpenFiles files)
         lock (_lock)
         {
             _fids.Clear();
+            _attributeBytes = 0;
         }
     }
+
+    private static int AttributeBytes(P9Fid fid) => fid.Attribute?.Length ?? 0;
+
+    private bool HasRoomFor(P9Fid fid) => fid.Attribute is null || _attributeBytes + fid.Attribute.Length <= MostAttributeBytes;
 }

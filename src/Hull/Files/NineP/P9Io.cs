@@ -56,7 +56,7 @@ internal sealed class P9Io(FileTree tree, P9Fids fids, OpenFiles files, FileAttr
         error = files.Create(fid.Node, name, flags, file, out FileNode? node, out FileStatus status, out ulong handle);
         if (error == 0)
         {
-            fids.Replace(number, fid, new P9Fid(node!, fid.Uid) { Handle = handle });
+            error = fids.TryReplace(number, fid, new P9Fid(node!, fid.Uid) { Handle = handle }) ? 0 : Errno.BadDescriptor;
             answer.Qid(P9Nodes.QidOf(tree, status));
             answer.Double(0);
         }
@@ -243,13 +243,13 @@ internal sealed class P9Io(FileTree tree, P9Fids fids, OpenFiles files, FileAttr
         }
 
         tree.Nodes.AddLookup(fid.Node);
-        fids.Replace(number, fid, new P9Fid(fid.Node, fid.Uid)
+        P9Fid made = new(fid.Node, fid.Uid)
         {
             Attribute = new byte[size],
             AttributeName = [.. name, 0],
             AttributeFlags = (int)flags,
-        });
-        return 0;
+        };
+        return fids.TryReplace(number, fid, made) ? 0 : Errno.NoMemory;
     }
 
     // struct linux_dirent64: inode, offset of the next, length of this, kind, name.

@@ -37,7 +37,8 @@ internal sealed class P9Nodes(FileTree tree, P9Fids fids, FolderChanges changes,
         uint number = body.Double();
         uint newNumber = body.Double();
         ushort count = body.Word();
-        if (fids.Find(number) is not { Attribute: null } fid || count > MostNames)
+        if (fids.Find(number) is not { Attribute: null } fid || count > MostNames
+            || (newNumber == number && fid.Handle != 0))
         {
             return Errno.Invalid;
         }
@@ -57,11 +58,10 @@ internal sealed class P9Nodes(FileTree tree, P9Fids fids, FolderChanges changes,
         else
         {
             P9Fid made = new(node, fid.Uid);
-            if (newNumber == number)
-            {
-                fids.Replace(number, fid, made);
-            }
-            else if ((error = fids.Add(newNumber, made)) != 0)
+            error = newNumber != number ? fids.Add(newNumber, made)
+                : fids.TryReplace(number, fid, made) ? 0
+                : Errno.BadDescriptor;
+            if (error != 0)
             {
                 return error;
             }
