@@ -23,7 +23,7 @@ exec 3<>/dev/ttyS3
 
 # Seldom needed at once, so a command on pipes does not wait for it.
 mount_more() {
-    mkdir /dev/pts /dev/shm
+    mkdir -p /dev/pts /dev/shm # the root of --root has made them
     mount -t devpts devpts /dev/pts
 }
 
