@@ -149,7 +149,7 @@ internal sealed class FileAttributes(FileTree tree)
             : HostDescriptor.ErrorOf(LibcFiles.RemoveAttribute(HostDescriptor.PathOf(file.Fd, path), nameWithZero));
     }
 
-    /// <summary>What a text's symbolic link says.</summary>
+    /// <summary>What a symbolic link says.</summary>
     internal int ReadLink(FileNode node, Span<byte> target, out int length)
     {
         length = 0;

@@ -16,18 +16,6 @@ internal sealed class OpenFiles(FileTree tree, FolderChanges changes)
     private readonly Dictionary<ulong, OpenFile> _files = [];
     private ulong _last;
 
-    /// <summary>How many there are.</summary>
-    internal int Count
-    {
-        get
-        {
-            lock (_lock)
-            {
-                return _files.Count;
-            }
-        }
-    }
-
     /// <summary>The open file of a number; null when there is none.</summary>
     internal OpenFile? Find(ulong handle)
     {
