@@ -57,6 +57,26 @@ public sealed class ShareTests : IDisposable
         Assert.True(Directory.Exists(Path.Combine(_folder, "d1")));
     }
 
+    [Fact]
+    public void ManyWritersAtOnce_OnTwoVcpus_LoseNothing()
+    {
+        RunResult result = HullRun.Hull("run", "-c", "2", "--share", _folder + ":tree", "--", "sh", "-c",
+            "cd /mnt/tree; for w in 1 2 3 4; do (i=0; while [ $i -lt 40 ]; do mkdir w$w && echo $i >w$w/a && mv w$w/a w$w/b "
+            + "&& cat w$w/b >>out$w && mv w$w x$w && rm -r x$w; i=$((i + 1)); done) & done; wait; "
+            + "cat out1 out2 out3 out4 | sort -n | uniq -c | grep -c '^ *4 '");
+
+        Assert.True(result is { Status: 0, Text: "40\n" }, result.ToString());
+    }
+
+    [Fact]
+    public void FileWithoutAName_LivesAsLongAsItIsOpen()
+    {
+        RunResult result = HullRun.Hull("run", "--share", _folder + ":tree", "--", "sh", "-c",
+            "cd /mnt/tree; exec 5<>gone; rm gone; echo hello >&5; stat -L -c '%h %s' /proc/self/fd/5");
+
+        Assert.True(result is { Status: 0, Text: "0 6\n" }, result.ToString());
+    }
+
     [GuestFact(TestGuest.GenericKernel)]
     public void GenericKernel_MountsNineP()
     {
