@@ -2,6 +2,7 @@ using System;
 using System.CommandLine;
 using System.CommandLine.Parsing;
 using System.Globalization;
+using Hull.Cli.Guest;
 using Hull.Cli.Run;
 using Hull.Devices;
 using Hull.Engine;
@@ -73,7 +74,20 @@ internal static class RunCommand
             HelpName = "FILE[,NAME=VALUE]...",
             Arity = ArgumentArity.OneOrMore,
             AllowMultipleArgumentsPerToken = false,
-            CustomParser = result => ParseDevices(result, DeviceText.ParseDisk),
+            CustomParser = result => ParseAll(result, DeviceText.ParseDisk),
+        };
+        Option<ShareRequest[]> shares = new("--share")
+        {
+            Description = "A folder of the host's, in the guest below /mnt, or where it is with --root host. May be repeated.",
+            HelpName = "DIR[:TAG][:ro]",
+            Arity = ArgumentArity.OneOrMore,
+            AllowMultipleArgumentsPerToken = false,
+            CustomParser = result => ParseAll(result, ShareRequest.Parse),
+        };
+        Option<string?> root = new("--root")
+        {
+            Description = "The guest's root is a view of the host's, or of a folder; what the guest writes is gone at the end.",
+            HelpName = "host|DIR",
         };
         Option<DeviceSpec[]> devices = new("--device")
         {
@@ -81,7 +95,7 @@ internal static class RunCommand
             HelpName = "KIND[,NAME=VALUE]...",
             Arity = ArgumentArity.OneOrMore,
             AllowMultipleArgumentsPerToken = false,
-            CustomParser = result => ParseDevices(result, DeviceText.Parse),
+            CustomParser = result => ParseAll(result, DeviceText.Parse),
         };
         Option<string[]> nets = new("--net")
         {
@@ -141,7 +155,7 @@ internal static class RunCommand
         Command command = new("run", "Runs a guest. With '-- COMMAND...' runs that in the guest and exits with its status.")
         {
             kernel, initrd, append, memory, vcpus, engine, cpu, timeout, deterministic, checkpoints, blockLimit, name,
-            disks, devices, nets, publish, pcap, modules, exitPort, testDevice, stat, form,
+            disks, devices, nets, publish, pcap, shares, root, modules, exitPort, testDevice, stat, form,
         };
         command.SetAction(result => GuestRun.Execute(new RunRequest
         {
@@ -161,6 +175,8 @@ internal static class RunCommand
             Nets = result.GetValue(nets) ?? [],
             Publish = result.GetValue(publish) ?? [],
             Pcap = result.GetValue(pcap),
+            Shares = result.GetValue(shares) ?? [],
+            Root = result.GetValue(root),
             Modules = result.GetValue(modules) ?? [],
             ExitPort = result.GetValue(exitPort),
             TestDevice = result.GetValue(testDevice),
@@ -227,7 +243,7 @@ internal static class RunCommand
         return port;
     }
 
-    private static DeviceSpec[]? ParseDevices(ArgumentResult result, Func<string, DeviceSpec> parse)
+    private static T[]? ParseAll<T>(ArgumentResult result, Func<string, T> parse)
     {
         try
         {

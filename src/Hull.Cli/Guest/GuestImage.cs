@@ -6,6 +6,7 @@ using System.Threading;
 using Hull.Boot;
 using Hull.Cli.Run;
 using Hull.Cli.Store;
+using Hull.Devices;
 using Hull.Host;
 
 namespace Hull.Cli.Guest;
@@ -17,6 +18,9 @@ internal sealed record GuestImage
 
     /// <summary>The kernel.</summary>
     internal required BootBlob Kernel { get; init; }
+
+    /// <summary>The devices: the user's, then those of the shares.</summary>
+    internal required IReadOnlyList<DeviceSpec> Devices { get; init; }
 
     /// <summary>The RAM disk's parts.</summary>
     internal required IReadOnlyList<BootBlob> Initrd { get; init; }
@@ -41,11 +45,21 @@ internal sealed record GuestImage
         Progress progress = new();
         DiskBootCache cache = new(directories);
         string kernel = FindKernel(request, directories, progress, out StoredKernel? stored);
+        KernelModules? modules = stored?.ModulesPath is string path
+            ? new KernelModules(path)
+            : KernelModules.FindBeside(kernel);
+        SharePlan shares = SharePlan.Make(request, modules);
+        DeviceSpec[] devices = [.. request.Devices, .. shares.Devices];
         return new GuestImage
         {
             Kernel = BootBlob.FromFile(kernel),
+            Devices = devices,
             Initrd = settings is not null
-                ? OwnInitramfs(settings, ModulesFor(request, stored), cache, progress)
+                ? OwnInitramfs(
+                    settings with { Mounts = shares.Mounts, Root = shares.Root },
+                    ModulesFor(devices, shares, modules),
+                    cache,
+                    progress)
                 : request.Initrd is null or RunRequest.NoInitrd ? [] : [BootBlob.FromFile(request.Initrd)],
             Modules = Array.ConvertAll(request.Modules, ModuleFor),
             CommandLine = isMultiboot
@@ -111,17 +125,22 @@ internal sealed record GuestImage
         return stored.KernelPath;
     }
 
-    // A kernel from the store has its drivers as modules; the user's own is taken to have them built in.
-    private static IReadOnlyList<string> ModulesFor(RunRequest request, StoredKernel? stored)
+    // Debian's kernels have their drivers as modules; one without modules is taken to have them built in.
+    private static IReadOnlyList<string> ModulesFor(DeviceSpec[] devices, SharePlan shares, KernelModules? modules)
     {
-        if (request.Devices.Length == 0 || stored?.ModulesPath is not string path)
+        if (devices.Length == 0 || modules is null)
         {
             return [];
         }
 
         List<string> drivers = ["virtio_pci"];
-        drivers.AddRange(Array.ConvertAll(request.Devices, static device => device.LinuxDriver));
-        return new KernelModules(path).Resolve(drivers);
+        foreach (DeviceSpec device in devices)
+        {
+            drivers.AddRange(device.LinuxDriver.Split(' '));
+        }
+
+        drivers.AddRange(shares.Drivers);
+        return modules.Resolve(drivers);
     }
 
     private static BootBlob[] OwnInitramfs(

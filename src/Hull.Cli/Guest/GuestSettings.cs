@@ -1,3 +1,4 @@
+using System.Collections.Generic;
 using System.Globalization;
 using System.Text;
 
@@ -40,6 +41,12 @@ internal sealed record GuestSettings
     /// <summary>The command's words.</summary>
     internal string[] Command { get; init; } = [];
 
+    /// <summary>Folders that init mounts.</summary>
+    internal IReadOnlyList<GuestMount> Mounts { get; init; } = [];
+
+    /// <summary>The guest's root; null: the initramfs.</summary>
+    internal GuestRoot? Root { get; init; }
+
     /// <summary>The text of the file.</summary>
     internal string ToShell()
     {
@@ -49,6 +56,7 @@ internal sealed record GuestSettings
         text.Append(CultureInfo.InvariantCulture, $"rows={Window.Rows}\ncolumns={Window.Columns}\n");
         text.Append(CultureInfo.InvariantCulture, $"hostname={Quote(HostName)}\nexport TERM={Quote(Term)}\n");
         text.Append(HasNetwork ? "network=dhcp\n" : "");
+        AppendShares(text);
         text.Append("set --");
         foreach (string word in Command)
         {
@@ -56,6 +64,32 @@ internal sealed record GuestSettings
         }
 
         return text.Append('\n').ToString();
+    }
+
+    private void AppendShares(StringBuilder text)
+    {
+        if (Root is not null)
+        {
+            text.Append(CultureInfo.InvariantCulture, $"root={Root.Type}\nroot_tag={Root.Tag}\n");
+            text.Append(CultureInfo.InvariantCulture, $"directory={Quote(Root.Directory)}\nshell={Quote(Root.Shell)}\n");
+            text.Append(CultureInfo.InvariantCulture, $"own_tmp={(Root.HasOwnTmp ? "yes" : "")}\n");
+            foreach ((string name, string value) in Root.Environment)
+            {
+                text.Append(CultureInfo.InvariantCulture, $"export {name}={Quote(value)}\n");
+            }
+        }
+
+        if (Mounts.Count > 0)
+        {
+            text.Append("mount_shares() {\n");
+            foreach (GuestMount mount in Mounts)
+            {
+                string mode = mount.ReadOnly ? "ro" : "rw";
+                text.Append(CultureInfo.InvariantCulture, $"    mount_share {mount.Type} {mount.Tag} {mode} \"$top\"{Quote(mount.Place)}\n");
+            }
+
+            text.Append("}\n");
+        }
     }
 
     /// <summary>A word as the shell reads it back unchanged, whatever it holds.</summary>

@@ -1,10 +1,12 @@
 #!/bin/busybox sh
 # Process 1 of a guest of Hull's. docs/run-protocol.md says what goes over which serial port.
 # /hull/settings sets: mode (console, command or terminal), stdin (feed or none), network (dhcp or empty), rows, columns,
-# TERM, and the command's words as the positional parameters.
+# TERM, the command's words as the positional parameters; with shares the function mount_shares; with --root: root (its
+# type), root_tag, directory, shell, own_tmp.
 
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
 mount -a
+root= shell=
 . /hull/settings
 echo "$hostname" >/proc/sys/kernel/hostname
 
@@ -25,12 +27,15 @@ case $network$mode in
     dhcp*) configure ;;
 esac
 
+# The top of the guest's file system, for the places of shares; empty: this one.
+top=
+
 # The control port stays as the kernel opens it: lines, with an echo that the host ignores.
 exec 3<>/dev/ttyS3
 
 # Seldom needed at once, so a command on pipes does not wait for it.
 mount_more() {
-    mkdir /dev/pts /dev/shm
+    mkdir -p /dev/pts /dev/shm # the root of --root has made them
     mount -t devpts devpts /dev/pts
 }
 
@@ -85,11 +90,65 @@ on_pipes() {
     [ -z "$feeder" ] || stty -F /dev/ttyS1 115200
 }
 
+# Gives up: what is wrong, for the user's eyes.
+give_up() {
+    port=/dev/ttyS2
+    [ "$mode" = command ] || port=/dev/ttyS0
+    echo "hull: $1" >$port
+    echo exit 125 >&3
+    echo done >&3
+    poweroff -f
+}
+
+# mount_share TYPE TAG ro|rw PLACE: a folder of the host's.
+mount_share() {
+    options=$3
+    [ "$1" = virtiofs ] || options=$3,trans=virtio,version=9p2000.L,msize=1048576,cache=loose
+    mkdir -p "$4" && mount -t "$1" -o "$options" "$2" "$4" || give_up "the guest's kernel cannot mount the share $2 ($1)"
+}
+
+# The guest's root: the shared folder below, what is written above it in memory, and its own of what is not files.
+enter_root() {
+    mkdir /hull/below /hull/above /hull/root
+    mount_share "$root" "$root_tag" ro /hull/below
+    mount -t tmpfs -o mode=0755,size=80% tmpfs /hull/above
+    mkdir /hull/above/files /hull/above/work
+    mount -t overlay -o lowerdir=/hull/below,upperdir=/hull/above/files,workdir=/hull/above/work overlay /hull/root ||
+        give_up "the guest's kernel cannot lay a file system over another (overlay)"
+    top=/hull/root
+    (
+        cd $top && mkdir -p dev proc sys run tmp root
+        mount -t devtmpfs devtmpfs dev
+        mkdir -p dev/pts dev/shm
+        mount -t devpts devpts dev/pts
+        mount -t tmpfs -o mode=1777 tmpfs dev/shm
+        mount -t proc proc proc
+        mount -t sysfs sysfs sys
+        mount -t tmpfs -o mode=0755 tmpfs run
+        [ -z "$own_tmp" ] || mount -t tmpfs -o mode=1777 tmpfs tmp
+        mkdir run/hull
+        cp /bin/busybox run/hull/
+    )
+}
+
+[ $mode != console ] || set -- "${shell:-sh}" -l
+[ -z "$root" ] || enter_root
+! type mount_shares >/dev/null || mount_shares
+if [ -n "$top" ]; then
+    # By its path, so that it is the root's own: busybox prefers its own of every name, and so would what it runs.
+    enter='cd "$1" 2>/dev/null || cd /; shift; exec "$@"'
+    if [ -x $top/bin/sh ]; then
+        set -- chroot $top /bin/sh -c "$enter" hull "$directory" "$@"
+    else
+        set -- chroot $top /run/hull/busybox sh -c "$enter" hull "$directory" "$@"
+    fi
+fi
+
 cd /root
 case $mode in
     console)
         terminal=/dev/ttyS0
-        on_terminal sh -l
+        on_terminal "$@"
         ;;
     terminal)
         terminal=/dev/ttyS1

@@ -77,9 +77,9 @@ internal sealed class GuestRun : IDisposable
     {
         if (request.Initrd is not null)
         {
-            return request.Command.Length == 0
+            return request.Command.Length == 0 && request.Root is null
                 ? null
-                : throw new HullException("'-- COMMAND' needs Hull's own initramfs: leave out --initrd");
+                : throw new HullException("'-- COMMAND' and --root need Hull's own initramfs: leave out --initrd");
         }
 
         bool onTerminal = StandardStream.Input.IsTerminal && StandardStream.Output.IsTerminal;
@@ -166,6 +166,7 @@ internal sealed class GuestRun : IDisposable
     private MachineSpec SpecFor(GuestImage image) => SpecFor(_request, image.Kernel) with
     {
         Checkpoints = _checkpoints?.Spec,
+        Devices = image.Devices,
         Initrd = image.Initrd,
         Modules = image.Modules,
         CommandLine = image.CommandLine,

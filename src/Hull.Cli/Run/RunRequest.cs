@@ -1,4 +1,5 @@
 using System;
+using Hull.Cli.Guest;
 using Hull.Devices;
 using Hull.Engine;
 
@@ -51,6 +52,12 @@ internal sealed record RunRequest
 
     /// <summary>Where the first card's frames are written; null: nowhere.</summary>
     internal string? Pcap { get; init; }
+
+    /// <summary>Folders of the host's.</summary>
+    internal ShareRequest[] Shares { get; init; } = [];
+
+    /// <summary>What the guest's root is a view of: "host", or a folder; null: Hull's own initramfs.</summary>
+    internal string? Root { get; init; }
 
     /// <summary>Modules for a Multiboot kernel: each a file's path, then words behind a blank.</summary>
     internal string[] Modules { get; init; } = [];

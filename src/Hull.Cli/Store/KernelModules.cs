@@ -29,6 +29,25 @@ internal sealed class KernelModules
         }
     }
 
+    /// <summary>True when there is a module of this name. What is built in has none.</summary>
+    internal bool Has(string driver) => _paths.ContainsKey(driver);
+
+    /// <summary>The modules that belong to a kernel file of the user's: Debian's lib/modules/X beside boot/vmlinuz-X.</summary>
+    /// <returns>Null when there are none.</returns>
+    internal static KernelModules? FindBeside(string kernel)
+    {
+        const string prefix = "vmlinuz-";
+        string path = Path.GetFullPath(kernel);
+        string name = Path.GetFileName(path);
+        if (!name.StartsWith(prefix, StringComparison.Ordinal) || Path.GetDirectoryName(path) is not string boot)
+        {
+            return null;
+        }
+
+        string directory = Path.Combine(boot, "..", "lib", "modules", name[prefix.Length..]);
+        return Directory.Exists(Path.Combine(directory, "kernel")) ? new KernelModules(directory) : null;
+    }
+
     /// <summary>The files for some drivers; one that is built in, or that the kernel does not have, has none.</summary>
     /// <exception cref="HullException">A file is no module.</exception>
     internal IReadOnlyList<string> Resolve(IEnumerable<string> drivers)

@@ -13,11 +13,13 @@ namespace Hull.Devices;
 /// </summary>
 [JsonPolymorphic(TypeDiscriminatorPropertyName = "kind")]
 [JsonDerivedType(typeof(DiskSpec), "disk")]
+[JsonDerivedType(typeof(FsSpec), "fs")]
 [JsonDerivedType(typeof(NetSpec), "net")]
+[JsonDerivedType(typeof(P9Spec), "p9")]
 [JsonDerivedType(typeof(RngSpec), "rng")]
 public abstract record DeviceSpec
 {
-    /// <summary>Linux's name of the driver, for Hull's own init to load.</summary>
+    /// <summary>Linux's name of the driver, for Hull's own init to load; several with blanks between them.</summary>
     [JsonIgnore]
     public abstract string LinuxDriver { get; }
 

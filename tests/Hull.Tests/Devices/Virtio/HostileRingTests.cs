@@ -124,6 +124,8 @@ public sealed class HostileRingTests : IDisposable
         "disk" => new DiskSpec { File = _image, Format = Hull.Storage.DiskFormat.Raw },
         "net" => new NetSpec { Unplugged = true },
         "rng" => new RngSpec { Source = "/dev/zero" },
+        "fs" => new FsSpec { Path = Path.GetTempPath(), ReadOnly = true },
+        "p9" => new P9Spec { Path = Path.GetTempPath(), ReadOnly = true },
         _ => DeviceText.Parse(kind),
     };
 

@@ -1,0 +1,105 @@
+using System;
+using System.Collections.Concurrent;
+using System.Numerics;
+
+namespace Hull.Devices.Virtio;
+
+/// <summary>Serves a message: reads a request, writes an answer, and says how long that is. Any thread, several at once.</summary>
+internal delegate int MessageHandler(ReadOnlySpan<byte> request, Span<byte> reply);
+
+/// <summary>
+/// A queue whose requests are whole messages, each with room for its answer: copied out, served on a few threads, copied in.
+/// </summary>
+internal sealed class MessageQueue : IDisposable
+{
+    private readonly MessageHandler _handler;
+    private readonly QueuePump _pump;
+    private readonly ConcurrentBag<Work> _free = [];
+
+    /// <summary>Makes the host's side of a queue.</summary>
+    /// <param name="name">For the threads' names.</param>
+    /// <param name="threads">At the most; 0: who notifies does the work.</param>
+    /// <param name="most">Bytes of a message at the most; a longer one breaks the device.</param>
+    /// <param name="handler">Serves them.</param>
+    internal MessageQueue(string name, int threads, int most, MessageHandler handler)
+    {
+        _handler = handler;
+        MostBytes = most;
+        _pump = new QueuePump(name, threads, Step);
+    }
+
+    /// <summary>Takes the next request of the queue; gives it back with the bytes of its answer; breaks the device.</summary>
+    internal required Func<DescriptorChain, (bool Taken, bool More)> Take { get; init; }
+
+    internal required Action<DescriptorChain, uint> Return { get; init; }
+
+    internal required Action<string> Break { get; init; }
+
+    private int MostBytes { get; }
+
+    /// <summary>There may be requests.</summary>
+    internal void Notify() => _pump.Notify();
+
+    /// <summary>Waits until none is under way.</summary>
+    internal void Drain() => _pump.Drain();
+
+    /// <inheritdoc/>
+    public void Dispose() => _pump.Dispose();
+
+    private bool Step()
+    {
+        if (!_free.TryTake(out Work? work))
+        {
+            work = new Work();
+        }
+
+        (bool taken, bool more) = Take(work.Chain);
+        if (taken)
+        {
+            if (more)
+            {
+                _pump.Notify();
+            }
+
+            Execute(work);
+        }
+
+        _free.Add(work);
+        return taken;
+    }
+
+    private void Execute(Work work)
+    {
+        DescriptorChain chain = work.Chain;
+        if (chain.ReadableBytes > (ulong)MostBytes)
+        {
+            Break($"a message of {chain.ReadableBytes} bytes");
+            return;
+        }
+
+        Span<byte> request = Work.Room(ref work.Request, (int)chain.ReadableBytes);
+        Span<byte> reply = Work.Room(ref work.Reply, (int)Math.Min(chain.WritableBytes, (ulong)MostBytes));
+        chain.Read(0, request);
+        int length = _handler(request, reply);
+        chain.Write(0, reply[..length]);
+        Return(chain, (uint)length);
+    }
+
+    private sealed class Work
+    {
+        internal byte[] Request = new byte[4096];
+        internal byte[] Reply = new byte[4096];
+
+        internal DescriptorChain Chain { get; } = new();
+
+        internal static Span<byte> Room(ref byte[] buffer, int length)
+        {
+            if (buffer.Length < length)
+            {
+                buffer = new byte[BitOperations.RoundUpToPowerOf2((uint)length)];
+            }
+
+            return buffer.AsSpan(0, length);
+        }
+    }
+}
