@@ -3,7 +3,7 @@
 case $1 in
     deconfig) ip link set "$interface" up ;;
     bound | renew)
-        ip addr replace "$ip/$mask" dev "$interface"
+        ip addr replace "$ip/${mask:-24}" dev "$interface"
         for one in $router; do
             # The router may be outside of the card's own network.
             ip route replace default via "$one" dev "$interface" onlink

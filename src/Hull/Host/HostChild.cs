@@ -15,8 +15,10 @@ internal sealed unsafe class HostChild : IDisposable
     internal const int SocketNumber = 3;
 
     private const int MostWords = 4096;
+    private const int NoHang = 1;
     private readonly int _errors;
     private bool _reaped;
+    private int _signal;
 
     private HostChild(int id, int errors, HostChannel channel)
     {
@@ -61,20 +63,27 @@ internal sealed unsafe class HostChild : IDisposable
         return new HostChild(id, errors[0], new HostChannel(sockets[0]));
     }
 
-    /// <summary>Ends the child if it runs, and returns what it said on standard error.</summary>
+    /// <summary>Ends the child if it runs, and returns what it said on standard error, and the signal that had ended it.</summary>
     internal string[] End()
     {
         if (!_reaped)
         {
-            _ = LibcNet.Kill(Id, LibcNet.SignalKill);
-            int status;
-            _ = LibcNet.WaitPid(Id, &status, 0);
+            int status = 0;
+            bool hadEnded = LibcNet.WaitPid(Id, &status, NoHang) == Id;
+            if (!hadEnded)
+            {
+                _ = LibcNet.Kill(Id, LibcNet.SignalKill);
+                _ = LibcNet.WaitPid(Id, &status, 0);
+            }
+
             _reaped = true;
+            _signal = hadEnded ? status & 0x7F : 0;
         }
 
         byte[] words = new byte[MostWords];
         nint count = LibcStreams.Read(_errors, words, MostWords);
-        return Encoding.UTF8.GetString(words, 0, (int)Math.Max(count, 0)).Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        string text = Encoding.UTF8.GetString(words, 0, (int)Math.Max(count, 0));
+        return (_signal == 0 ? text : $"{text}\nkilled by signal {_signal}").Split('\n', StringSplitOptions.RemoveEmptyEntries);
     }
 
     /// <inheritdoc/>

@@ -54,6 +54,10 @@ internal static unsafe partial class LibcNet
     [LibraryImport("libc", EntryPoint = "ioctl", SetLastError = true)]
     internal static partial int Ioctl(int fd, nuint request, nint argument);
 
+    /// <summary>if_nametoindex(3): 0 when there is no such network device.</summary>
+    [LibraryImport("libc", EntryPoint = "if_nametoindex", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    internal static partial uint InterfaceIndex(string name);
+
     /// <summary>posix_spawnp(3): returns the error number itself.</summary>
     [LibraryImport("libc", EntryPoint = "posix_spawnp", StringMarshalling = StringMarshalling.Utf8)]
     internal static partial int Spawn(int* pid, string file, byte* actions, byte* attributes, byte** argv, byte** envp);

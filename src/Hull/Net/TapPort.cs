@@ -31,7 +31,7 @@ internal sealed class TapPort : IEthernetPort
         Mtu = mtu;
         Name = name;
         Notice = notice;
-        if (name.Length is 0 or >= NameBytes || !System.IO.Directory.Exists($"/sys/class/net/{name}/statistics"))
+        if (name.Length is 0 or >= NameBytes || LibcNet.InterfaceIndex(name) == 0)
         {
             throw new HullException($"tap={name}: this host has no such device: run: sudo ip tuntap add {name} mode tap user $USER");
         }
