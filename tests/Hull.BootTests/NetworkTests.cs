@@ -15,7 +15,7 @@ namespace Hull.BootTests;
 /// </summary>
 public sealed class NetworkTests
 {
-    private const int Megabytes = 150;
+    private const int Megabytes = 32;
     private const string Router = "router=$(ip route | sed -n 's/^default via \\([^ ]*\\).*/\\1/p');";
 
     [Fact]

@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.Runtime.InteropServices;
 using System.Text;
+using System.Threading;
 
 namespace Hull.Host;
 
@@ -64,12 +65,21 @@ internal sealed unsafe class HostChild : IDisposable
     }
 
     /// <summary>Ends the child if it runs, and returns what it said on standard error, and the signal that had ended it.</summary>
-    internal string[] End()
+    /// <param name="graceMs">
+    /// How long it may still need to end by itself: the kernel closes a dying process's sockets before it can be waited for.
+    /// </param>
+    internal string[] End(int graceMs = 0)
     {
         if (!_reaped)
         {
             int status = 0;
             bool hadEnded = LibcNet.WaitPid(Id, &status, NoHang) == Id;
+            for (long from = Environment.TickCount64; !hadEnded && Environment.TickCount64 - from < graceMs;)
+            {
+                Thread.Sleep(1);
+                hadEnded = LibcNet.WaitPid(Id, &status, NoHang) == Id;
+            }
+
             if (!hadEnded)
             {
                 _ = LibcNet.Kill(Id, LibcNet.SignalKill);

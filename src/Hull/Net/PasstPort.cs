@@ -20,6 +20,7 @@ internal sealed class PasstPort : IEthernetPort
     private const int FirstPauseMs = 100;
     private const int LongestPauseMs = 30_000;
     private const int AnswerMs = 5_000;
+    private const int GraceMs = 200;
     private static readonly TimeSpan Healthy = TimeSpan.FromSeconds(10);
 
     private readonly List<string> _arguments;
@@ -215,7 +216,7 @@ internal sealed class PasstPort : IEthernetPort
         lock (_lock)
         {
             _isUp = false;
-            reason = ReasonIn(_child.End());
+            reason = ReasonIn(_child.End(GraceMs));
             _child.Dispose();
         }
 
