@@ -65,6 +65,7 @@ internal sealed class DiskDevice : VirtioDevice
     private const uint MostSectors = 1 << 22;                   // 2 GiB in one discard
     private const int BufferBytes = 256 << 10;
     private const int WriteBackAt = 32;
+    private const uint MostPhysicalBlock = 4096;
 
     private const ulong FeatureSegmentCount = 1UL << 2;
     private const ulong FeatureReadOnly = 1UL << 5;
@@ -192,7 +193,9 @@ internal sealed class DiskDevice : VirtioDevice
         BinaryPrimitives.WriteUInt64LittleEndian(at, _store.Length >> SectorShift);
         BinaryPrimitives.WriteUInt32LittleEndian(at[12..], 254);                        // seg_max
         BinaryPrimitives.WriteUInt32LittleEndian(at[20..], 1 << SectorShift);           // blk_size
-        at[24] = (byte)(System.Numerics.BitOperations.Log2(_store.BlockSize) - SectorShift);
+        // A cluster of an image may be 64 KiB, which file systems take for a disk's physical block only reluctantly.
+        uint physical = Math.Min(_store.BlockSize, MostPhysicalBlock);
+        at[24] = (byte)(System.Numerics.BitOperations.Log2(physical) - SectorShift);
         at[WriteBackAt] = 1;
         BinaryPrimitives.WriteUInt16LittleEndian(at[34..], (ushort)queues);
         BinaryPrimitives.WriteUInt32LittleEndian(at[36..], MostSectors);                // max_discard_sectors
