@@ -51,6 +51,13 @@ internal static partial class LibcFiles
             || Marshal.GetLastPInvokeError() is not (Again or AccessDenied);
     }
 
+    /// <summary>Gives up the locks on some bytes, for a process too that was forked meanwhile and has the file still.</summary>
+    internal static void Unlock(SafeFileHandle file, long at, long length)
+    {
+        FileLock range = new() { Type = Unlocked, Start = at, Length = length };
+        _ = Fcntl(file, SetOpenFileLock, ref range);
+    }
+
     /// <summary>True when somebody else holds a lock on a byte.</summary>
     internal static bool IsLockedByOthers(SafeFileHandle file, long at)
     {

@@ -107,7 +107,15 @@ internal sealed class ImageFile : IImageFile
     }
 
     /// <inheritdoc/>
-    public void Dispose() => _file.Dispose();
+    public void Dispose()
+    {
+        if (!_file.IsClosed)
+        {
+            ImageLock.Release(_file);
+        }
+
+        _file.Dispose();
+    }
 
     private static SafeFileHandle Locked(string path, bool readOnly, SafeFileHandle file)
     {
@@ -146,6 +154,9 @@ internal static class ImageLock
         return TakeAll(file, Does, mine) && TakeAll(file, Forbids, forbidden)
             && NoneHeld(file, Forbids, mine) && NoneHeld(file, Does, forbidden);
     }
+
+    /// <summary>Gives up the locks before the file is closed: a child process may have it open until it runs its program.</summary>
+    internal static void Release(SafeFileHandle file) => LibcFiles.Unlock(file, Does, Forbids + ResizeBit + 1 - Does);
 
     private static bool TakeAll(SafeFileHandle file, long first, ReadOnlySpan<int> bits)
     {
