@@ -1,0 +1,61 @@
+namespace Hull.Cpu.Translate;
+
+/// <summary>The kinds of code behind a block.</summary>
+internal enum ColdKind : byte
+{
+    /// <summary>An access that missed the inline TLB.</summary>
+    TlbMiss,
+
+    /// <summary>An exit without a target.</summary>
+    LinkStub,
+
+    /// <summary>An assist that is seldom needed.</summary>
+    Assist,
+
+    /// <summary>The same, with several jumps to it: each displacement holds the distance to the jump before, or 0.</summary>
+    AssistChain,
+
+    /// <summary>A string instruction whose page is not in its slot: jumps chained as above, then perhaps the assist.</summary>
+    StringMiss,
+
+    /// <summary>CLAC with user pages in the supervisor's slots.</summary>
+    CloseUserPages,
+
+    /// <summary>Deterministic mode: the block is longer than the budget; the flags are in the state.</summary>
+    Budget,
+
+    /// <summary>The same with the flags in host flags.</summary>
+    BudgetHostFlags,
+}
+
+/// <summary>A piece of code behind a block.</summary>
+internal unsafe struct ColdPiece
+{
+    internal ColdKind Kind;
+    internal bool Store;
+    internal ushort Size;
+
+    /// <summary>The flags are in the host's and stay there.</summary>
+    internal bool KeepsFlags;
+
+    /// <summary>Offset of its instruction in the block.</summary>
+    internal ushort GuestOffset;
+
+    /// <summary>Instructions of the block from this one on.</summary>
+    internal byte Ahead;
+
+    /// <summary>The displacement that jumps here.</summary>
+    internal byte* Site;
+
+    /// <summary>Where it goes on.</summary>
+    internal byte* Back;
+
+    /// <summary>Of a string instruction: the check that is made again.</summary>
+    internal byte* Check;
+
+    /// <summary>Of a string instruction: it has REP.</summary>
+    internal bool Repeats;
+
+    /// <summary>A link, a record, or a page slot.</summary>
+    internal int Number;
+}
