@@ -22,14 +22,24 @@ internal enum MsrKind : byte
 
     /// <summary>Memory types, eight a register: PAT, the fixed MTRRs.</summary>
     MemoryTypes,
+
+    /// <summary>Holds all zeros or all ones; another value raises #GP.</summary>
+    AllOrNone,
+
+    /// <summary>May be cleared; another value raises #GP.</summary>
+    Clearable,
 }
 
 /// <summary>One MSR's rule.</summary>
 /// <param name="Kind">How it behaves.</param>
-/// <param name="Slot">Where <see cref="MsrKind.State"/> and <see cref="MsrKind.MemoryTypes"/> keep the value.</param>
+/// <param name="Slot">Where a value that can change is kept.</param>
 /// <param name="Value">The value after reset, or the constant.</param>
 /// <param name="Mask">The bits that may be written.</param>
-internal readonly record struct MsrRule(MsrKind Kind, int Slot, ulong Value, ulong Mask);
+internal readonly record struct MsrRule(MsrKind Kind, int Slot, ulong Value, ulong Mask)
+{
+    /// <summary>The value is in a slot.</summary>
+    internal bool HasSlot => Kind is MsrKind.State or MsrKind.MemoryTypes or MsrKind.AllOrNone or MsrKind.Clearable;
+}
 
 /// <summary>
 /// The MSRs that hold plain state or tell facts, one table for both engines. What the CPU acts on (EFER, segment bases,
@@ -45,6 +55,9 @@ internal static class MsrPolicy
     internal const uint Pat = 0x277;
     internal const uint MtrrDefType = 0x2FF;
 
+    /// <summary>Banks of machine-check registers, four MSRs each from MC0_CTL on.</summary>
+    internal const uint MachineCheckBanks = 4;
+
     private const int MiscEnableSlot = 0;
     private const int PatSlot = 1;
     private const int MtrrDefTypeSlot = 2;
@@ -55,8 +68,11 @@ internal static class MsrPolicy
     private const int BiosSignSlot = 7;
     private const int DebugCtlSlot = 8;
     private const int SyscfgSlot = 9;
+    private const int McgCtlSlot = 10;
     private const int MtrrFixedSlot = 16;
     private const int MtrrVariableSlot = 32;
+    private const int MachineCheckSlot = 48;
+    private const uint Mc0Ctl = 0x400;
 
     private const ulong All = ulong.MaxValue;
 
@@ -78,11 +94,14 @@ internal static class MsrPolicy
         0x10A when cpuid.IsIntel => new(MsrKind.ReadOnly, 0, CpuidPolicy.ArchCapabilities, 0),
         0x10B when cpuid.IsIntel => new(MsrKind.Command, 0, 0, 1), // FLUSH_CMD
         0x119 => new(MsrKind.Ignored, 0, 0, 0), // BBL_CR_CTL: also the serial-number switch
-        0x179 => new(MsrKind.ReadOnly, 0, 0, 0), // MCG_CAP: no banks
+        0x179 => new(MsrKind.ReadOnly, 0, MachineCheckBanks | 0x100, 0), // MCG_CAP: banks, MCG_CTL
         0x17A => new(MsrKind.State, McgStatusSlot, 0, 0x7), // MCG_STATUS: RIPV, EIPV, MCIP
+        0x17B => new(MsrKind.AllOrNone, McgCtlSlot, 0, 0), // MCG_CTL
+        >= Mc0Ctl and < Mc0Ctl + (4 * MachineCheckBanks) => MachineCheck(index - Mc0Ctl),
         0x198 when cpuid.IsIntel => new(MsrKind.ReadOnly, 0, 0x1000_0000_0000, 0), // PERF_STATUS
         0x199 when cpuid.IsIntel => new(MsrKind.Ignored, 0, 0, 0), // PERF_CTL
-        MiscEnable when cpuid.IsIntel => new(MsrKind.State, MiscEnableSlot, 0x1801, 0x4_00C5_3889),
+        // QUIRK: AMD's CPUs have no MISC_ENABLE; their hypervisors have, and test suites write it without asking.
+        MiscEnable => new(MsrKind.State, MiscEnableSlot, 0x1801, 0x4_00C5_3889),
         0x1D9 => new(MsrKind.State, DebugCtlSlot, 0, 0x3), // DEBUGCTL: LBR and BTF are kept, without effect
         >= 0x200 and <= 0x20F => new(MsrKind.State, MtrrVariableSlot + (int)(index - 0x200), 0, VariableMask(index, cpuid)),
         0x250 => new(MsrKind.MemoryTypes, MtrrFixedSlot, 0, All),
@@ -99,7 +118,7 @@ internal static class MsrPolicy
     internal static bool TryRead(uint index, CpuidPolicy cpuid, ReadOnlySpan<ulong> slots, out ulong value)
     {
         MsrRule rule = Find(index, cpuid);
-        value = rule.Kind is MsrKind.State or MsrKind.MemoryTypes ? slots[rule.Slot] : rule.Value;
+        value = rule.HasSlot ? slots[rule.Slot] : rule.Value;
         return rule.Kind is not (MsrKind.Unknown or MsrKind.Command);
     }
 
@@ -117,6 +136,8 @@ internal static class MsrPolicy
                 return (value & ~rule.Mask) == 0;
             case MsrKind.State when (value & ~rule.Mask) == 0 && IsValid(index, value):
             case MsrKind.MemoryTypes when AreMemoryTypes(value, index == Pat):
+            case MsrKind.AllOrNone when value is 0 or All:
+            case MsrKind.Clearable when value == 0 || MayWriteStatus(cpuid, slots):
                 slots[rule.Slot] = value;
                 return true;
             default:
@@ -131,7 +152,7 @@ internal static class MsrPolicy
         foreach (uint index in StateIndexes)
         {
             MsrRule rule = Find(index, cpuid);
-            if (rule.Kind is MsrKind.State or MsrKind.MemoryTypes)
+            if (rule.HasSlot)
             {
                 slots[rule.Slot] = rule.Value;
             }
@@ -141,9 +162,10 @@ internal static class MsrPolicy
     /// <summary>The indexes that hold state here; what a snapshot keeps.</summary>
     internal static ReadOnlySpan<uint> StateIndexes =>
     [
-        0x48, 0x8B, 0x17A, MiscEnable, 0x1D9, 0x200, 0x201, 0x202, 0x203, 0x204, 0x205, 0x206, 0x207, 0x208, 0x209,
+        0x48, 0x8B, 0x17A, 0x17B, MiscEnable, 0x1D9, 0x200, 0x201, 0x202, 0x203, 0x204, 0x205, 0x206, 0x207, 0x208, 0x209,
         0x20A, 0x20B, 0x20C, 0x20D, 0x20E, 0x20F, 0x250, 0x258, 0x259, 0x268, 0x269, 0x26A, 0x26B, 0x26C, 0x26D,
-        0x26E, 0x26F, Pat, MtrrDefType, 0xC001_0010, 0xC001_0015, 0xC001_1029,
+        0x26E, 0x26F, Pat, MtrrDefType, 0x400, 0x401, 0x402, 0x403, 0x404, 0x405, 0x406, 0x407, 0x408, 0x409, 0x40A,
+        0x40B, 0x40C, 0x40D, 0x40E, 0x40F, 0xC001_0010, 0xC001_0015, 0xC001_1029,
     ];
 
     private static MsrRule FindAmd(uint index) => index switch
@@ -161,6 +183,23 @@ internal static class MsrPolicy
         0xC001_1029 => new(MsrKind.State, DeCfgSlot, 2, All), // DE_CFG: LFENCE serialises
         _ => default,
     };
+
+    // SDM vol. 3B, "Error-Reporting Register Banks"; APM vol. 2, "Machine Check Global and Bank Registers". CTL, STATUS, ADDR,
+    // MISC. No error is ever reported.
+    private static MsrRule MachineCheck(uint number)
+    {
+        int slot = MachineCheckSlot + (int)number;
+        return (number & 3) switch
+        {
+            0 => new(MsrKind.AllOrNone, slot, 0, 0),
+            1 => new(MsrKind.Clearable, slot, 0, 0),
+            _ => new(MsrKind.State, slot, 0, All),
+        };
+    }
+
+    // AMD's HWCR.McStatusWrEn is for handlers that test themselves.
+    private static bool MayWriteStatus(CpuidPolicy cpuid, ReadOnlySpan<ulong> slots) =>
+        !cpuid.IsIntel && (slots[HwcrSlot] & (1 << 18)) != 0;
 
     private static ulong PlatformInfo(CpuidPolicy cpuid) =>
         (cpuid.TscHz / 100_000_000 & 0xFF) << 8; // ratio without turbo; no CPUID faulting

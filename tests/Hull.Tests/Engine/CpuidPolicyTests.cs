@@ -110,7 +110,8 @@ public sealed class CpuidPolicyTests
         Assert.Equal(0x302Eu, policy.Query(0x8000_0008, 0).Eax);
     }
 
-    private static CpuidPolicy Make(
+    /// <summary>A policy over an invented host of a vendor.</summary>
+    internal static CpuidPolicy Make(
         string vendor, CpuModel model, ulong tsc = 2_000_000_000, ulong bus = 1_000_000_000, int vcpus = 1) =>
         CpuidPolicy.Over((leaf, subleaf) => Host(vendor, leaf, subleaf), tsc, bus, vcpus, model);
 

@@ -42,12 +42,27 @@ public sealed class MsrPolicyTests
         foreach (uint index in MsrPolicy.StateIndexes)
         {
             MsrRule rule = MsrPolicy.Find(index, _cpuid);
-            if (rule.Kind is MsrKind.State or MsrKind.MemoryTypes)
+            if (rule.HasSlot)
             {
                 Assert.False(taken[rule.Slot], $"slot {rule.Slot} of MSR {index:x}");
                 taken[rule.Slot] = true;
             }
         }
+    }
+
+    [Theory]
+    [InlineData("AuthenticAMD", true)]
+    [InlineData("GenuineIntel", false)] // it has no HWCR
+    public void MachineCheckStatus_TakesAValue_OnlyWhenHwcrSaysSo(string vendor, bool takes)
+    {
+        CpuidPolicy cpuid = CpuidPolicyTests.Make(vendor, CpuModel.HostSafe);
+        MsrPolicy.Reset(cpuid, _slots);
+        bool Writes(uint index, ulong value) => MsrPolicy.TryWrite(index, cpuid, _slots, value, out _);
+
+        Assert.False(Writes(0x405, 1UL << 63));
+        Assert.Equal(takes, Writes(0xC001_0015, 1 << 18)); // McStatusWrEn
+        Assert.Equal(takes, Writes(0x405, 1UL << 63));
+        Assert.True(Writes(0x405, 0));
     }
 
     [Fact]

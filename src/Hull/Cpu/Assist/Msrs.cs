@@ -151,7 +151,8 @@ internal static unsafe class Msrs
                 cpu->TscAdjust = value;
                 return true;
             case ApicBase when (value & 0x400) != 0 && !vcpu.Cpuid.Features.Has(CpuFeature.X2Apic):
-                return false; // EXTD is reserved then
+            case ApicBase when value >> vcpu.Cpuid.PhysicalBits != 0:
+                return false; // EXTD is reserved then, and what no address has
             case ApicBase:
                 // The APIC's page may cover RAM, or uncover it.
                 vcpu.Mmu.FlushAll();

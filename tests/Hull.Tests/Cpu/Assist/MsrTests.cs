@@ -18,8 +18,12 @@ public sealed class MsrTests : IDisposable
 
     [Theory]
     [InlineData(0xFE, 0x508)] // MTRRCAP: 8 pairs, fixed ranges, write-combining
-    [InlineData(0x179, 0)] // MCG_CAP: no banks, no MCG_CTL
+    [InlineData(0x179, 0x104)] // MCG_CAP: four banks, MCG_CTL
     [InlineData(0x17A, 0)]
+    [InlineData(0x17B, 0)]
+    [InlineData(0x400, 0)] // MC0_CTL: the system turns its reports on
+    [InlineData(0x401, 0)]
+    [InlineData(0x40F, 0)] // MC3_MISC
     [InlineData(0x277, 0x0007_0406_0007_0406)]
     [InlineData(0x2FF, 0xC06)]
     public void Probe_FindsTheValue(uint index, ulong value)
@@ -35,10 +39,10 @@ public sealed class MsrTests : IDisposable
     }
 
     [Theory]
-    [InlineData(0x17B)] // MCG_CTL: MCG_CAP does not tell of it
     [InlineData(0x180)] // MCG_RAX
-    [InlineData(0x400)] // MC0_CTL: there are no banks
-    [InlineData(0x401)]
+    [InlineData(0x410)] // MC4_CTL: a fifth bank
+    [InlineData(0x413)]
+    [InlineData(0x47F)]
     [InlineData(0x280)] // MC0_CTL2
     [InlineData(0x210)] // a ninth pair of MTRRs
     [InlineData(0x251)] // between the fixed MTRRs
@@ -87,6 +91,13 @@ public sealed class MsrTests : IDisposable
     [InlineData(0x26F, 0)]
     [InlineData(0x2FF, 0)]
     [InlineData(0x17A, 7)]
+    [InlineData(0x17B, ulong.MaxValue)]
+    [InlineData(0x400, ulong.MaxValue)]
+    [InlineData(0x40C, 0)]
+    [InlineData(0x401, 0)]
+    [InlineData(0x402, 0xAAAA_AAAA_AAAA_AAAA)]
+    [InlineData(0x40F, 0xAAAA_AAAA_AAAA_AAAA)]
+    [InlineData(0x1A0, 0x4_00C5_1889)] // MISC_ENABLE
     [InlineData(0xC000_0084, 0xFFFF_FFFF)]
     [InlineData(0xC000_0082, 0xFFFF_8000_0000_0000)]
     public void Written_ReadsBack(uint index, ulong value)
@@ -99,6 +110,11 @@ public sealed class MsrTests : IDisposable
     [Theory]
     [InlineData(0xFE, 0)] // MTRRCAP
     [InlineData(0x179, 0)] // MCG_CAP
+    [InlineData(0x17B, 1)]
+    [InlineData(0x400, 1)] // neither none nor all
+    [InlineData(0x404, 0xFFFF_FFFF)]
+    [InlineData(0x401, 1)] // a status can only be cleared
+    [InlineData(0x40D, 0xB200_0000_0000_0000)]
     [InlineData(0x17A, 8)]
     [InlineData(0x277, 0x0007_0406_0007_0402)] // PAT: type 2
     [InlineData(0x277, 0x0307_0406_0007_0406)] // type 3
