@@ -26,6 +26,16 @@ internal static class MachineBuilder
         try
         {
             GuestMemory memory = Keep(made, new GuestMemory(spec.MemoryBytes));
+            KernelLoading loading = Keep(made, new KernelLoading(memory, new BootRequest
+            {
+                Kernel = spec.Kernel,
+                Initrd = spec.Initrd,
+                Modules = spec.Modules,
+                CommandLine = spec.CommandLine,
+                VcpuCount = spec.VcpuCount,
+                MemoryIsFresh = true,
+                Cache = spec.BootCache,
+            }));
             IoBus bus = new();
             VirtualTimerQueue? virtualTimers = spec.Deterministic ? new VirtualTimerQueue(new VirtualClock()) : null;
             TimerQueue? realTimers = spec.Deterministic ? null : Keep(made, new TimerQueue(new MachineClock()));
@@ -62,17 +72,7 @@ internal static class MachineBuilder
 
             // The instruction that writes to the exit port is the last one: nothing more is printed.
             chipset.Exited += _ => Array.ForEach(vcpus, static vcpu => vcpu.RequestStop());
-            LoadedKernel kernel = BootLoader.Load(memory, new BootRequest
-            {
-                Kernel = spec.Kernel,
-                Initrd = spec.Initrd,
-                Modules = spec.Modules,
-                CommandLine = spec.CommandLine,
-                VcpuCount = spec.VcpuCount,
-                MemoryIsFresh = true,
-                Cache = spec.BootCache,
-            });
-
+            LoadedKernel kernel = loading.Wait();
             for (int i = 0; i < vcpus.Length; i++)
             {
                 IVcpu vcpu = engine.CreateVcpu(i, chipset.LocalApics[i]);

@@ -3,6 +3,7 @@ using System.Buffers.Binary;
 using System.Collections.Generic;
 using System.IO;
 using System.Text;
+using System.Threading;
 using Hull.Host;
 
 namespace Hull.Cli.Store;
@@ -13,24 +14,16 @@ namespace Hull.Cli.Store;
 /// </summary>
 internal sealed class KernelModules
 {
-    private readonly Dictionary<string, string> _paths = new(StringComparer.Ordinal);
+    // Found when a driver is first asked for: most runs ask for none.
+    private readonly Lazy<Dictionary<string, string>> _paths;
 
-    /// <summary>Looks which modules there are.</summary>
+    /// <summary>The modules below a directory.</summary>
     /// <param name="directory">lib/modules/RELEASE.</param>
-    internal KernelModules(string directory)
-    {
-        string kernel = Path.Combine(directory, "kernel");
-        if (Directory.Exists(kernel))
-        {
-            foreach (string path in Directory.EnumerateFiles(kernel, "*.ko", SearchOption.AllDirectories))
-            {
-                _paths[NameOf(path)] = path;
-            }
-        }
-    }
+    internal KernelModules(string directory) =>
+        _paths = new Lazy<Dictionary<string, string>>(() => Find(directory), LazyThreadSafetyMode.None);
 
     /// <summary>True when there is a module of this name. What is built in has none.</summary>
-    internal bool Has(string driver) => _paths.ContainsKey(driver);
+    internal bool Has(string driver) => PathOf(driver) is not null;
 
     /// <summary>The modules that belong to a kernel file of the user's: Debian's lib/modules/X beside boot/vmlinuz-X.</summary>
     /// <returns>Null when there are none.</returns>
@@ -76,6 +69,31 @@ internal sealed class KernelModules
         }
 
         return [];
+    }
+
+    // The kernel's build lists its modules in modules.order, a path a line; without it the folders are walked.
+    private static Dictionary<string, string> Find(string directory)
+    {
+        Dictionary<string, string> paths = new(StringComparer.Ordinal);
+        string order = Path.Combine(directory, "modules.order");
+        string kernel = Path.Combine(directory, "kernel");
+        if (File.Exists(order))
+        {
+            foreach (string line in File.ReadLines(order))
+            {
+                string path = Path.Combine(directory, line);
+                paths[NameOf(path)] = path;
+            }
+        }
+        else if (Directory.Exists(kernel))
+        {
+            foreach (string path in Directory.EnumerateFiles(kernel, "*.ko", SearchOption.AllDirectories))
+            {
+                paths[NameOf(path)] = path;
+            }
+        }
+
+        return paths;
     }
 
     // Files are named with '-' or '_', the kernel says '_'.
@@ -130,9 +148,13 @@ internal sealed class KernelModules
         checked((int)BinaryPrimitives.ReadUInt64LittleEndian(file[(header + 0x18)..])),
         checked((int)BinaryPrimitives.ReadUInt64LittleEndian(file[(header + 0x20)..])));
 
+    // The list may name a file that is not there: a part of a kernel's packages, or packed (.ko.xz).
+    private string? PathOf(string driver) =>
+        _paths.Value.TryGetValue(driver, out string? path) && File.Exists(path) ? path : null;
+
     private void Add(string driver, HashSet<string> seen, List<string> order)
     {
-        if (!seen.Add(driver) || !_paths.TryGetValue(driver, out string? path))
+        if (!seen.Add(driver) || PathOf(driver) is not string path)
         {
             return;
         }
