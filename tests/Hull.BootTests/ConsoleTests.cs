@@ -26,7 +26,9 @@ public sealed class ConsoleTests
         using HullRun run = HullRun.StartOnTerminal("run");
 
         run.WaitFor(Prompt);
-        run.Type("echo begun; sleep 1000; echo not''reached\r");
+
+        // The command's own process says that it has begun: before it runs in the foreground, Ctrl-C goes to the shell.
+        run.Type("sh -c 'echo begun; exec sleep 1000'; echo not''reached\r");
         run.WaitFor("\nbegun\r");
         run.Type("\x03");
         run.WaitFor(Prompt);
