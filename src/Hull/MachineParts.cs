@@ -1,5 +1,6 @@
 using System;
 using System.Collections.Generic;
+using System.Threading;
 using Hull.Engine;
 using Hull.Memory;
 using Hull.Timeline;
@@ -38,6 +39,7 @@ internal sealed class MachineParts : IDisposable
     private readonly GuestMemory _memory;
     private readonly TimerQueue? _timers;
     private readonly HostInput _input;
+    private readonly Lock _inputLock = new();
     private bool _disposed;
 
     internal MachineParts(
@@ -97,21 +99,40 @@ internal sealed class MachineParts : IDisposable
         }
     }
 
-    internal bool PressPowerButton() => _input.PressPowerButton();
+    /// <summary>Presses the power button; false when the guest does not listen, or is gone.</summary>
+    internal bool PressPowerButton()
+    {
+        lock (_inputLock)
+        {
+            return !_disposed && _input.PressPowerButton();
+        }
+    }
 
-    internal int SendSerial(int port, ReadOnlySpan<byte> bytes) => _input.SendSerial(port, bytes);
+    /// <summary>Sends bytes to a serial port. What comes when this life is over finds no chips: an interrupt would go to freed memory.</summary>
+    /// <returns>Bytes taken.</returns>
+    internal int SendSerial(int port, ReadOnlySpan<byte> bytes)
+    {
+        lock (_inputLock)
+        {
+            return _disposed ? 0 : _input.SendSerial(port, bytes);
+        }
+    }
 
     /// <inheritdoc/>
     public void Dispose()
     {
-        if (_disposed)
+        lock (_inputLock)
         {
-            return;
+            if (_disposed)
+            {
+                return;
+            }
+
+            _disposed = true;
         }
 
         // Timers and devices first: their threads may signal a vCPU; then vCPUs, engine, and last the memory that all of
         // them use.
-        _disposed = true;
         StopVcpus();
         _timers?.Dispose();
         foreach (IDisposable device in Devices)
