@@ -1,3 +1,4 @@
+using System.Collections.Generic;
 using Hull.Bus;
 using Hull.Devices.Irq;
 using Xunit;
@@ -201,6 +202,53 @@ public sealed class LocalApicTests
     {
         Assert.False(Apic.TryReadMsr(0x802, out _));
         Assert.False(Apic.TryWriteMsr(0x80B, 0));
+    }
+
+    /// <summary>SDM vol. 3A, "x2APIC Register Address Space"; here r, w, or both, after each index.</summary>
+    [Fact]
+    public void X2Apic_HasTheseMsrs_AndNoOthers()
+    {
+        Dictionary<uint, string> known = new()
+        {
+            [0x02] = "r", [0x03] = "r", [0x08] = "rw", [0x0A] = "r", [0x0B] = "w", [0x0D] = "r", [0x0F] = "rw", [0x28] = "rw",
+            [0x30] = "rw", [0x32] = "rw", [0x33] = "rw", [0x34] = "rw", [0x35] = "rw", [0x36] = "rw", [0x37] = "rw",
+            [0x38] = "rw", [0x39] = "r", [0x3E] = "rw", [0x3F] = "w",
+        };
+        for (uint index = 0x10; index < 0x28; index++)
+        {
+            known[index] = "r"; // ISR, TMR, IRR
+        }
+
+        Assert.True(Apic.TryWriteMsr(0x1B, X2ApicOn));
+        for (uint index = 0; index < 0x100; index++)
+        {
+            string rights = known.GetValueOrDefault(index, "");
+            Assert.True(rights.Contains('r') == Apic.TryReadMsr(0x800 + index, out _), $"read of 8{index:x2}h");
+            Assert.True(rights.Contains('w') == Apic.TryWriteMsr(0x800 + index, 0), $"write of 8{index:x2}h");
+        }
+    }
+
+    /// <summary>SDM vol. 3A, "APIC Timer": the mode changes nothing of the count that runs, and starts none.</summary>
+    [Fact]
+    public void Timer_GoesOn_WhenItsModeChanges()
+    {
+        const uint initial = 10_000_000;
+        Enable(0);
+        Apic.WriteMmio(0x3E0, 0xB); // Divide by 1
+        Apic.WriteMmio(0x320, 0x1_0040); // one-shot, masked
+        Apic.WriteMmio(0x380, initial);
+        _pc.Time.AdvanceMs(6);
+        Apic.WriteMmio(0x320, 0x3_0040); // periodic
+        Assert.Equal(4_000_000u, Apic.ReadMmio(0x390));
+        _pc.Time.AdvanceMs(5);
+        Assert.Equal(9_000_000u, Apic.ReadMmio(0x390)); // the next period
+        Apic.WriteMmio(0x320, 0x1_0040);
+        Assert.Equal(9_000_000u, Apic.ReadMmio(0x390));
+        _pc.Time.AdvanceMs(10);
+        Assert.Equal(0u, Apic.ReadMmio(0x390));
+        Apic.WriteMmio(0x320, 0x3_0040);
+        Assert.Equal(0u, Apic.ReadMmio(0x390)); // it had stopped
+        Assert.Equal(initial, Apic.ReadMmio(0x380));
     }
 
     [Fact]

@@ -46,12 +46,18 @@ internal static class TestKernel
     private const int LimitSeconds = 60;
 
     /// <summary>Runs a kernel: the body, then a write of EAX to the exit port.</summary>
-    internal static TestKernelResult Run(Action<Assembler> body, string append = "", params BootModule[] modules)
+    internal static TestKernelResult Run(Action<Assembler> body, string append = "", params BootModule[] modules) =>
+        Run(body, 1, append, modules);
+
+    /// <summary>Runs a kernel on several vCPUs.</summary>
+    internal static TestKernelResult Run(
+        Action<Assembler> body, int vcpus, string append = "", params BootModule[] modules)
     {
         StringBuilder text = new();
         Machine machine = Machine.Start(new MachineSpec
         {
             MemoryBytes = 64 << 20,
+            VcpuCount = vcpus,
             Kernel = BootBlob.FromBytes("kernel", Assemble(body)),
             CommandLine = append,
             Modules = modules,

@@ -137,6 +137,102 @@ public sealed class TestKernelTests
         Assert.Equal(1u, result.Value);
     }
 
+    /// <summary>As test suites start theirs: the count from fw_cfg, one INIT and one start-up message to all but self.</summary>
+    [Fact]
+    public void AllProcessors_ComeByOneMessage()
+    {
+        TestKernelResult result = Run(
+            static a =>
+            {
+                const int page = 0x8000;
+                Label wait = a.CreateLabel();
+                Label settle = a.CreateLabel();
+                byte[] code = [0xF0, 0x2E, 0xFF, 0x06, 0x00, 0x01, 0xF4, 0xEB, 0xFD]; // lock inc word cs:[0x100]; hlt; jmp to it
+                for (int i = 0; i < code.Length; i++)
+                {
+                    a.mov(__byte_ptr[page + i], (sbyte)code[i]);
+                }
+
+                a.mov(__word_ptr[page + 0x100], 0);
+                a.mov(ax, 5);
+                a.mov(dx, 0x510);
+                a.@out(dx, ax);
+                a.inc(edx);
+                a.xor(eax, eax);
+                a.@in(al, dx);
+                a.mov(esi, eax);
+                a.dec(esi);
+                a.mov(__dword_ptr[LocalApic + 0x300], 0xC_4500);
+                a.mov(ecx, 100_000);
+                a.Label(ref settle);
+                a.loop(settle);
+                a.mov(__dword_ptr[LocalApic + 0x300], 0xC_4600 | (page >> 12));
+                a.Label(ref wait);
+                a.pause();
+                a.cmp(__word_ptr[page + 0x100], si);
+                a.jne(wait);
+                a.mov(eax, esi);
+            },
+            vcpus: 4);
+
+        Assert.Equal(3u, result.Value);
+    }
+
+    /// <summary>SDM vol. 3A, "Local APIC Status and Location".</summary>
+    [Fact]
+    public void LocalApic_GoesAndMoves_WithItsBase()
+    {
+        const int elsewhere = unchecked((int)0xFED8_0000);
+        TestKernelResult result = Run(static a =>
+        {
+            a.mov(ecx, 0x1B);
+            a.rdmsr();
+            a.mov(esi, eax);
+            a.and(eax, ~0x800);
+            a.wrmsr();
+            a.mov(edi, __dword_ptr[LocalApic + 0x30]);
+            a.inc(edi); // nobody there: all ones
+            a.mov(eax, 1);
+            a.cpuid();
+            a.shr(edx, 9);
+            a.and(edx, 1);
+            a.or(edi, edx); // CPUID.APIC shows it
+            a.mov(ecx, 0x1B);
+            a.mov(eax, esi);
+            a.and(eax, 0xFFF);
+            a.or(eax, elsewhere);
+            a.xor(edx, edx);
+            a.wrmsr();
+            a.movzx(eax, __byte_ptr[elsewhere + 0x30]);
+            a.sub(eax, 0x14); // the version
+            a.or(edi, eax);
+            a.mov(eax, esi);
+            a.wrmsr();
+            a.movzx(eax, __byte_ptr[LocalApic + 0x30]);
+            a.sub(eax, 0x14);
+            a.or(eax, edi);
+        });
+
+        Assert.Equal(0u, result.Value);
+    }
+
+    [Theory]
+    [InlineData(0xFEE0_0900, 1u << 20)] // bits that no address has
+    [InlineData(0xFEE0_0901, 0u)]
+    [InlineData(0xFEE0_0500, 0u)] // x2APIC without APIC
+    public void LocalApicsBase_RefusesReservedBits(uint low, uint high)
+    {
+        TestKernelResult result = Run(a =>
+        {
+            a.mov(ecx, 0x1B);
+            a.mov(eax, low);
+            a.mov(edx, high);
+            a.wrmsr();
+        });
+
+        Assert.Equal(ExceptionValue + 13, result.Value);
+    }
+
     [Fact]
     public void CommandLine_IsTheKernelsNameAndItsWords()
     {

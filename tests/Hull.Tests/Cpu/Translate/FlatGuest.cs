@@ -61,11 +61,11 @@ internal sealed class FlatGuest : IDisposable
     internal ulong Stack(int index) => Memory.Read<ulong>(new GuestPhysical(State.Gpr[4] + (8 * (ulong)index)));
 
     /// <summary>Gives a vector a handler of its own, at level 0, with interrupts off.</summary>
-    internal FlatGuest Handle(byte vector, Action<Assembler> write)
+    internal FlatGuest Handle(byte vector, Action<Assembler> write, byte access = 0x8E)
     {
         ulong handler = OwnHandlersAt + (256u * vector);
         Memory.TryWrite(new GuestPhysical(handler), Assemble(write, handler));
-        WriteGate(Memory, vector, handler);
+        WriteGate(Memory, vector, handler, access: access);
         return this;
     }
 
