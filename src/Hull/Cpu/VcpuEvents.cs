@@ -61,7 +61,8 @@ internal sealed unsafe class VcpuEvents : IDisposable
 
         if (WaitingForStartup)
         {
-            int vector = Interlocked.Exchange(ref _startupVector, -1);
+            // Only with its bit: the vector may be there already while the INIT before it was not seen yet.
+            int vector = (bits & Attention.Startup) != 0 ? Interlocked.Exchange(ref _startupVector, -1) : -1;
             if (vector >= 0)
             {
                 TakeStartup((byte)vector);
