@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using Hull.Boot;
+using Hull.Boot.Firmware;
 using Hull.Bus;
 using Hull.Cpu;
 using Hull.Devices;
@@ -10,6 +11,7 @@ using Hull.Devices.Virtio;
 using Hull.Engine;
 using Hull.Host;
 using Hull.Memory;
+using Hull.Platform;
 using Hull.Timeline;
 
 namespace Hull;
@@ -25,8 +27,8 @@ internal static class MachineBuilder
         Stack<IDisposable> made = new();
         try
         {
-            GuestMemory memory = Keep(made, new GuestMemory(spec.MemoryBytes));
-            KernelLoading loading = Keep(made, new KernelLoading(memory, new BootRequest
+            GuestMemory memory = Keep(made, CreateMemory(spec));
+            KernelLoading? loading = spec.Kernel is null ? null : Keep(made, new KernelLoading(memory, new BootRequest
             {
                 Kernel = spec.Kernel,
                 Initrd = spec.Initrd,
@@ -51,6 +53,7 @@ internal static class MachineBuilder
                 TestDevice = spec.TestDevice,
                 ExitPort = spec.ExitPort,
                 SerialOutputs = SerialOutputs(hooks),
+                DebugOutput = spec.FirmwareLog is null ? null : new HookedOutput(0, (_, bytes) => spec.FirmwareLog(bytes)),
             });
             if (virtualTimers is not null)
             {
@@ -62,8 +65,15 @@ internal static class MachineBuilder
             chipset.PoweredOff += hooks.PowerOff;
             chipset.ResetRequested += hooks.Reset;
             chipset.Exited += hooks.Exited;
-            VirtioDevice[] devices = AddDevices(spec, memory, chipset, made);
-            chipset.Pci.AssignBars();
+            VirtioDevice[] devices = AddDevices(spec, memory, chipset, made, out List<int> disks);
+            if (spec.Kernel is null)
+            {
+                DescribeMachine(spec, memory, chipset, disks);
+            }
+            else
+            {
+                chipset.Pci.AssignBars();
+            }
 
             CpuidPolicy cpuid = CpuidPolicy.For(spec.Cpu, timers.Clock.TscHz, LocalApic.BusHz, spec.VcpuCount);
             KvmClockPersonality personality = new(memory, timers.Clock, spec.VcpuCount, LocalApic.BusHz);
@@ -72,13 +82,13 @@ internal static class MachineBuilder
 
             // The instruction that writes to the exit port is the last one: nothing more is printed.
             chipset.Exited += _ => Array.ForEach(vcpus, static vcpu => vcpu.RequestStop());
-            LoadedKernel kernel = loading.Wait();
+            LoadedKernel? kernel = loading?.Wait();
             for (int i = 0; i < vcpus.Length; i++)
             {
                 IVcpu vcpu = engine.CreateVcpu(i, chipset.LocalApics[i]);
                 vcpus[i] = Keep(made, new VcpuThread(i, vcpu, hooks.VcpuEnded));
                 chipset.LocalApics[i].Connect(vcpu);
-                if (i == 0)
+                if (i == 0 && kernel is not null)
                 {
                     vcpu.SetState(kernel.InitialState);
                 }
@@ -92,7 +102,7 @@ internal static class MachineBuilder
             HostInput input = new(chipset, virtualTimers);
             return new MachineParts(life, memory, realTimers, input, engine, vcpus)
             {
-                Notice = kernel.Notice,
+                Notice = kernel?.Notice,
                 Devices = devices,
             };
         }
@@ -107,9 +117,32 @@ internal static class MachineBuilder
         }
     }
 
-    private static VirtioDevice[] AddDevices(
-        MachineSpec spec, GuestMemory memory, Chipset chipset, Stack<IDisposable> made)
+    private static GuestMemory CreateMemory(MachineSpec spec)
     {
+        if (spec.Firmware is null)
+        {
+            return new GuestMemory(spec.MemoryBytes);
+        }
+
+        byte[] rom = FirmwareLoader.Read(spec.Firmware);
+        GuestMemory memory = new(spec.MemoryBytes, PlatformMap.FirmwareLowLimit, (ulong)rom.Length);
+        memory.WriteRom(0, rom);
+        return memory;
+    }
+
+    // Firmware finds all that it needs by itself, and gives the BARs their addresses; it starts as a processor after reset.
+    private static void DescribeMachine(MachineSpec spec, GuestMemory memory, Chipset chipset, List<int> disks)
+    {
+        foreach (FirmwareFile file in FirmwareLoader.Describe(memory, spec.VcpuCount, disks))
+        {
+            chipset.FwCfg.AddFile(file.Name, file.Content);
+        }
+    }
+
+    private static VirtioDevice[] AddDevices(
+        MachineSpec spec, GuestMemory memory, Chipset chipset, Stack<IDisposable> made, out List<int> disks)
+    {
+        disks = [];
         VirtioDevice[] devices = new VirtioDevice[spec.Devices.Count];
         for (int i = 0; i < devices.Length; i++)
         {
@@ -121,7 +154,12 @@ internal static class MachineBuilder
                 Notice = spec.Notice ?? (static _ => { }),
                 Index = i,
             }));
-            chipset.Pci.Attach(new VirtioPci(devices[i], chipset.Messages), chipset.Pci.FindFreeDevice());
+            int slot = chipset.Pci.FindFreeDevice();
+            chipset.Pci.Attach(new VirtioPci(devices[i], chipset.Messages), slot);
+            if (spec.Devices[i] is DiskSpec)
+            {
+                disks.Add(slot);
+            }
         }
 
         return devices;

@@ -37,8 +37,14 @@ public sealed record MachineSpec
     /// <summary>The CPU that the guest is shown.</summary>
     public CpuModel Cpu { get; init; } = CpuModel.HostSafe;
 
-    /// <summary>The kernel: a bzImage, a Multiboot kernel, or an ELF vmlinux with a PVH note.</summary>
-    public required BootBlob Kernel { get; init; }
+    /// <summary>The kernel: a bzImage, a Multiboot kernel, or an ELF vmlinux with a PVH note; null: firmware boots.</summary>
+    public BootBlob? Kernel { get; init; }
+
+    /// <summary>A ROM (SeaBIOS, OVMF) that starts in place of a kernel, and boots from the disks in their order.</summary>
+    public BootBlob? Firmware { get; init; }
+
+    /// <summary>Where the firmware's log goes; null: it writes none.</summary>
+    public SerialOutput? FirmwareLog { get; init; }
 
     /// <summary>The initial RAM disk in parts, which the guest sees as one.</summary>
     public IReadOnlyList<BootBlob> Initrd { get; init; } = [];
@@ -98,6 +104,11 @@ public sealed record MachineSpec
         {
             throw new HullException(
                 $"{MemoryBytes} bytes of memory: give at least {LeastMemory >> 20} MiB, in steps of 4 KiB (-m 512M)");
+        }
+
+        if (Kernel is null == Firmware is null)
+        {
+            throw new HullException("a machine starts with a kernel or with firmware: give one of both");
         }
 
         if (VcpuCount is < 1 or > MaximumVcpus)

@@ -52,6 +52,7 @@ internal sealed unsafe class SoftEngine : IEngine, ICodeWatcher
         _enter = (delegate* unmanaged<CpuState*, byte*, ulong>)_thunks.Enter;
         HostSignals.Register(Cache.CodeStart, Cache.Base + Cache.Size, _thunks.HostFault);
         memory.Pages.Watch(this);
+        memory.ProtectionChanged += () => _vcpus.ForEach(static vcpu => vcpu.RequestFlush());
     }
 
     /// <inheritdoc/>

@@ -278,12 +278,20 @@ internal sealed unsafe class SoftVcpu : IVcpu
     /// <summary>Asks the vCPU to leave generated code for a moment, see <see cref="FetchGuard"/>. Any thread.</summary>
     internal void RequestAcknowledge() => _events.Signal(Attention.Acknowledge);
 
+    /// <summary>Asks the vCPU to forget its translations. Any thread.</summary>
+    internal void RequestFlush() => _events.Signal(Attention.Protection);
+
     /// <summary>Out of generated code: does what others have asked for.</summary>
     internal void AnswerOthers(Attention asked)
     {
         if ((asked & Attention.Acknowledge) != 0)
         {
             Acknowledge();
+        }
+
+        if ((asked & Attention.Protection) != 0)
+        {
+            Mmu.FlushAll();
         }
 
         if ((asked & Attention.Exclusive) != 0)

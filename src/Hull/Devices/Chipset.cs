@@ -66,6 +66,7 @@ internal sealed class Chipset
         new Pit8254(timers, Interrupts.CreateIsaLine(PlatformMap.PitIrq)).Map(bus);
         Rtc = new RtcMc146818(timers, Interrupts.CreateIsaLine(PlatformMap.RtcIrq));
         Rtc.SetMemorySize(options.LowMemory, options.HighMemory);
+        Rtc.SetVcpus(options.Vcpus);
         Rtc.Map(bus);
         new Hpet(timers, Interrupts, Messages).Map(bus);
         bus.MapPorts(PlatformMap.AcpiPmTimerPort, 4, new AcpiPmTimer(timers.Clock));
@@ -83,11 +84,24 @@ internal sealed class Chipset
         _power = new AcpiPm1(Interrupts.CreateIsaLine(PlatformMap.AcpiSciIrq), () => PoweredOff?.Invoke());
         _power.Map(bus);
         bus.MapPorts(PlatformMap.PostPort, 1, new BytePorts(new PostPort(), 1));
+        new ApmPorts().Map(bus);
 
         Pci = new PciBus(bus, Interrupts);
-        Pci.Attach(new HostBridge(), 0, intx: false);
+        ShadowMemory? shadow = options.Memory is null ? null : new ShadowMemory(options.Memory, bus);
+        Pci.Attach(new HostBridge(Pci, shadow, isOpen: options.Memory is not { RomSize: > 0 }), 0, intx: false);
         new PciConfigPorts(Pci, RequestReset).Map(bus);
-        CreateFwCfg(options).Map(bus);
+        FwCfg = CreateFwCfg(options);
+        FwCfg.Map(bus);
+        if (options.Memory is { RomSize: > 0 })
+        {
+            _ = new BiosRom(options.Memory, bus);
+        }
+
+        if (options.DebugOutput is not null)
+        {
+            new DebugConsole(options.DebugOutput).Map(bus);
+        }
+
         if (options.TestDevice)
         {
             PcTestDevice.Map(bus, Interrupts);
@@ -137,6 +151,9 @@ internal sealed class Chipset
 
     /// <summary>PCI bus 0. When all functions are attached, <see cref="PciBus.AssignBars"/> gives them addresses.</summary>
     internal PciBus Pci { get; }
+
+    /// <summary>What firmware reads; files are added before the machine starts.</summary>
+    internal FwCfg FwCfg { get; }
 
     /// <summary>Presses the power button. Any thread.</summary>
     /// <returns>False when the guest has not enabled the event, so nothing will come of it.</returns>

@@ -32,6 +32,9 @@ internal sealed record ChipsetOptions
     /// <summary>Where COM1-COM4 send to; a port that is missing or null sends to nobody.</summary>
     internal IReadOnlyList<ISerialOutput?> SerialOutputs { get; init; } = [];
 
+    /// <summary>Where firmware's log goes; null: firmware finds no port for it.</summary>
+    internal ISerialOutput? DebugOutput { get; init; }
+
     /// <summary>
     /// Where interrupt messages go when the engine has the local APICs (KVM's split irqchip); then
     /// <see cref="Chipset.LocalApics"/> is empty. Null: local APICs are made here.

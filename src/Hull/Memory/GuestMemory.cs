@@ -1,5 +1,6 @@
 using System;
 using System.Runtime.CompilerServices;
+using System.Threading;
 using Hull.Host;
 
 namespace Hull.Memory;
@@ -7,6 +8,7 @@ namespace Hull.Memory;
 /// <summary>
 /// The guest's RAM: one memfd-backed mapping, seen by the guest as a low part below the PCI hole and, when it is
 /// larger, a high part from 4 GiB. Devices and loaders copy in and out; no span into live RAM leaves this class.
+/// A ROM that ends at 4 GiB may lie behind RAM in the mapping, for processors only.
 /// </summary>
 public sealed unsafe class GuestMemory : IDisposable
 {
@@ -19,13 +21,27 @@ public sealed unsafe class GuestMemory : IDisposable
     /// <summary>Bytes in a page.</summary>
     public const int PageSize = 4096;
 
+    /// <summary>The area of expansion ROMs and BIOS: a chipset can protect it, in sections.</summary>
+    internal const ulong ShadowBase = 0xC_0000;
+
+    /// <summary>Bytes of the shadow area.</summary>
+    internal const ulong ShadowSize = 0x4_0000;
+
+    /// <summary>Bytes of one of its sections.</summary>
+    internal const ulong ShadowSection = 0x4000;
+
     private readonly byte* _base;
     private readonly int _fd;
 
+    // A bit for each section of the shadow area: processors may not store there directly.
+    private uint _protected;
+
     /// <summary>Maps <paramref name="size"/> bytes, all zero; the host gives the pages when they are touched.</summary>
     /// <param name="size">Bytes; a multiple of 4 KiB, at least 1 MiB.</param>
+    /// <param name="lowLimit">Where low RAM ends at the latest.</param>
+    /// <param name="romSize">Bytes of the ROM that ends at 4 GiB; a multiple of 4 KiB.</param>
     /// <exception cref="HullException">The size is odd, or the host has no such memory.</exception>
-    public GuestMemory(ulong size)
+    public GuestMemory(ulong size, ulong lowLimit = LowLimit, ulong romSize = 0)
     {
         if (size < 0x10_0000 || size % PageSize != 0 || size > 1UL << 40)
         {
@@ -33,20 +49,21 @@ public sealed unsafe class GuestMemory : IDisposable
         }
 
         Size = size;
-        LowSize = Math.Min(size, LowLimit);
+        LowSize = Math.Min(size, lowLimit);
+        RomSize = romSize;
         _fd = Libc.MemfdCreate("hull-ram", 1);
-        if (_fd < 0 || Libc.Ftruncate(_fd, (long)size) != 0)
+        if (_fd < 0 || Libc.Ftruncate(_fd, (long)MappedSize) != 0)
         {
             throw new HullException($"cannot make {size >> 20} MiB of guest memory: {Libc.LastErrorMessage()}");
         }
 
         _base = (byte*)Libc.MapOrThrow(
-            (nuint)size,
+            (nuint)MappedSize,
             Libc.ProtRead | Libc.ProtWrite,
             Libc.MapShared | Libc.MapNoReserve,
             _fd,
             "guest memory");
-        Pages = new PageTracker(size / PageSize);
+        Pages = new PageTracker(MappedSize / PageSize);
     }
 
     /// <summary>All RAM, in bytes.</summary>
@@ -57,6 +74,18 @@ public sealed unsafe class GuestMemory : IDisposable
 
     /// <summary>RAM from 4 GiB on, in bytes.</summary>
     public ulong HighSize => Size - LowSize;
+
+    /// <summary>Bytes of ROM below 4 GiB; 0 when there is none.</summary>
+    internal ulong RomSize { get; }
+
+    /// <summary>Where the ROM starts, guest-physical.</summary>
+    internal ulong RomBase => HighBase - RomSize;
+
+    /// <summary>RAM and ROM, in bytes.</summary>
+    internal ulong MappedSize => Size + RomSize;
+
+    /// <summary>Sections of the shadow area were protected or opened: translations of their pages are no longer true.</summary>
+    internal event Action? ProtectionChanged;
 
     /// <summary>What is known of each page: translated code in it, dirty bits.</summary>
     internal PageTracker Pages { get; }
@@ -143,6 +172,50 @@ public sealed unsafe class GuestMemory : IDisposable
         return true;
     }
 
+    /// <summary>Puts bytes into the ROM; for whoever fills it or, in a flash chip, changes it.</summary>
+    internal void WriteRom(ulong offset, ReadOnlySpan<byte> source)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(offset, RomSize);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan((ulong)source.Length, RomSize - offset);
+
+        // SAFETY: [offset, offset + length) was just checked to lie inside the ROM, which ends the mapping.
+        source.CopyTo(new Span<byte>(_base + Size + offset, source.Length));
+        Pages.Written(Size + offset, (ulong)source.Length);
+    }
+
+    /// <summary>Copies bytes of the ROM out.</summary>
+    internal void ReadRom(ulong offset, Span<byte> destination)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(offset, RomSize);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan((ulong)destination.Length, RomSize - offset);
+
+        // SAFETY: [offset, offset + length) was just checked to lie inside the ROM, which ends the mapping.
+        new ReadOnlySpan<byte>(_base + Size + offset, destination.Length).CopyTo(destination);
+    }
+
+    /// <summary>
+    /// Says where in the shadow area processors may store directly; elsewhere their stores go to the bus. Devices are not
+    /// held back. A vCPU's thread, or before any runs.
+    /// </summary>
+    /// <param name="sections">A bit for each section, from <see cref="ShadowBase"/> on: 1 protects it.</param>
+    internal void Protect(uint sections)
+    {
+        if (Interlocked.Exchange(ref _protected, sections) != sections)
+        {
+            ProtectionChanged?.Invoke();
+        }
+    }
+
+    /// <summary>True when a processor's store to this address goes to memory, if memory is there.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    internal bool TakesStores(ulong at)
+    {
+        ulong shadow = at - ShadowBase;
+        return shadow >= ShadowSize
+            ? at - RomBase >= RomSize
+            : (Volatile.Read(ref _protected) & (1u << (int)(shadow / ShadowSection))) == 0;
+    }
+
     /// <summary>A hash of all RAM, for comparing runs. Only while no vCPU runs, or on the only one's thread.</summary>
     internal ulong Hash()
     {
@@ -175,21 +248,28 @@ public sealed unsafe class GuestMemory : IDisposable
     }
 
     /// <summary>The guest-physical address of a byte at an offset in the mapping.</summary>
-    internal ulong PhysicalOf(ulong offset) => offset < LowSize ? offset : offset - LowSize + HighBase;
+    internal ulong PhysicalOf(ulong offset) =>
+        offset < LowSize ? offset : offset < Size ? offset - LowSize + HighBase : offset - Size + RomBase;
 
-    /// <summary>The host address of the page that holds a guest-physical address; null when that is not RAM.</summary>
+    /// <summary>The host address of the page that holds a guest-physical address; null when that is neither RAM nor ROM.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     internal byte* HostPage(ulong at)
     {
         ulong offset = OffsetOf(at & ~0xFFFUL, PageSize);
-        return offset == ulong.MaxValue ? null : _base + offset;
+        return offset == ulong.MaxValue ? RomPage(at) : _base + offset;
+    }
+
+    private byte* RomPage(ulong at)
+    {
+        ulong offset = (at & ~0xFFFUL) - RomBase;
+        return offset < RomSize ? _base + Size + offset : null;
     }
 
     /// <inheritdoc/>
     public void Dispose()
     {
         Pages.Dispose();
-        _ = Libc.Munmap(_base, (nuint)Size);
+        _ = Libc.Munmap(_base, (nuint)MappedSize);
         _ = Libc.Close(_fd);
     }
 

@@ -18,6 +18,12 @@ public static class PlatformMap
     /// <summary>Bytes of ECAM: 1 MiB a bus.</summary>
     public const ulong EcamSize = 0x1000_0000;
 
+    /// <summary>With firmware, RAM below 4 GiB ends here: SeaBIOS puts ECAM of a Q35 at this address.</summary>
+    public const ulong FirmwareLowLimit = 0xB000_0000;
+
+    /// <summary>With firmware, the end (exclusive) of PCI memory below 4 GiB.</summary>
+    public const ulong FirmwarePciMemoryEnd = IoApicBase;
+
     /// <summary>I/O APIC registers.</summary>
     public const ulong IoApicBase = 0xFEC0_0000;
 
@@ -56,6 +62,12 @@ public static class PlatformMap
 
     /// <summary>Delay and POST port.</summary>
     public const ushort PostPort = 0x80;
+
+    /// <summary>Advanced power management: control and status.</summary>
+    public const ushort ApmPort = 0xB2;
+
+    /// <summary>Where firmware writes its log.</summary>
+    public const ushort DebugConsolePort = 0x402;
 
     /// <summary>Fast A20 and reset.</summary>
     public const ushort PortA = 0x92;

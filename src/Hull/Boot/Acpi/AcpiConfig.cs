@@ -21,6 +21,12 @@ internal sealed record AcpiConfig
     /// <summary>Serial ports, 0-4.</summary>
     internal int SerialPorts { get; init; } = 4;
 
+    /// <summary>Where ECAM is.</summary>
+    internal ulong EcamBase { get; init; } = PlatformMap.EcamBase;
+
+    /// <summary>End (exclusive) of PCI memory below 4 GiB.</summary>
+    internal ulong PciMemoryEnd { get; init; } = PlatformMap.PciMemoryEnd;
+
     /// <summary>Where PCI memory above RAM starts.</summary>
     internal ulong PciMemory64Base { get; init; } = PlatformMap.PciMemory64Alignment;
 

@@ -8,12 +8,17 @@ using Hull.Platform;
 namespace Hull.Boot.Acpi;
 
 /// <summary>
-/// The ACPI tables of the PC, laid out from <see cref="PlatformMap.AcpiTablesBase"/>: RSDP first, where a
-/// kernel that scans the BIOS area finds it too. ACPI 6.4, "ACPI Software Programming Model".
+/// The ACPI tables of the PC, RSDP first. For a kernel without firmware they are laid out from
+/// <see cref="PlatformMap.AcpiTablesBase"/>, where a kernel that scans the BIOS area finds them too. ACPI 6.4, "ACPI
+/// Software Programming Model".
 /// </summary>
 internal static class AcpiTables
 {
-    private const int RsdpSize = 36;
+    /// <summary>Bytes of the root pointer.</summary>
+    internal const int RsdpSize = 36;
+
+    private const int XsdtPointer = 24;
+    private const int HeaderCheckSum = 9;
 
     /// <summary>Writes all tables.</summary>
     /// <returns>The guest-physical address of the RSDP.</returns>
@@ -25,32 +30,42 @@ internal static class AcpiTables
         return PlatformMap.AcpiTablesBase;
     }
 
-    /// <summary>Builds the whole area, from the RSDP to the last table.</summary>
+    /// <summary>Builds the whole area at its place, from the RSDP to the last table.</summary>
     internal static byte[] Build(AcpiConfig config)
     {
-        Area area = new();
+        byte[] area = Lay(config, PlatformMap.AcpiTablesBase).Bytes;
+        return PlatformMap.AcpiTablesBase + (ulong)area.Length <= PlatformMap.AcpiTablesEnd ? area
+            : throw new HullException("the ACPI tables of so many vCPUs do not fit: give fewer (-c)");
+    }
+
+    /// <summary>Lays the tables out for an address, and notes what in them depends on it.</summary>
+    internal static AcpiImage Lay(AcpiConfig config, ulong at)
+    {
+        Area area = new(at);
         area.Reserve(RsdpSize);
         ulong facs = area.Add(FixedTables.Facs());
         AcpiTable dsdtTable = new("DSDT", 2);
         ulong dsdt = area.Add(dsdtTable.Add(Dsdt.Build(config)).Finish());
-        List<ulong> tables =
-        [
-            area.Add(FixedTables.Fadt(config, facs, dsdt)),
-            area.Add(Madt.Build(config)),
-            area.Add(FixedTables.Mcfg()),
-        ];
+        ulong fadt = area.Add(FixedTables.Fadt(config, facs, dsdt));
+        area.Note(fadt, FixedTables.FadtSize, [.. FixedTables.FadtPointers]);
+        List<ulong> tables = [fadt, area.Add(Madt.Build(config)), area.Add(FixedTables.Mcfg(config))];
         if (config.HasHpet)
         {
             tables.Add(area.Add(FixedTables.Hpet()));
         }
 
         AcpiTable xsdt = new("XSDT", 1);
+        List<AcpiPointer> pointers = [];
         foreach (ulong table in tables)
         {
+            pointers.Add(new AcpiPointer(AcpiTable.HeaderSize + (8 * pointers.Count), 8));
             xsdt.Add64(table);
         }
 
-        return area.Finish(Rsdp(area.Add(xsdt.Finish())));
+        byte[] root = xsdt.Finish();
+        ulong xsdtAt = area.Add(root);
+        area.Note(xsdtAt, root.Length, [.. pointers]);
+        return area.Finish(Rsdp(xsdtAt));
     }
 
     /// <summary>ACPI 6.4, "Root System Description Pointer (RSDP) Structure".</summary>
@@ -61,37 +76,56 @@ internal static class AcpiTables
         "HULL  "u8.CopyTo(raw.AsSpan(9));
         raw[15] = 2;
         BinaryPrimitives.WriteUInt32LittleEndian(raw.AsSpan(20), RsdpSize);
-        BinaryPrimitives.WriteUInt64LittleEndian(raw.AsSpan(24), xsdt);
+        BinaryPrimitives.WriteUInt64LittleEndian(raw.AsSpan(XsdtPointer), xsdt);
         raw[8] = AcpiTable.CheckSum(raw.AsSpan(0, 20));
         raw[32] = AcpiTable.CheckSum(raw);
         return raw;
     }
 
-    private sealed class Area
+    private sealed class Area(ulong start)
     {
         private const int Alignment = 64;
         private readonly List<byte> _bytes = [];
+        private readonly List<AcpiPointer> _pointers = [new(XsdtPointer, 8)];
+        private readonly List<AcpiCheckSum> _checkSums = [new(8, 0, 20), new(32, 0, RsdpSize)];
 
         internal void Reserve(int length) => _bytes.AddRange(new byte[length]);
 
         internal ulong Add(byte[] table)
         {
             Reserve((Alignment - (_bytes.Count % Alignment)) % Alignment);
-            ulong at = PlatformMap.AcpiTablesBase + (ulong)_bytes.Count;
+            ulong at = start + (ulong)_bytes.Count;
             _bytes.AddRange(table);
-            if (at + (ulong)table.Length > PlatformMap.AcpiTablesEnd)
-            {
-                throw new HullException("the ACPI tables of so many vCPUs do not fit: give fewer (-c)");
-            }
-
             return at;
         }
 
-        internal byte[] Finish(byte[] head)
+        /// <summary>A table that has addresses in it, counted from its start.</summary>
+        internal void Note(ulong table, int length, ReadOnlySpan<AcpiPointer> pointers)
+        {
+            int at = (int)(table - start);
+            foreach (AcpiPointer pointer in pointers)
+            {
+                _pointers.Add(pointer with { Offset = at + pointer.Offset });
+            }
+
+            _checkSums.Add(new AcpiCheckSum(at + HeaderCheckSum, at, length));
+        }
+
+        internal AcpiImage Finish(byte[] head)
         {
             byte[] all = [.. _bytes];
             head.CopyTo(all, 0);
-            return all;
+            return new AcpiImage(all, _pointers, _checkSums);
         }
     }
 }
+
+/// <summary>Tables with what whoever moves them has to change. The root pointer comes first.</summary>
+internal sealed record AcpiImage(
+    byte[] Bytes, IReadOnlyList<AcpiPointer> Pointers, IReadOnlyList<AcpiCheckSum> CheckSums);
+
+/// <summary>Where an address of a table is; sizes in bytes.</summary>
+internal readonly record struct AcpiPointer(int Offset, int Size);
+
+/// <summary>The byte at <paramref name="Offset"/> makes the sum of a range zero.</summary>
+internal readonly record struct AcpiCheckSum(int Offset, int Start, int Length);

@@ -15,7 +15,7 @@ internal static class Dsdt
     /// <summary>Builds the terms, without the table header.</summary>
     internal static byte[] Build(AcpiConfig config)
     {
-        List<byte[]> devices = [HostBridge(config), Motherboard(), Rtc()];
+        List<byte[]> devices = [HostBridge(config), Motherboard(config), Rtc()];
         if (config.HasI8042)
         {
             devices.Add(Keyboard());
@@ -42,7 +42,7 @@ internal static class Dsdt
             AmlResources.IoWindow(0, PlatformMap.PciConfigAddressPort - 1),
             AmlResources.IoWindow(PlatformMap.PciConfigDataPort + 4, 0xFFFF),
             AmlResources.MemoryWindow32(0xA_0000, 0xB_FFFF),
-            AmlResources.MemoryWindow32(PlatformMap.PciMemoryBase, PlatformMap.PciMemoryEnd - 1),
+            AmlResources.MemoryWindow32(PlatformMap.PciMemoryBase, config.PciMemoryEnd - 1),
             AmlResources.MemoryWindow64(
                 config.PciMemory64Base,
                 config.PciMemory64Base + PlatformMap.PciMemory64Alignment - 1),
@@ -83,12 +83,12 @@ internal static class Dsdt
     /// <summary>
     /// Claims ECAM and the platform's own ports, so that no driver takes them for free space.
     /// </summary>
-    private static byte[] Motherboard() => Aml.Device(
+    private static byte[] Motherboard(AcpiConfig config) => Aml.Device(
         "MBRD",
         Aml.Name("_HID", Aml.EisaId("PNP0C02")),
         Aml.Name("_UID", Aml.Integer(0)),
         Aml.Name("_CRS", AmlResources.Template(
-            AmlResources.Memory32(PlatformMap.EcamBase, PlatformMap.EcamSize),
+            AmlResources.Memory32(config.EcamBase, PlatformMap.EcamSize),
             AmlResources.Io(PlatformMap.AcpiPm1EventPort, 0x10),
             AmlResources.Io(PlatformMap.ElcrPort, 2))));
 

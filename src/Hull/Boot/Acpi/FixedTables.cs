@@ -1,3 +1,4 @@
+using System;
 using Hull.Platform;
 
 namespace Hull.Boot.Acpi;
@@ -16,6 +17,12 @@ internal static class FixedTables
     // Fixed feature flags: WBINVD, C1 on all processors, no fixed sleep button, RTC wake not fixed, reset
     // register.
     private const uint Features = (1 << 0) | (1 << 2) | (1 << 5) | (1 << 6) | (1 << 10);
+
+    /// <summary>Bytes of the FADT.</summary>
+    internal const int FadtSize = 276;
+
+    /// <summary>Where the FADT has addresses of tables: FIRMWARE_CTRL, DSDT, X_DSDT.</summary>
+    internal static ReadOnlySpan<AcpiPointer> FadtPointers => new AcpiPointer[] { new(36, 4), new(40, 4), new(140, 8) };
 
     /// <summary>
     /// ACPI 6.4, "Fixed ACPI Description Table (FADT)". There is no SMI command port: the machine is always
@@ -92,9 +99,9 @@ internal static class FixedTables
     }
 
     /// <summary>PCI Firmware Specification, "MCFG Table Description".</summary>
-    internal static byte[] Mcfg() => new AcpiTable("MCFG", 1)
+    internal static byte[] Mcfg(AcpiConfig config) => new AcpiTable("MCFG", 1)
         .Add64(0)
-        .Add64(PlatformMap.EcamBase)
+        .Add64(config.EcamBase)
         .Add16(0)
         .Add8(0)
         .Add8((int)(PlatformMap.EcamSize >> 20) - 1)

@@ -100,7 +100,9 @@ internal sealed unsafe class SoftMmu
             _vcpu.Tlb.NoteLargePage(linear, page.PageBits);
         }
 
-        page.Host = page.PhysicalPage == _vcpu.Apic.MmioPage ? null : _memory.HostPage(page.PhysicalPage);
+        bool isBus = page.PhysicalPage == _vcpu.Apic.MmioPage
+            || ((access & Access.Store) != 0 && !_memory.TakesStores(page.PhysicalPage));
+        page.Host = isBus ? null : _memory.HostPage(page.PhysicalPage);
         return true;
     }
 

@@ -20,7 +20,7 @@ internal sealed unsafe class StoreHomes
     internal StoreHomes(GuestMemory memory)
     {
         _base = memory.Base;
-        _homes = new ushort[memory.Size / GuestMemory.PageSize];
+        _homes = new ushort[memory.MappedSize / GuestMemory.PageSize];
     }
 
     /// <summary>A line is about to be filled. The vCPU's own thread.</summary>

@@ -298,4 +298,7 @@ internal enum Attention : uint
 
     /// <summary>A translator wants to know that no store is under way.</summary>
     Acknowledge = 128,
+
+    /// <summary>Memory was protected or opened: translations are to be looked up anew.</summary>
+    Protection = 256,
 }

@@ -1,3 +1,4 @@
+using System.Threading;
 using Hull.Bus;
 using Hull.Devices.Irq;
 using Hull.Host;
@@ -15,13 +16,29 @@ internal sealed class PciBus : IMmioDevice
     private readonly IoBus _bus;
     private readonly InterruptInputs _inputs;
     private readonly PciFunction?[] _functions = new PciFunction?[256];
+    private readonly Lock _lock = new();
+    private ulong? _ecam;
 
     /// <summary>Makes an empty bus and maps ECAM.</summary>
     internal PciBus(IoBus bus, InterruptInputs inputs)
     {
         _bus = bus;
         _inputs = inputs;
-        bus.MapMmio(new GuestPhysical(PlatformMap.EcamBase), PlatformMap.EcamSize, this);
+        MoveEcam(PlatformMap.EcamBase);
+    }
+
+    /// <summary>Puts ECAM at an address; null takes it off the bus, as does an address where a device is.</summary>
+    internal void MoveEcam(ulong? at)
+    {
+        lock (_lock)
+        {
+            if (_ecam is ulong old)
+            {
+                _bus.UnmapMmio(new GuestPhysical(old));
+            }
+
+            _ecam = at is ulong place && _bus.TryMapMmio(new GuestPhysical(place), PlatformMap.EcamSize, this) ? at : null;
+        }
     }
 
     /// <summary>

@@ -99,6 +99,9 @@ internal sealed class RtcMc146818 : IByteRegisters, IIrqSource
         SetCmos(0x5D, (byte)(above4G >> 16));
     }
 
+    /// <summary>Tells firmware how many processors it has to wait for.</summary>
+    internal void SetVcpus(int count) => SetCmos(0x5F, (byte)(count - 1));
+
     /// <inheritdoc/>
     public byte ReadRegister(int offset)
     {
