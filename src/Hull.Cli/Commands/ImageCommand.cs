@@ -15,7 +15,7 @@ internal static class ImageCommand
         _ = guestCommand;
         return new Command("image", "Makes, copies and looks at disk images, raw and qcow2.")
         {
-            CreateCreate(), CreateInfo(), CreateConvert(), CreateCheck(), CreateResize(),
+            CreateCreate(), CreateInfo(), CreateConvert(), CreateCheck(), CreateResize(), ImageDebianCommand.Create(),
         };
     }
 

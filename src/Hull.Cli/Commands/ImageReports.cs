@@ -84,6 +84,35 @@ internal static class ImageReports
         });
     }
 
+    /// <summary>Runs something of several steps: a bar on a terminal, else a line a step.</summary>
+    internal static void WithSteps(Action<Action<string, double>> action)
+    {
+        if (!StandardStream.Error.IsTerminal)
+        {
+            string last = "";
+            action((title, _) =>
+            {
+                if (title != last)
+                {
+                    last = title;
+                    Notice.Write(title);
+                }
+            });
+            return;
+        }
+
+        IAnsiConsole console = AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(Console.Error) });
+        console.Progress().AutoClear(true).Start(context =>
+        {
+            ProgressTask task = context.AddTask("starting", maxValue: 1);
+            action((title, share) =>
+            {
+                task.Description = title.EscapeMarkup();
+                task.Value = share;
+            });
+        });
+    }
+
     private static void Append(StringBuilder text, Qcow2Report report)
     {
         text.Append(CultureInfo.InvariantCulture, $"\nversion {report.Version}, clusters of {report.ClusterSize} bytes");

@@ -21,6 +21,12 @@ internal static class RunCommand
             Arity = ArgumentArity.ZeroOrOne,
         };
         kernel.Validators.Add(RefuseOption);
+        Option<string?> firmware = new("--firmware")
+        {
+            Description = "Firmware that boots from the disks: bios (SeaBIOS), uefi, or the file of a ROM. "
+                + "Without it: bios, for a run with a disk and neither a kernel nor a command.",
+            HelpName = "bios|uefi|FILE",
+        };
         Option<string?> initrd = new("--initrd")
         {
             Description = "The initial RAM disk, or 'none'. Without it: Hull's own, with busybox.",
@@ -154,12 +160,13 @@ internal static class RunCommand
 
         Command command = new("run", "Runs a guest. With '-- COMMAND...' runs that in the guest and exits with its status.")
         {
-            kernel, initrd, append, memory, vcpus, engine, cpu, timeout, deterministic, checkpoints, blockLimit, name,
+            kernel, firmware, initrd, append, memory, vcpus, engine, cpu, timeout, deterministic, checkpoints, blockLimit, name,
             disks, devices, nets, publish, pcap, shares, root, modules, exitPort, testDevice, stat, form,
         };
         command.SetAction(result => GuestRun.Execute(new RunRequest
         {
             Kernel = result.GetValue(kernel),
+            Firmware = result.GetValue(firmware),
             Initrd = result.GetValue(initrd),
             Append = result.GetValue(append),
             MemoryBytes = result.GetValue(memory) ?? RunRequest.DefaultMemory,

@@ -16,23 +16,26 @@ internal sealed record GuestImage
 {
     private const string BuildTreeKernel = "arch/x86/boot/bzImage";
 
-    /// <summary>The kernel.</summary>
-    internal required BootBlob Kernel { get; init; }
+    /// <summary>The kernel; null when firmware starts.</summary>
+    internal BootBlob? Kernel { get; init; }
+
+    /// <summary>The firmware; null when a kernel starts.</summary>
+    internal BootBlob? Firmware { get; init; }
 
     /// <summary>The devices: the user's, then those of the shares.</summary>
     internal required IReadOnlyList<DeviceSpec> Devices { get; init; }
 
     /// <summary>The RAM disk's parts.</summary>
-    internal required IReadOnlyList<BootBlob> Initrd { get; init; }
+    internal IReadOnlyList<BootBlob> Initrd { get; init; } = [];
 
     /// <summary>A Multiboot kernel's modules.</summary>
     internal IReadOnlyList<BootModule> Modules { get; init; } = [];
 
     /// <summary>The kernel's command line.</summary>
-    internal required string CommandLine { get; init; }
+    internal string CommandLine { get; init; } = "";
 
     /// <summary>Keeps unpacked kernels.</summary>
-    internal required IBootCache Cache { get; init; }
+    internal IBootCache? Cache { get; init; }
 
     /// <summary>Finds or makes the parts; fetches a kernel when there is none.</summary>
     /// <param name="request">What the user asked for.</param>
@@ -43,6 +46,15 @@ internal sealed record GuestImage
     {
         XdgDirectories directories = XdgDirectories.FromEnvironment();
         Progress progress = new();
+        if (request.Firmware is not null)
+        {
+            return new GuestImage
+            {
+                Firmware = BootBlob.FromFile(FirmwareChoice.FindFile(request.Firmware, directories, progress)),
+                Devices = [.. request.Devices, .. SharePlan.Make(request, null).Devices],
+            };
+        }
+
         DiskBootCache cache = new(directories);
         string kernel = FindKernel(request, directories, progress, out StoredKernel? stored);
         KernelModules? modules = stored?.ModulesPath is string path
@@ -166,7 +178,8 @@ internal sealed record GuestImage
         return [store.GetBaseAsync(CancellationToken.None).GetAwaiter().GetResult(), own];
     }
 
-    private static string Resource(string name)
+    /// <summary>A text that is part of the program.</summary>
+    internal static string Resource(string name)
     {
         using Stream stream = typeof(GuestImage).Assembly.GetManifestResourceStream(name)
             ?? throw new InvalidOperationException($"no resource {name}");

@@ -47,11 +47,12 @@ internal sealed class GuestRun : IDisposable
     internal static int Execute(RunRequest request)
     {
         // Before a kernel is fetched for nothing.
-        request = Networks.AddTo(request);
+        request = Networks.AddTo(FirmwareChoice.AddTo(request));
         SpecFor(request, BootBlob.FromBytes("", default)).Validate();
         bool isMultiboot = request.Kernel is not null
             && KernelFile.Identify(BootBlob.FromFile(request.Kernel)) == KernelProtocol.Multiboot;
-        GuestSettings? settings = isMultiboot ? NoSettingsFor(request) : SettingsFor(request);
+        GuestSettings? settings = isMultiboot ? NoSettingsFor(request)
+            : request.Firmware is null ? SettingsFor(request) : null;
         GuestImage image = GuestImage.Prepare(request, settings, isMultiboot);
         using GuestRun run = new(request, settings);
         return run.Run(image);
@@ -146,7 +147,7 @@ internal sealed class GuestRun : IDisposable
         return new StatReport(machine.EngineName, machine.ReadCounters());
     }
 
-    private static MachineSpec SpecFor(RunRequest request, BootBlob kernel) => new()
+    private static MachineSpec SpecFor(RunRequest request, BootBlob? kernel) => new()
     {
         Name = request.Name ?? "guest",
         MemoryBytes = request.MemoryBytes,
@@ -154,7 +155,7 @@ internal sealed class GuestRun : IDisposable
         Engine = request.Engine,
         Cpu = request.Cpu,
         Deterministic = request.Deterministic,
-        BlockLimit = request.BlockLimit ?? new MachineSpec { Kernel = kernel }.BlockLimit,
+        BlockLimit = request.BlockLimit ?? new MachineSpec().BlockLimit,
         Kernel = kernel,
         Devices = request.Devices,
         ExitPort = request.ExitPort,
@@ -165,6 +166,8 @@ internal sealed class GuestRun : IDisposable
 
     private MachineSpec SpecFor(GuestImage image) => SpecFor(_request, image.Kernel) with
     {
+        Firmware = image.Firmware,
+        FirmwareLog = image.Firmware is not null && Environment.GetEnvironmentVariable("HULL_DEBUG") == "1" ? _error.Write : null,
         Checkpoints = _checkpoints?.Spec,
         Devices = image.Devices,
         Initrd = image.Initrd,

@@ -17,6 +17,9 @@ internal sealed record RunRequest
     /// <summary>The kernel file; null: Hull finds one.</summary>
     internal string? Kernel { get; init; }
 
+    /// <summary>"bios", "uefi" or a ROM's file; null: a kernel starts. See <see cref="FirmwareChoice"/>.</summary>
+    internal string? Firmware { get; init; }
+
     /// <summary>The initial RAM disk, "none", or null for Hull's own.</summary>
     internal string? Initrd { get; init; }
 

@@ -67,6 +67,45 @@ internal static class HostCommand
         }
     }
 
+    /// <summary>Runs a program to its end and gives each line that it writes, on either stream, to a listener.</summary>
+    /// <returns>With the last lines only, as its errors.</returns>
+    /// <exception cref="HullException">It cannot be started.</exception>
+    internal static async Task<CommandResult> FollowAsync(
+        string program, IReadOnlyList<string> arguments, Action<string> listener, CancellationToken cancellation)
+    {
+        const int kept = 20;
+        Queue<string> last = new();
+        Lock gate = new();
+        async Task Follow(StreamReader reader)
+        {
+            while (await reader.ReadLineAsync(cancellation).ConfigureAwait(false) is { } line)
+            {
+                lock (gate)
+                {
+                    last.Enqueue(line);
+                    if (last.Count > kept)
+                    {
+                        last.Dequeue();
+                    }
+
+                    listener(line);
+                }
+            }
+        }
+
+        using Process process = Start(program, arguments, null);
+        try
+        {
+            await Task.WhenAll(Follow(process.StandardOutput), Follow(process.StandardError)).ConfigureAwait(false);
+            await process.WaitForExitAsync(cancellation).ConfigureAwait(false);
+            return new CommandResult(process.ExitCode, "", string.Join('\n', last));
+        }
+        finally
+        {
+            End(process);
+        }
+    }
+
     /// <summary>Runs a program and gives its standard output to a reader while it runs.</summary>
     /// <exception cref="HullException">It cannot be started, or it fails.</exception>
     internal static async Task ReadAsync(

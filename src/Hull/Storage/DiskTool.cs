@@ -46,6 +46,10 @@ public static class DiskTool
         Make(path, format, (bytes + Sector - 1) & ~(Sector - 1UL), options);
     }
 
+    /// <summary>The format that a file's ending names.</summary>
+    /// <exception cref="HullException">It names none.</exception>
+    public static DiskFormat FormatOf(string path) => DiskImage.Resolve(path, DiskFormat.ByEnding);
+
     /// <summary>Tells what an image is.</summary>
     /// <exception cref="HullException">It cannot be opened, or is no such image.</exception>
     public static DiskReport Inspect(string path, DiskFormat format)

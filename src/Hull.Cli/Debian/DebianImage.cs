@@ -1,0 +1,220 @@
+using System;
+using System.Collections.Generic;
+using System.Globalization;
+using System.IO;
+using System.Linq;
+using System.Threading;
+using Hull.Cli.Guest;
+using Hull.Cli.Store;
+using Hull.Host;
+using Hull.Storage;
+using Hull.Storage.Qcow2;
+
+namespace Hull.Cli.Debian;
+
+/// <summary>
+/// Builds a Debian disk: mmdebstrap makes the system from the host's own package sources, mke2fs copies it into the
+/// image, and the system's first start, in a guest, installs the boot loader with Debian's own tools. Root is not needed
+/// where mmdebstrap can use a user namespace. See docs/firmware.md.
+/// </summary>
+internal sealed class DebianImage
+{
+    private const ulong Sector = 512;
+    private const ulong BootStart = 2048;
+    private const ulong RootStart = 4096;
+    private const ulong Alignment = 2048;
+    private static readonly string[] HostTools = ["mmdebstrap", "e2fsprogs", "fdisk"];
+
+    private static readonly string[] Packages =
+    [
+        "linux-image-cloud-amd64", "grub-pc", "systemd-sysv", "systemd-resolved", "libnss-resolve", "dbus", "udev", "kmod",
+        "openssh-server", "ca-certificates", "iproute2", "iputils-ping", "procps", "e2fsprogs", "less", "nano",
+    ];
+
+    private readonly DebianRequest _request;
+    private readonly Action<string, double> _step;
+    private readonly string _draft;
+
+    private DebianImage(DebianRequest request, Action<string, double> step)
+    {
+        _request = request;
+        _step = step;
+        _draft = Path.GetFullPath(request.File) + string.Create(CultureInfo.InvariantCulture, $".draft-{Environment.ProcessId}");
+    }
+
+    private string Disk => Path.Combine(_draft, "disk.raw");
+
+    /// <summary>Builds the image.</summary>
+    /// <param name="request">What it is to be.</param>
+    /// <param name="step">Is told what happens, and the share of the work that is done.</param>
+    /// <exception cref="HullException">A step failed; says which and why.</exception>
+    internal static void Build(DebianRequest request, Action<string, double> step)
+    {
+        // The ending is looked at before minutes are spent.
+        DiskFormat format = DiskTool.FormatOf(request.File);
+        new HostPackages(new GuestImage.Progress()).EnsureAsync(HostTools, CancellationToken.None).GetAwaiter().GetResult();
+        DebianImage image = new(request, step);
+        try
+        {
+            image.Prepare();
+            image.Populate();
+            image.InstallBootLoader();
+            image.Finish(format);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new HullException($"cannot build {request.File}: {e.Message}", e);
+        }
+        finally
+        {
+            if (Directory.Exists(image._draft))
+            {
+                Directory.Delete(image._draft, recursive: true);
+            }
+        }
+    }
+
+    /// <summary>The files of the host's package sources that have a release of Debian.</summary>
+    internal static List<string> FindSources(string folder, string suite)
+    {
+        List<string> files = [];
+        string parts = Path.Combine(folder, "sources.list.d");
+        IEnumerable<string> all = Directory.Exists(parts) ? Directory.GetFiles(parts).Order(StringComparer.Ordinal) : [];
+        foreach (string file in all.Prepend(Path.Combine(folder, "sources.list")))
+        {
+            if (Path.GetExtension(file) is ".list" or ".sources" && File.Exists(file)
+                && File.ReadLines(file).Any(line => !line.StartsWith('#') && line.Split([' ', ':'], StringSplitOptions.RemoveEmptyEntries).Contains(suite))
+                && File.ReadLines(file).Any(static line => !line.StartsWith('#') && line.Contains("/debian", StringComparison.Ordinal)))
+            {
+                files.Add(file);
+            }
+        }
+
+        return files;
+    }
+
+    private void Prepare()
+    {
+        _step("partitioning the disk", 0);
+        Directory.CreateDirectory(_draft);
+        Write("setup", GuestImage.Resource("debian-setup.sh"), executable: true);
+        Write("populate", GuestImage.Resource("debian-populate.sh"), executable: true);
+        Write("keys", _request.Keys);
+        Write("apt", AptSettings());
+        using (FileStream disk = File.Create(Disk))
+        {
+            disk.SetLength((long)_request.Size);
+        }
+
+        // A partition for the boot loader, whose type sfdisk knows by its GUID only, and one for the rest.
+        Write("partitions", string.Create(
+            CultureInfo.InvariantCulture,
+            $"label: gpt\nstart={BootStart}, size={RootStart - BootStart}, type=21686148-6449-6E6F-744E-656564454649\n" +
+            $"start={RootStart}, size={RootSectors}, type=4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709\n"));
+        Run("sfdisk", "sh", ["-c", "exec sfdisk -q \"$1\" <\"$2\"", "sh", Disk, Path.Combine(_draft, "partitions")]);
+        if (!Environment.IsPrivilegedProcess)
+        {
+            // The namespace's root is another user of the host's.
+            File.SetUnixFileMode(_draft, File.GetUnixFileMode(_draft) | UnixFileMode.OtherRead | UnixFileMode.OtherWrite | UnixFileMode.OtherExecute);
+            File.SetUnixFileMode(Disk, File.GetUnixFileMode(Disk) | UnixFileMode.OtherRead | UnixFileMode.OtherWrite);
+        }
+    }
+
+    // The backup of the partition table takes the last 33 sectors.
+    private ulong RootSectors => ((_request.Size / Sector) - RootStart - Alignment) / Alignment * Alignment;
+
+    private void Populate()
+    {
+        List<string> arguments =
+        [
+            $"HULL_IMAGE={Disk}",
+            string.Create(CultureInfo.InvariantCulture, $"HULL_OFFSET={RootStart * Sector}"),
+            string.Create(CultureInfo.InvariantCulture, $"HULL_SIZE={RootSectors / 2}"),
+            $"HULL_OUT={_draft}",
+            $"HULL_HOSTNAME={_request.HostName}",
+            $"HULL_KEYS={FileIfAny("keys")}",
+            $"HULL_APT={FileIfAny("apt")}",
+            "mmdebstrap", "--verbose", "--variant=minbase", "--format=null",
+            "--include=" + string.Join(',', Packages.Concat(_request.Include)),
+            "--customize-hook=" + Path.Combine(_draft, "populate"),
+            _request.Suite, "/dev/null",
+        ];
+        arguments.AddRange(FindSources("/etc/apt", _request.Suite));
+        BootstrapProgress progress = new(_step);
+        CommandResult result = HostCommand.FollowAsync("env", arguments, progress.Follow, CancellationToken.None)
+            .GetAwaiter().GetResult();
+        if (result.ExitCode != 0 || !File.Exists(Path.Combine(_draft, "vmlinuz")))
+        {
+            throw new HullException($"mmdebstrap cannot make the system: {progress.Error ?? result.Reason}");
+        }
+    }
+
+    private void InstallBootLoader()
+    {
+        _step("installing the boot loader, in a guest", 0.9);
+        string hull = Environment.ProcessPath ?? throw new HullException("cannot find Hull's own program: is /proc mounted?");
+        CommandResult result = HostCommand.RunAsync(
+            hull,
+            [
+                "run", Path.Combine(_draft, "vmlinuz"), "--initrd", Path.Combine(_draft, "initrd"),
+                "--disk", Disk, "--net", "none", "--timeout", "600",
+                "--append", "root=/dev/vda2 rw quiet init=/hull-setup",
+            ],
+            null,
+            CancellationToken.None).GetAwaiter().GetResult();
+        if (result.ExitCode != 0 || !result.Output.Contains("hull-setup: done", StringComparison.Ordinal))
+        {
+            throw new HullException(
+                $"the guest could not install the boot loader (status {result.ExitCode}): {result.Reason}\n{result.Output}");
+        }
+    }
+
+    private void Finish(DiskFormat format)
+    {
+        _step("writing the image", 0.95);
+        if (format == DiskFormat.Raw)
+        {
+            File.Move(Disk, _request.File, overwrite: true);
+            return;
+        }
+
+        string packed = Path.Combine(_draft, "disk.qcow2");
+        DiskTool.Convert(new DiskSource(Disk, DiskFormat.Raw), packed, format, new Qcow2Options(), null);
+        File.Move(packed, _request.File, overwrite: true);
+    }
+
+    // What the host's package client needs to reach its sources, the guest's needs too: a proxy, leave for old dates.
+    private static string AptSettings()
+    {
+        CommandResult dump = HostCommand.RunAsync("apt-config", ["dump"], null, CancellationToken.None).GetAwaiter().GetResult();
+        IEnumerable<string> lines = dump.Output.Split('\n').Where(static line =>
+            (line.StartsWith("Acquire::http", StringComparison.Ordinal) || line.StartsWith("Acquire::Check-", StringComparison.Ordinal))
+            && !line.EndsWith(" \"\";", StringComparison.Ordinal));
+        return string.Concat(lines.Select(static line => line + "\n"));
+    }
+
+    private static void Run(string what, string program, IReadOnlyList<string> arguments)
+    {
+        CommandResult result = HostCommand.RunAsync(program, arguments, null, CancellationToken.None).GetAwaiter().GetResult();
+        if (result.ExitCode != 0)
+        {
+            throw new HullException($"{what} failed: {result.Reason}");
+        }
+    }
+
+    private string FileIfAny(string name)
+    {
+        string path = Path.Combine(_draft, name);
+        return new FileInfo(path).Length > 0 ? path : "";
+    }
+
+    private void Write(string name, string text, bool executable = false)
+    {
+        string path = Path.Combine(_draft, name);
+        File.WriteAllText(path, text);
+        if (executable)
+        {
+            File.SetUnixFileMode(path, File.GetUnixFileMode(path) | UnixFileMode.UserExecute | UnixFileMode.GroupExecute | UnixFileMode.OtherExecute);
+        }
+    }
+}

@@ -1,0 +1,87 @@
+using System;
+using System.IO;
+using System.Threading;
+using System.Threading.Tasks;
+using Hull.Host;
+
+namespace Hull.Cli.Store;
+
+/// <summary>
+/// Firmware images: the host's, where its package is installed, else from Hull's store in $XDG_DATA_HOME/hull/firmware,
+/// fetched there from the package through the host's client. A folder gets its name only when it is complete.
+/// </summary>
+internal sealed class FirmwareStore(XdgDirectories directories, IProgress<string>? progress = null)
+{
+    private readonly string _root = Path.Combine(directories.Data, "firmware");
+
+    /// <summary>SeaBIOS, from Debian's package seabios.</summary>
+    /// <exception cref="HullException">It is not here, and cannot be had; says what to do.</exception>
+    internal string FindBios() => Find("seabios", "usr/share/seabios/bios-256k.bin");
+
+    /// <summary>A file of a package.</summary>
+    /// <exception cref="HullException">It is not here, and cannot be had; says what to do.</exception>
+    private string Find(string package, string file)
+    {
+        string installed = "/" + file;
+        if (File.Exists(installed))
+        {
+            return installed;
+        }
+
+        string stored = Path.Combine(_root, package, file);
+        if (!File.Exists(stored))
+        {
+            FetchAsync(package, file).GetAwaiter().GetResult();
+        }
+
+        return stored;
+    }
+
+    private async Task FetchAsync(string package, string file)
+    {
+        if (!HostCommand.Exists("apt-get") || !HostCommand.Exists("dpkg-deb"))
+        {
+            throw new HullException($"this host has no firmware /{file} and no apt-get to fetch it: name one (--firmware FILE)");
+        }
+
+        string draft = Path.Combine(_root, $".draft-{Environment.ProcessId}-{Guid.NewGuid():n}");
+        string content = Path.Combine(draft, "content");
+        try
+        {
+            Directory.CreateDirectory(content);
+            string archive = await new HostPackages(progress).DownloadAsync(package, draft, CancellationToken.None)
+                .ConfigureAwait(false);
+            CommandResult result = await HostCommand.RunAsync("dpkg-deb", ["-x", archive, content], null, CancellationToken.None)
+                .ConfigureAwait(false);
+            if (result.ExitCode != 0 || !File.Exists(Path.Combine(content, file)))
+            {
+                throw new HullException($"the package {package} holds no {file}: {result.Reason}");
+            }
+
+            Move(content, Path.Combine(_root, package), file);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new HullException($"cannot write Hull's firmware store {_root}: {e.Message}", e);
+        }
+        finally
+        {
+            if (Directory.Exists(draft))
+            {
+                Directory.Delete(draft, recursive: true);
+            }
+        }
+    }
+
+    private static void Move(string content, string folder, string file)
+    {
+        try
+        {
+            Directory.Move(content, folder);
+        }
+        catch (IOException) when (File.Exists(Path.Combine(folder, file)))
+        {
+            // Another Hull was faster; its folder is as good.
+        }
+    }
+}
