@@ -63,16 +63,19 @@ internal struct JumpEntry
 }
 
 /// <summary>
-/// The state of one vCPU as generated code knows it: in mmap'd memory, with host RSP pointing behind its first
-/// field while guest code runs (the room below is for signal frames). The order puts the hot fields where an 8-bit
+/// The state of one vCPU as generated code knows it: in mmap'd memory, with host RSP pointing at it
+/// while guest code runs (the room below is for signal frames). The order puts the hot fields where an 8-bit
 /// displacement reaches. A test pins every offset that is written into generated code.
 /// While generated code runs, most fields below are only valid at assists: see docs/translator.md.
 /// </summary>
 [StructLayout(LayoutKind.Sequential)]
 internal unsafe struct CpuState
 {
-    /// <summary>CF, PF, AF, ZF, SF, OF in their RFLAGS positions; the other bits are rubbish and never read.</summary>
-    internal ulong ArithmeticFlags;
+    /// <summary>
+    /// The arithmetic flags as LAHF and SETO AL leave them in AX: OF is bit 0, the high byte has the others in their RFLAGS
+    /// positions; its bits 1, 3 and 5 are rubbish and never read.
+    /// </summary>
+    internal ushort FlagWord;
 
     /// <summary>Not zero: leave generated code at the next poll. Bits of <see cref="Attention"/>; written by any thread.</summary>
     internal uint AttentionBits;
@@ -226,19 +229,29 @@ internal unsafe struct CpuState
     /// <summary>FXSAVE64 image through which x87 state enters and leaves the host's registers; XMM parts unused.</summary>
     internal Bytes512 X87;
 
+    /// <summary>CF, PF, AF, ZF, SF, OF in their RFLAGS positions; the other bits are not kept.</summary>
+    internal ulong ArithmeticFlags
+    {
+        readonly get => (((ulong)FlagWord >> 8) & LahfMask) | ((FlagWord & 1UL) << 11);
+        set => FlagWord = (ushort)(((value & LahfMask) << 8) | ((value >> 11) & 1));
+    }
+
     /// <summary>RFLAGS as one value, from its parts. Setting keeps bit 1 set and drops reserved bits.</summary>
     internal ulong Rflags
     {
-        readonly get => 2 | (ArithmeticFlags & ArithmeticMask) | ((ulong)InterruptFlag << 9)
+        readonly get => 2 | ArithmeticFlags | ((ulong)InterruptFlag << 9)
             | ((ulong)DirectionFlag << 10) | SystemFlags;
         set
         {
-            ArithmeticFlags = value & ArithmeticMask;
+            ArithmeticFlags = value;
             InterruptFlag = (byte)((value >> 9) & 1);
             DirectionFlag = (byte)((value >> 10) & 1);
             SystemFlags = value & SystemMask;
         }
     }
+
+    /// <summary>CF, PF, AF, ZF, SF: what LAHF reads.</summary>
+    internal const int LahfMask = 0xD5;
 
     /// <summary>CF, PF, AF, ZF, SF, OF.</summary>
     internal const ulong ArithmeticMask = 0x8D5;

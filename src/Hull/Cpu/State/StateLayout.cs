@@ -2,8 +2,7 @@ namespace Hull.Cpu.State;
 
 /// <summary>
 /// Where things lie in a vCPU's state: the fields of <see cref="CpuState"/>, the page slots, the inline TLBs, the jump caches.
-/// Generated code holds these numbers, less eight: while guest code runs, host RSP points behind the first field, so that
-/// PUSHFQ writes the arithmetic flags where they belong.
+/// Generated code holds these numbers: while guest code runs, host RSP points at the state.
 /// <code>
 ///   -128 KiB           0          4 KiB          6 KiB             134 KiB
 ///   | signal frames    | CpuState | 4 x 32 slots | 4 TLBs x 32 KiB | 2 jump caches x 512 KiB |
@@ -14,9 +13,6 @@ internal static unsafe class StateLayout
 {
     /// <summary>Room below the state for signal frames (an AVX-512 and AMX frame is about 12 KiB).</summary>
     internal const int SignalRoom = 128 * 1024;
-
-    /// <summary>Bytes from the state's start to RSP.</summary>
-    internal const int PointerBias = 8;
 
     /// <summary>Bytes to the first page slot.</summary>
     internal const int SlotBase = 0x1000;
@@ -51,11 +47,11 @@ internal static unsafe class StateLayout
     /// <summary>Bytes to the end.</summary>
     internal const int Size = JumpCacheBase + (2 * JumpCacheBytes);
 
-    internal const int ArithmeticFlags = 0;
-    internal const int AttentionBits = 8;
-    internal const int InterruptFlag = 12;
-    internal const int DirectionFlag = 13;
-    internal const int InterruptShadow = 14;
+    internal const int FlagWord = 0;
+    internal const int AttentionBits = 4;
+    internal const int InterruptFlag = 8;
+    internal const int DirectionFlag = 9;
+    internal const int InterruptShadow = 10;
     internal const int JumpCacheKey = 16;
     internal const int Scratch0 = 24;
     internal const int Gpr = 32;

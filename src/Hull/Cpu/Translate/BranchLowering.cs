@@ -347,7 +347,7 @@ internal sealed unsafe class BranchLowering
         byte* wrongFlag = null;
         if (instruction.Mnemonic is Mnemonic.Loope or Mnemonic.Loopne)
         {
-            _e.State(false, 0xF6, 0, StateLayout.ArithmeticFlags);
+            _e.State(false, 0xF6, 0, StateLayout.FlagWord + 1);
             _e.Byte(0x40);
             wrongFlag = _e.JumpForward(instruction.Mnemonic == Mnemonic.Loope ? 4 : 5);
         }

@@ -185,7 +185,7 @@ internal sealed unsafe class Thunks
         _e.Bytes(0x41, 0x56, 0x41, 0x57);                       // push r14; push r15
         _e.Bytes(0x48, 0x83, 0xEC, 0x08);                       // sub rsp, 8
         _e.Mem(true, 0x89, HostRegister.Rsp, HostRegister.Rdi, StateLayout.HostRsp);
-        _e.Bytes(0x48, 0x8D, 0x67, StateLayout.PointerBias);    // lea rsp, [rdi+8]
+        _e.Move(HostRegister.Rsp, HostRegister.Rdi);
         _e.StoreState(StateLayout.Scratch1, HostRegister.Rsi);
         LoadVector();
         LoadGeneral();
@@ -224,11 +224,7 @@ internal sealed unsafe class Thunks
     private byte* EmitHostFault()
     {
         byte* start = _e.At;
-        _e.Bytes(0x48, 0x8D, 0x64, 0x24);                       // lea rsp, [rsp-64]: the flags' field stays
-        _e.Byte(-64);
         _e.Bytes(0x9C, 0x41, 0x5B);                             // pushfq; pop r11
-        _e.Bytes(0x48, 0x8D, 0x64, 0x24);                       // lea rsp, [rsp+64]
-        _e.Byte(64);
         _e.StoreState(StateLayout.Scratch1, HostRegister.Temp);
         _e.StoreState(StateLayout.Scratch0, HostRegister.Address);
         _e.StoreStateInt32(StateLayout.ExitReason, (int)ExitReason.HostFault);
@@ -419,8 +415,7 @@ internal sealed unsafe class Thunks
             _e.Bytes(0xC5, 0xF8, 0x77);
         }
 
-        _e.Bytes(0x48, 0x8D, 0x7C, 0x24);                       // lea rdi, [rsp-8]
-        _e.Byte(-StateLayout.PointerBias);
+        _e.Move(HostRegister.Rdi, HostRegister.Rsp);
         _e.Move(HostRegister.Rbx, HostRegister.Rsp);
         _e.LoadState(HostRegister.Rsp, StateLayout.HostRsp);
         _e.MoveImmediate(HostRegister.Rax, (ulong)target);
@@ -511,7 +506,7 @@ internal sealed unsafe class Thunks
         int vvvv = opcode == 0x18 ? (~register & 15) << 3 : 0x78;
         _e.Bytes(0xC4, (byte)(0x63 | (register < 8 ? 0x80 : 0)), (byte)(vvvv | 5), (byte)opcode);
         _e.Bytes((byte)(0x84 | ((register & 7) << 3)), 0x24);
-        _e.Int32(StateLayout.YmmHigh + (16 * register) - StateLayout.PointerBias);
+        _e.Int32(StateLayout.YmmHigh + (16 * register));
         _e.Byte(1);
     }
 

@@ -89,7 +89,7 @@ internal static unsafe class GoldenText
 
             // Iced asks for no name where there is no displacement.
             string line = Format(formatter, instruction)
-                .Replace("[rsp]", "[rsp+ArithmeticFlags]", StringComparison.Ordinal);
+                .Replace("[rsp]", "[rsp+FlagWord]", StringComparison.Ordinal);
             text.Append($"    {WithSideRow(line, cache, block, (byte*)instruction.IP)}\n");
         }
 
@@ -150,7 +150,8 @@ internal sealed unsafe class HostNames : ISymbolResolver
 {
     private static readonly (int Offset, string Name)[] Fields =
     [
-        (StateLayout.ArithmeticFlags, nameof(StateLayout.ArithmeticFlags)),
+        (StateLayout.FlagWord, nameof(StateLayout.FlagWord)),
+        (StateLayout.FlagWord + 1, "FlagWord+1"),
         (StateLayout.AttentionBits, nameof(StateLayout.AttentionBits)),
         (StateLayout.InterruptFlag, nameof(StateLayout.InterruptFlag)),
         (StateLayout.DirectionFlag, nameof(StateLayout.DirectionFlag)),
@@ -218,7 +219,7 @@ internal sealed unsafe class HostNames : ISymbolResolver
                 return true;
             case OpKind.Memory when instruction.MemoryBase == Register.RSP && instruction.Mnemonic != Mnemonic.Lea:
                 bool indexed = instruction.MemoryIndex != Register.None;
-                symbol = new SymbolResult(address, StateName((int)address + StateLayout.PointerBias, indexed));
+                symbol = new SymbolResult(address, StateName((int)address, indexed));
                 return true;
             default:
                 return false;

@@ -11,7 +11,7 @@ public sealed unsafe class StateLayoutTests
     {
         CpuState state;
         byte* start = (byte*)&state;
-        Assert.Equal(StateLayout.ArithmeticFlags, (int)((byte*)&state.ArithmeticFlags - start));
+        Assert.Equal(StateLayout.FlagWord, (int)((byte*)&state.FlagWord - start));
         Assert.Equal(StateLayout.AttentionBits, (int)((byte*)&state.AttentionBits - start));
         Assert.Equal(StateLayout.InterruptFlag, (int)(&state.InterruptFlag - start));
         Assert.Equal(StateLayout.DirectionFlag, (int)(&state.DirectionFlag - start));
