@@ -5,7 +5,7 @@ using Iced.Intel;
 namespace Hull.Cpu.Translate;
 
 /// <summary>
-/// Emits one block: the two entries, the instructions, and behind them the cold pieces (TLB misses, unlinked exits).
+/// Emits one block: the two entries, the instructions, and in another place the cold pieces (slot misses, unlinked exits).
 /// Keeps what the lowerings share: where the flags are, and the side table.
 /// </summary>
 internal sealed unsafe class BlockWriter
@@ -139,19 +139,27 @@ internal sealed unsafe class BlockWriter
             _branch.FallThrough(next, decoder.Instructions[count - 1].Mnemonic == Mnemonic.Sti);
         }
 
-        EmitCold();
         block.CodeLength = (int)(E.At - block.Code);
+        byte* end = E.At;
+        E.At = _cache.ColdAt;
+        block.Cold = E.At;
+        EmitCold();
+        block.ColdLength = (int)(E.At - block.Cold);
+        _cache.ColdAt = E.At;
+        E.At = end;
         block.SideCount = _cache.SideRows.Count - block.SideStart;
         block.LinkCount = _cache.Links.Count - block.LinkStart;
     }
 
     /// <summary>
-    /// Writes a stub for a link behind all blocks: flags to the state, a look into the jump cache, and only then the exit.
+    /// Writes a stub for a link, a cold piece: flags to the state, a look into the jump cache, and only then the exit.
     /// </summary>
     internal void WriteLookupStub(int linkIndex, bool user)
     {
         ref Link link = ref _cache.Links[linkIndex];
-        byte* stub = E.At;
+        byte* end = E.At;
+        byte* stub = _cache.ColdAt;
+        E.At = stub;
         if (link.HostFlags)
         {
             EmitSaveFlags();
@@ -160,6 +168,8 @@ internal sealed unsafe class BlockWriter
         _branch.ThroughJumpCache(link.Target, user);
         E.StoreStateInt32(StateLayout.ExitOperand, linkIndex);
         E.Jump(Thunks.LinkExit);
+        _cache.ColdAt = E.At;
+        E.At = end;
 
         // The jump goes there only now: another vCPU may be on its way.
         link.Stub = stub;
@@ -225,7 +235,7 @@ internal sealed unsafe class BlockWriter
     /// <summary>An instruction that may trap starts at <paramref name="pc"/>.</summary>
     internal void NoteTrapAt(byte* pc) => AddSideRow(pc, Flags == FlagPlace.Host);
 
-    /// <summary>Queues a piece to be emitted behind the block.</summary>
+    /// <summary>Queues a cold piece.</summary>
     internal void AddCold(in ColdPiece piece)
     {
         if (_coldCount == _cold.Length)
@@ -237,7 +247,7 @@ internal sealed unsafe class BlockWriter
         _cold[_coldCount++].Ahead = (byte)_ahead;
     }
 
-    /// <summary>Makes a link whose displacement is at <paramref name="site"/>; its stub is emitted behind the block.</summary>
+    /// <summary>Makes a link whose displacement is at <paramref name="site"/>; its stub is a cold piece.</summary>
     internal void AddLink(byte* site, ulong target, bool hostFlags)
     {
         int link = _cache.Links.Add(new Link
@@ -680,6 +690,21 @@ internal sealed unsafe class BlockWriter
                     E.MoveImmediate(HostRegister.Address, BlockRip);
                     E.StoreState(StateLayout.Rip, HostRegister.Address);
                     E.Jump(Thunks.BudgetExit);
+                    break;
+                case ColdKind.Leave:
+                    E.Patch(piece.Site);
+                    if (piece.Back != null)
+                    {
+                        E.Patch(piece.Back);
+                    }
+
+                    _branch.LeaveForAddress();
+                    break;
+                case ColdKind.LeaveIndirect:
+                    E.Patch(piece.Site);
+                    E.State(true, 0x33, HostRegister.Address, StateLayout.JumpKey(IsUser));
+                    E.Patch(piece.Back);
+                    _branch.LeaveForTarget(piece.GuestOffset);
                     break;
                 default:
                     PatchChain(piece);

@@ -70,9 +70,9 @@ internal static unsafe class GoldenText
         in Block block,
         Thunks thunks)
     {
-        byte[] code = new ReadOnlySpan<byte>(block.Code, block.CodeLength).ToArray();
-        List<Instruction> host = Decode(64, code, (ulong)block.Code);
-        HostNames names = new(host, thunks);
+        List<Instruction> hot = Decode(64, new ReadOnlySpan<byte>(block.Code, block.CodeLength).ToArray(), (ulong)block.Code);
+        List<Instruction> cold = Decode(64, new ReadOnlySpan<byte>(block.Cold, block.ColdLength).ToArray(), (ulong)block.Cold);
+        HostNames names = new([.. hot, .. cold], thunks);
         Formatter formatter = NewFormatter(names);
         StringBuilder text = new();
         text.Append($"== {row.Name} ({row.Mode})\n");
@@ -82,7 +82,25 @@ internal static unsafe class GoldenText
             text.Append($"    {Format(NewFormatter(null), instruction)}\n");
         }
 
-        text.Append($"host: {Count(host.Count, code.Length)}\n");
+        text.Append($"host: {Count(hot.Count, block.CodeLength)}\n");
+        WriteHost(text, hot, formatter, names, cache, block);
+        if (cold.Count > 0)
+        {
+            text.Append($"cold: {Count(cold.Count, block.ColdLength)}\n");
+            WriteHost(text, cold, formatter, names, cache, block);
+        }
+
+        return text.ToString();
+    }
+
+    private static void WriteHost(
+        StringBuilder text,
+        List<Instruction> host,
+        Formatter formatter,
+        HostNames names,
+        CodeCache cache,
+        in Block block)
+    {
         foreach (Instruction instruction in host)
         {
             WriteLabels(text, names, block, instruction.IP);
@@ -92,8 +110,6 @@ internal static unsafe class GoldenText
                 .Replace("[rsp]", "[rsp+FlagWord]", StringComparison.Ordinal);
             text.Append($"    {WithSideRow(line, cache, block, (byte*)instruction.IP)}\n");
         }
-
-        return text.ToString();
     }
 
     private static string Count(int instructions, int bytes) =>
