@@ -112,11 +112,11 @@ internal static unsafe class HostSignals
         e.Bytes(0xFF, 0xE0);                                    // jmp rax
         e.Patch(found);
         e.Mem(true, 0x8B, 10, HostRegister.Rdx, RspInContext);
-        e.Mem(true, 0x89, HostRegister.Rax, 10, StateLayout.FaultPc);
+        e.Mem(true, 0x89, HostRegister.Rax, 10, StateLayout.FaultPc - StateLayout.PointerBias);
         e.Mem(true, 0x8B, 9, HostRegister.Rdx, TrapInContext);
-        e.Mem(true, 0x89, 9, 10, StateLayout.FaultSignal);
+        e.Mem(true, 0x89, 9, 10, StateLayout.FaultSignal - StateLayout.PointerBias);
         e.Mem(true, 0x8B, 9, HostRegister.Rdx, Cr2InContext);
-        e.Mem(true, 0x89, 9, 10, StateLayout.Scratch2);
+        e.Mem(true, 0x89, 9, 10, StateLayout.Scratch2 - StateLayout.PointerBias);
         e.Mem(true, 0x8B, HostRegister.Rax, HostRegister.Rcx, 16);
         e.Mem(true, 0x89, HostRegister.Rax, HostRegister.Rdx, RipInContext);
         e.Byte(0xC3);

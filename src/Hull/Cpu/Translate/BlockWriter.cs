@@ -42,6 +42,9 @@ internal sealed unsafe class BlockWriter
 
     internal Emitter E { get; }
 
+    /// <summary>The block jumps back to its own start.</summary>
+    internal bool IsLoop { get; private set; }
+
     internal Thunks Thunks { get; }
 
     internal InstructionPlans Plans { get; }
@@ -120,6 +123,7 @@ internal sealed unsafe class BlockWriter
         EndsAfterCareful = decoder.EndsAfterCareful;
         block.Code = E.At;
         FindFlagReaders(decoder, count);
+        IsLoop = decoder.Instructions[count - 1].NearBranchTarget == BlockRip && Is64;
         _ahead = count;
         EmitEntries(ref block, decoder, count);
         bool open = true;

@@ -11,7 +11,7 @@ internal static class HostRegister
     internal const int Rdx = 2;
     internal const int Rbx = 3;
 
-    /// <summary>Points at the vCPU's state.</summary>
+    /// <summary>Points 32 bytes into the vCPU's state.</summary>
     internal const int Rsp = 4;
     internal const int Rbp = 5;
     internal const int Rsi = 6;
@@ -30,7 +30,7 @@ internal static class HostRegister
 
 /// <summary>
 /// Writes host instructions. Opcodes are given as numbers as they stand in the manual: 0x8B, 0x0FB6, 0x0F38F0.
-/// State operands are offsets in the state, where RSP points.
+/// State operands are offsets in the state; RSP points 32 bytes into it.
 /// </summary>
 internal sealed unsafe class Emitter
 {
@@ -96,20 +96,21 @@ internal sealed unsafe class Emitter
     /// <summary>The ModRM, SIB and displacement of a field of the state.</summary>
     internal void StateOperand(int reg, int offset)
     {
+        int disp = offset - StateLayout.PointerBias;
         int modRm = 0x2404 | ((reg & 7) << 3);
-        if (offset == 0)
+        if (disp == 0)
         {
             *(ushort*)At = (ushort)modRm;
             At += 2;
         }
-        else if (offset == (sbyte)offset)
+        else if (disp == (sbyte)disp)
         {
-            *(int*)At = modRm | 0x40 | ((byte)offset << 16);
+            *(int*)At = modRm | 0x40 | ((byte)disp << 16);
             At += 3;
         }
         else
         {
-            *(long*)At = (uint)modRm | 0x80 | ((long)offset << 16);
+            *(long*)At = (uint)modRm | 0x80 | ((long)disp << 16);
             At += 6;
         }
     }
@@ -119,7 +120,7 @@ internal sealed unsafe class Emitter
     {
         int rex = 0x48 | ((reg >> 3) << 2) | ((index >> 3) << 1);
         Bytes((byte)rex, (byte)opcode, (byte)(0x84 | ((reg & 7) << 3)), (byte)(((index & 7) << 3) | 4));
-        Int32(offset);
+        Int32(offset - StateLayout.PointerBias);
     }
 
     /// <summary>
@@ -145,7 +146,7 @@ internal sealed unsafe class Emitter
     internal void JumpTable(int offset)
     {
         Bytes(0x42, 0xFF, 0xA4, 0x1C);
-        Int32(offset);
+        Int32(offset - StateLayout.PointerBias);
     }
 
     /// <summary>op reg, [base+disp].</summary>

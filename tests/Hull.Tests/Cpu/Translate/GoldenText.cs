@@ -235,7 +235,7 @@ internal sealed unsafe class HostNames : ISymbolResolver
                 return true;
             case OpKind.Memory when instruction.MemoryBase == Register.RSP && instruction.Mnemonic != Mnemonic.Lea:
                 bool indexed = instruction.MemoryIndex != Register.None;
-                symbol = new SymbolResult(address, StateName((int)address, indexed));
+                symbol = new SymbolResult(address, StateName((int)address + StateLayout.PointerBias, indexed));
                 return true;
             default:
                 return false;
@@ -254,6 +254,17 @@ internal sealed unsafe class HostNames : ISymbolResolver
         if (offset >= StateLayout.TlbBase)
         {
             return TableName(offset, indexed);
+        }
+
+        if (offset < StateLayout.FlagWord)
+        {
+            return $"UserStack{(offset < 16 ? "Loads" : "Stores")}Slot.{(offset % 16 == 0 ? "Tag" : "Addend")}";
+        }
+
+        if (offset >= StateLayout.HashedBase)
+        {
+            int hashed = (offset - StateLayout.HashedBase) / 16 / StateLayout.HashedSlots;
+            return $"{Tlbs[hashed]}HashedSlots.{(offset % 16 == 0 ? "Tag" : "Host")}";
         }
 
         if (offset >= StateLayout.SlotBase)
@@ -303,13 +314,10 @@ internal sealed unsafe class HostNames : ISymbolResolver
         {
             _code[(ulong)thunks.Slow(size, false)] = $"SlowLoad{size}";
             _code[(ulong)thunks.Slow(size, true)] = $"SlowStore{size}";
-            for (int slot = 0; slot < StateLayout.SlotEntries && Thunks.IsLookedUp(size); slot++)
+            for (int kind = 0; kind < 4 && Thunks.IsLookedUp(size); kind++)
             {
-                for (int kind = 0; kind < 4; kind++)
-                {
-                    _code[(ulong)thunks.Lookup((kind & 2) != 0, (kind & 1) != 0, slot, size)] =
-                        $"Lookup{Tlbs[kind]}{size}[{slot}]";
-                }
+                _code[(ulong)thunks.Lookup((kind & 2) != 0, (kind & 1) != 0, size, false)] = $"Lookup{Tlbs[kind]}{size}";
+                _code[(ulong)thunks.Lookup((kind & 2) != 0, (kind & 1) != 0, size, true)] = $"LookupHashed{Tlbs[kind]}{size}";
             }
         }
 

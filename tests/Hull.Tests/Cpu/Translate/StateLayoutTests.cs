@@ -17,6 +17,7 @@ public sealed unsafe class StateLayoutTests
         Assert.Equal(StateLayout.DirectionFlag, (int)(&state.DirectionFlag - start));
         Assert.Equal(StateLayout.InterruptShadow, (int)(&state.InterruptShadow - start));
         Assert.Equal(StateLayout.JumpCacheKey, (int)((byte*)&state.JumpCacheKey - start));
+        Assert.Equal(StateLayout.UserJumpCacheKey, (int)((byte*)&state.UserJumpCacheKey - start));
         Assert.Equal(StateLayout.Scratch0, (int)((byte*)&state.Scratch0 - start));
         Assert.Equal(StateLayout.Gpr, (int)((byte*)state.Gpr - start));
         Assert.Equal(StateLayout.Rip, (int)((byte*)&state.Rip - start));
