@@ -13,6 +13,7 @@ internal static class Program
     [
         ("run", RunCommand.Create),
         ("image", ImageCommand.Create),
+        ("xen", XenCommand.Create),
         ("version", VersionCommand.Create),
         ("doctor", DoctorCommand.Create),
     ];
@@ -50,9 +51,9 @@ internal static class Program
             return Fail($"there is no verb '{first}' (see: hull --help)");
         }
 
-        if (end >= 0 && (verb.Name != "run" || command.Length == 0))
+        if (end >= 0 && (verb.Name is not ("run" or "xen") || command.Length == 0))
         {
-            return Fail(verb.Name == "run" ? "no command after --" : "only 'hull run' takes a command after --");
+            return Fail(command.Length == 0 ? "no command after --" : "only 'hull run' and 'hull xen' take a command after --");
         }
 
         return Invoke(verb.Name, own, command);

@@ -222,7 +222,7 @@ internal static class RunCommand
         }
     }
 
-    private static ulong? ParseSize(ArgumentResult result)
+    internal static ulong? ParseSize(ArgumentResult result)
     {
         string text = result.Tokens[0].Value;
         if (!TryParseSize(text, out ulong bytes))
@@ -292,7 +292,7 @@ internal static class RunCommand
         }
     }
 
-    private static TimeSpan? ParseSeconds(ArgumentResult result)
+    internal static TimeSpan? ParseSeconds(ArgumentResult result)
     {
         string text = result.Tokens[0].Value;
         if (double.TryParse(text, NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out double seconds)

@@ -4,6 +4,7 @@ using System.IO;
 using System.Text;
 using System.Threading;
 using Hull.Boot;
+using Hull.Boot.Initramfs;
 using Hull.Cli.Run;
 using Hull.Cli.Store;
 using Hull.Devices;
@@ -159,26 +160,32 @@ internal sealed record GuestImage
         GuestSettings settings, IReadOnlyList<string> modules, DiskBootCache cache, Progress progress)
     {
         InitramfsStore store = new(cache, new HostPackages(progress));
-        BootBlob own = InitramfsStore.WithInit(Resource("init.sh"), builder =>
-        {
-            builder.AddText("/hull/linuxrc", Resource("linuxrc.sh"))
-                .AddText("/hull/settings", settings.ToShell())
-                .AddText("/etc/fstab", Resource("fstab"));
-            if (settings.HasNetwork)
-            {
-                builder.AddText("/hull/dhcp", Resource("dhcp.sh")).AddText("/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n");
-            }
-
-            for (int i = 0; i < modules.Count; i++)
-            {
-                // Numbered: init loads them in the order of their names.
-                builder.AddFile($"/hull/modules/{i:d3}-{Path.GetFileName(modules[i])}", File.ReadAllBytes(modules[i]));
-            }
-        });
+        BootBlob own = InitramfsStore.WithInit(Resource("init.sh"), builder => AddOwnFiles(builder, settings, modules));
         return [store.GetBaseAsync(CancellationToken.None).GetAwaiter().GetResult(), own];
     }
 
-    /// <summary>A text that is part of the program.</summary>
+    /// <summary>Adds what Hull's init reads besides the base: its settings, and the modules that it loads.</summary>
+    internal static InitramfsBuilder AddOwnFiles(
+        InitramfsBuilder builder, GuestSettings settings, IReadOnlyList<string> modules)
+    {
+        builder.AddText("/hull/linuxrc", Resource("linuxrc.sh"))
+            .AddText("/hull/settings", settings.ToShell())
+            .AddText("/etc/fstab", Resource("fstab"));
+        if (settings.HasNetwork)
+        {
+            builder.AddText("/hull/dhcp", Resource("dhcp.sh")).AddText("/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n");
+        }
+
+        for (int i = 0; i < modules.Count; i++)
+        {
+            // Numbered: init loads them in the order of their names.
+            builder.AddFile($"/hull/modules/{i:d3}-{Path.GetFileName(modules[i])}", File.ReadAllBytes(modules[i]));
+        }
+
+        return builder;
+    }
+
+    /// <summary>A script or file of settings that is part of Hull.</summary>
     internal static string Resource(string name)
     {
         using Stream stream = typeof(GuestImage).Assembly.GetManifestResourceStream(name)

@@ -15,6 +15,9 @@ for module in /hull/modules/*.ko; do
     [ ! -e "$module" ] || insmod "$module"
 done
 
+# What else the guest needs before its command, such as Xen's daemons in a dom0.
+[ ! -e /hull/prepare ] || . /hull/prepare
+
 # An address, a route and name servers for each card. A command finds them there; a console does not wait.
 configure() {
     ip link set lo up
@@ -36,7 +39,7 @@ exec 3<>/dev/ttyS3
 # Seldom needed at once, so a command on pipes does not wait for it.
 mount_more() {
     mkdir -p /dev/pts /dev/shm # the root of --root has made them
-    mount -t devpts devpts /dev/pts
+    [ -e /dev/pts/ptmx ] || mount -t devpts devpts /dev/pts
 }
 
 # Standard input: ask for a chunk; the answer is its length on a line, then its bytes. Length 0 is the end.

@@ -21,6 +21,7 @@ internal sealed class GuestRun : IDisposable
     private readonly OutputPump _error;
     private readonly CommandChannel? _channel;
     private readonly CheckpointFile? _checkpoints;
+    private readonly ConsoleLog? _log;
     private Machine? _machine;
     private Timer? _timeLimit;
     private Timer? _grace;
@@ -33,6 +34,7 @@ internal sealed class GuestRun : IDisposable
         _output = new OutputPump(StandardStream.Output, "stdout", OutputBroke);
         _error = new OutputPump(StandardStream.Error, "stderr", OutputBroke);
         _checkpoints = request.Checkpoints is null ? null : CheckpointFile.Open(request.Checkpoints);
+        _log = request.Log is null ? null : new ConsoleLog(request.Log);
         _channel = settings is null ? null : new CommandChannel(settings, Exited);
     }
 
@@ -53,7 +55,14 @@ internal sealed class GuestRun : IDisposable
             && KernelFile.Identify(BootBlob.FromFile(request.Kernel)) == KernelProtocol.Multiboot;
         GuestSettings? settings = isMultiboot ? NoSettingsFor(request)
             : request.Firmware is null ? SettingsFor(request) : null;
-        GuestImage image = GuestImage.Prepare(request, settings, isMultiboot);
+        return Execute(request, settings, GuestImage.Prepare(request, settings, isMultiboot));
+    }
+
+    /// <summary>Runs a guest that is made already.</summary>
+    /// <returns>The exit status.</returns>
+    /// <exception cref="HullException">It cannot start.</exception>
+    internal static int Execute(RunRequest request, GuestSettings? settings, GuestImage image)
+    {
         using GuestRun run = new(request, settings);
         return run.Run(image);
     }
@@ -65,6 +74,7 @@ internal sealed class GuestRun : IDisposable
         _grace?.Dispose();
         _channel?.Dispose();
         _checkpoints?.Dispose();
+        _log?.Dispose();
         _output.Dispose();
         _error.Dispose();
     }
@@ -74,7 +84,9 @@ internal sealed class GuestRun : IDisposable
         ? null
         : throw new HullException($"'-- COMMAND' needs a Linux kernel, and {request.Kernel} is a Multiboot kernel: use --append");
 
-    private static GuestSettings? SettingsFor(RunRequest request)
+    /// <summary>What Hull's init is told of a request; null when the RAM disk is the user's.</summary>
+    /// <exception cref="HullException">The request needs Hull's init and has another RAM disk.</exception>
+    internal static GuestSettings? SettingsFor(RunRequest request)
     {
         if (request.Initrd is not null)
         {
@@ -176,7 +188,7 @@ internal sealed class GuestRun : IDisposable
         BootCache = image.Cache,
         Notice = Hull.Cli.Notice.Write,
         Serial = HasCommand
-            ? [null, _output.Write, _error.Write, _channel!.Receive] // a command implies Hull's init and its channel
+            ? [_log is null ? null : _log.Write, _output.Write, _error.Write, _channel!.Receive] // a command implies Hull's init and its channel
             : [_output.Write, null, null, _channel is null ? null : _channel.Receive],
     };
 

@@ -83,6 +83,9 @@ internal sealed record RunRequest
     /// <summary>Where checkpoints go, and which; null: none. See <see cref="CheckpointFile"/>.</summary>
     internal string? Checkpoints { get; init; }
 
+    /// <summary>Where the console's text of a run with a command goes; null: nowhere.</summary>
+    internal string? Log { get; init; }
+
     /// <summary>Instructions in a translated block at the most; null: as many as the engine likes.</summary>
     internal int? BlockLimit { get; init; }
 

@@ -27,6 +27,30 @@ internal sealed class InitramfsStore(DiskBootCache cache, HostPackages packages)
     /// <exception cref="HullException">There is no static busybox; says what to run.</exception>
     internal async Task<BootBlob> GetBaseAsync(CancellationToken cancellation)
     {
+        (string key, byte[]? built) = await EnsureAsync(cancellation).ConfigureAwait(false);
+        return built is null ? BootBlob.FromFile(cache.PathOf(key)) : BootBlob.FromBytes("Hull's initramfs", built);
+    }
+
+    /// <summary>The same as bytes, for an archive that is to be one file.</summary>
+    /// <exception cref="HullException">There is no static busybox; says what to run.</exception>
+    internal async Task<byte[]> ReadBaseAsync(CancellationToken cancellation)
+    {
+        (string key, byte[]? built) = await EnsureAsync(cancellation).ConfigureAwait(false);
+        return built ?? await File.ReadAllBytesAsync(cache.PathOf(key), cancellation).ConfigureAwait(false);
+    }
+
+    /// <summary>The small second archive: one init script, and what else the caller adds.</summary>
+    internal static BootBlob WithInit(string script, Action<InitramfsBuilder>? add = null)
+    {
+        InitramfsBuilder builder = new();
+        builder.AddText("/init", script);
+        add?.Invoke(builder);
+        return BootBlob.FromBytes("Hull's init", builder.Build());
+    }
+
+    // The archive's key in the cache, and the archive itself if it was not there.
+    private async Task<(string Key, byte[]? Built)> EnsureAsync(CancellationToken cancellation)
+    {
         if (!HostPackages.IsInstalled(Package))
         {
             await packages.EnsureAsync([Package], cancellation).ConfigureAwait(false);
@@ -40,21 +64,12 @@ internal sealed class InitramfsStore(DiskBootCache cache, HostPackages packages)
             $"initramfs-{Layout}-{busybox.Length:x}-{busybox.LastWriteTimeUtc.Ticks:x}");
         if (IsWhole(key))
         {
-            return BootBlob.FromFile(cache.PathOf(key));
+            return (key, null);
         }
 
         byte[] archive = await BuildAsync(busybox.FullName, cancellation).ConfigureAwait(false);
         Keep(key, archive);
-        return BootBlob.FromBytes("Hull's initramfs", archive);
-    }
-
-    /// <summary>The small second archive: one init script, and what else the caller adds.</summary>
-    internal static BootBlob WithInit(string script, Action<InitramfsBuilder>? add = null)
-    {
-        InitramfsBuilder builder = new();
-        builder.AddText("/init", script);
-        add?.Invoke(builder);
-        return BootBlob.FromBytes("Hull's init", builder.Build());
+        return (key, archive);
     }
 
     private static async Task<byte[]> BuildAsync(string busybox, CancellationToken cancellation)

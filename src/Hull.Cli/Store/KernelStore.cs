@@ -1,6 +1,5 @@
 using System;
 using System.Collections.Generic;
-using System.Globalization;
 using System.IO;
 using System.Threading;
 using System.Threading.Tasks;
@@ -24,7 +23,6 @@ internal sealed class KernelStore
     internal const string InstallerPackage = "debian-installer-12-netboot-amd64";
 
     private const string ImagePrefix = "linux-image-";
-    private const string DraftPrefix = ".draft-";
 
     private readonly string _root;
     private readonly IProgress<string>? _progress;
@@ -84,39 +82,24 @@ internal sealed class KernelStore
 
         CheckName(package);
         string image = await ResolveAsync(package, cancellation).ConfigureAwait(false);
-        string draft = Path.Combine(
-            _root,
-            string.Create(
-                CultureInfo.InvariantCulture,
-                $"{DraftPrefix}{Environment.ProcessId}-{Guid.NewGuid():n}"));
         try
         {
-            Directory.CreateDirectory(_root);
-            RemoveOrphans();
+            using StoreDraft draft = new(_root);
             return await FetchIntoAsync(package, image, draft, cancellation).ConfigureAwait(false);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             throw new HullException($"cannot write Hull's kernel store {_root}: {e.Message}", e);
         }
-        finally
-        {
-            if (Directory.Exists(draft))
-            {
-                Directory.Delete(draft, recursive: true);
-            }
-        }
     }
 
     private async Task<StoredKernel> FetchIntoAsync(
         string requested,
         string image,
-        string draft,
+        StoreDraft draft,
         CancellationToken cancellation)
     {
-        string content = Path.Combine(draft, "content");
-        Directory.CreateDirectory(content);
-        string file = await _packages.DownloadAsync(image, draft, cancellation).ConfigureAwait(false);
+        string file = await _packages.DownloadAsync(image, draft.Folder, cancellation).ConfigureAwait(false);
 
         // NAME_VERSION_ARCHITECTURE.deb, with the colon of an epoch as %3a.
         string[] parts = Path.GetFileNameWithoutExtension(file).Split('_');
@@ -132,12 +115,12 @@ internal sealed class KernelStore
         }
 
         _progress?.Report($"unpacking {image} {version}");
-        await KernelUnpacker.UnpackAsync(file, content, cancellation).ConfigureAwait(false);
-        kernel.WriteOrigin(content);
+        await KernelUnpacker.UnpackAsync(file, draft.Content, cancellation).ConfigureAwait(false);
+        kernel.WriteOrigin(draft.Content);
         cancellation.ThrowIfCancellationRequested();
         try
         {
-            Directory.Move(content, kernel.Folder);
+            Directory.Move(draft.Content, kernel.Folder);
         }
         catch (IOException) when (StoredKernel.TryRead(kernel.Folder) is not null)
         {
@@ -151,19 +134,6 @@ internal sealed class KernelStore
     {
         string? image = await _packages.FindDependencyAsync(package, ImagePrefix, cancellation).ConfigureAwait(false);
         return image ?? package;
-    }
-
-    /// <summary>Removes what a killed Hull has left: drafts whose process is gone.</summary>
-    private void RemoveOrphans()
-    {
-        foreach (string folder in Directory.GetDirectories(_root, DraftPrefix + "*"))
-        {
-            string owner = Path.GetFileName(folder)[DraftPrefix.Length..].Split('-')[0];
-            if (!Directory.Exists($"/proc/{owner}"))
-            {
-                Directory.Delete(folder, recursive: true);
-            }
-        }
     }
 
     private static void CheckName(string package)

@@ -1,0 +1,48 @@
+using System;
+using System.IO;
+using Hull.Host;
+
+namespace Hull.Cli.Run;
+
+/// <summary>The file that gets a guest's console text, when a command has the terminal.</summary>
+internal sealed class ConsoleLog : IDisposable
+{
+    private readonly string _path;
+    private FileStream? _file;
+
+    /// <summary>Makes the file.</summary>
+    /// <exception cref="HullException">It cannot be written.</exception>
+    internal ConsoleLog(string path)
+    {
+        _path = path;
+        try
+        {
+            _file = new FileStream(path, FileMode.Create, FileAccess.Write, FileShare.Read, bufferSize: 1 << 14);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)
+        {
+            throw new HullException($"cannot write the log {path}: {e.Message}", e);
+        }
+    }
+
+    /// <summary>Takes bytes. On vCPUs' threads, one at a time; a full disk ends the log, not the guest.</summary>
+    internal void Write(ReadOnlySpan<byte> bytes)
+    {
+        try
+        {
+            _file?.Write(bytes);
+            if (bytes.IndexOf((byte)'\n') >= 0)
+            {
+                _file?.Flush();
+            }
+        }
+        catch (IOException e)
+        {
+            _file = null;
+            Notice.Write($"the log {_path} ends here: {e.Message}");
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => _file?.Dispose();
+}

@@ -1,0 +1,80 @@
+using System;
+using System.IO;
+using Xunit;
+
+namespace Hull.BootTests;
+
+/// <summary>Debian's Xen with its dom0 through `hull xen demo`.</summary>
+public sealed class XenDemoTests : IDisposable
+{
+    private readonly string _log = Path.GetTempFileName();
+
+    public void Dispose() => File.Delete(_log);
+
+    [Fact]
+    public void Command_RunsInDom0_WithItsStreamsAndStatus()
+    {
+        RunResult result = HullRun.Hull("xen", "demo", "--log", _log, "--", "sh", "-c", "xl list; echo words >&2; exit 7");
+
+        Assert.True(result.Status == 7, result.ToString());
+        Assert.Matches(@"(?m)^Domain-0 +0 +640 +1 +r-----", result.Text);
+        Assert.EndsWith("words\n", result.Error, StringComparison.Ordinal);
+        Assert.Contains("(XEN) Xen version 4.17", File.ReadAllText(_log), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    public void Toolstack_StartsStopsAndMovesAGuest(int vcpus)
+    {
+        const string script = """
+            set -e
+            xl create -q /etc/xen/domu.cfg
+            xl console domu >/tmp/screen 2>&1 </dev/null &
+            until grep -q 'domu: Linux .* PV guest of xen' /tmp/screen; do usleep 100000; done
+            echo 'echo sum $((6 * 7))' >"$(xenstore-read /local/domain/1/console/tty)"
+            until grep -q 'sum 42' /tmp/screen; do usleep 100000; done
+            xl pause domu; xl list domu; xl unpause domu
+            xl save domu /tmp/image 2>/dev/null
+            xl restore /tmp/image 2>/dev/null
+            xl list; xl destroy domu; xl list
+            test-xenstore >/dev/null; test-resource >/dev/null
+            echo all went well
+            """;
+
+        RunResult result = HullRun.Hull("xen", "demo", "-c", $"{vcpus}", "--", "sh", "-c", script);
+
+        Assert.True(result.Status == 0, result.ToString());
+        Assert.Matches(@"(?m)^domu +1 +96 +1 +..p---", result.Text);
+        Assert.Matches(@"(?m)^domu +2 +96 +1 +", result.Text);
+        Assert.EndsWith("all went well\n", result.Text, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Terminal_HasAShell_AndTheGuestsConsole()
+    {
+        using HullRun run = HullRun.StartOnTerminal("xen demo");
+
+        run.WaitFor("# ");
+        run.Type("xl create -c /etc/xen/domu.cfg\n");
+        run.WaitFor("PV guest of xen");
+        run.WaitFor("# ");
+        run.Type("echo sum $((6 * 7))\n");
+        run.WaitFor("sum 42");
+        run.WaitFor("# ");
+        run.Type("\x1d"); // alone: xenconsole looks for a read of one byte
+        run.WaitFor("# ");
+        run.Type("xl destroy domu; exit 5\n");
+
+        Assert.Equal(5, run.WaitForEnd().Status);
+    }
+
+    [Fact]
+    public void Shell_ReadsWhatComesThroughAPipe()
+    {
+        RunResult result = HullRun.HullReading("xl info | grep xen_version; exit 3\n"u8.ToArray(), "xen", "demo");
+
+        Assert.True(result.Status == 3, result.ToString());
+        Assert.Matches(@"^xen_version +: 4\.17\.", result.Text);
+    }
+}
