@@ -2,6 +2,7 @@ using System;
 using System.Threading;
 using Hull.Devices;
 using Hull.Timeline;
+using Hull.Xen;
 
 namespace Hull;
 
@@ -16,20 +17,29 @@ internal sealed class HostInput
 
     private readonly Chipset _chipset;
     private readonly VirtualTimerQueue? _timers;
+    private readonly Domain? _domain;
     private readonly int[] _onTheWay;
 
-    /// <summary>Makes the door; <paramref name="timers"/> is null in real time.</summary>
-    internal HostInput(Chipset chipset, VirtualTimerQueue? timers)
+    /// <summary>
+    /// Makes the door; <paramref name="timers"/> is null in real time, <paramref name="domain"/> unless the guest finds Xen.
+    /// </summary>
+    internal HostInput(Chipset chipset, VirtualTimerQueue? timers, Domain? domain)
     {
         _chipset = chipset;
+        _domain = domain;
         _timers = timers;
         _onTheWay = new int[chipset.Serial.Count];
     }
 
-    /// <summary>Sends bytes to a serial port.</summary>
+    /// <summary>Sends bytes to a serial port; those of the first go to Xen's console if there is one.</summary>
     /// <returns>Bytes taken.</returns>
     internal int SendSerial(int port, ReadOnlySpan<byte> bytes)
     {
+        if (port == 0 && _domain is not null)
+        {
+            return _domain.Console.Offer(bytes);
+        }
+
         if (_timers is null)
         {
             return _chipset.Serial[port].Input.Offer(bytes);
@@ -50,6 +60,11 @@ internal sealed class HostInput
     /// <returns>False when the guest does not listen; in virtual time nobody knows yet.</returns>
     internal bool PressPowerButton()
     {
+        if (_domain is not null)
+        {
+            return _domain.Store.Write("control/shutdown", "poweroff");
+        }
+
         if (_timers is null)
         {
             return _chipset.PowerButton();

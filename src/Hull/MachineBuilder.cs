@@ -13,6 +13,7 @@ using Hull.Host;
 using Hull.Memory;
 using Hull.Platform;
 using Hull.Timeline;
+using Hull.Xen;
 
 namespace Hull;
 
@@ -36,6 +37,7 @@ internal static class MachineBuilder
                 CommandLine = spec.CommandLine,
                 VcpuCount = spec.VcpuCount,
                 MemoryIsFresh = true,
+                StartAsPvh = spec.Xen,
                 Cache = spec.BootCache,
             }));
             IoBus bus = new();
@@ -76,7 +78,10 @@ internal static class MachineBuilder
             }
 
             CpuidPolicy cpuid = CpuidPolicy.For(spec.Cpu, timers.Clock.TscHz, LocalApic.BusHz, spec.VcpuCount);
-            KvmClockPersonality personality = new(memory, timers.Clock, spec.VcpuCount, LocalApic.BusHz);
+            Domain? domain = spec.Xen ? CreateDomain(spec, memory, timers, chipset, hooks) : null;
+            IPersonality personality = domain is not null
+                ? new XenPersonality(domain)
+                : new KvmClockPersonality(memory, timers.Clock, spec.VcpuCount, LocalApic.BusHz);
             IEngine engine = Keep(made, CreateEngine(spec, memory, bus, timers, personality, cpuid));
             VcpuThread[] vcpus = new VcpuThread[spec.VcpuCount];
 
@@ -99,7 +104,7 @@ internal static class MachineBuilder
                 new Checkpoints(checkpoints, virtualTimers, (SoftEngine)engine, hooks.Stop).Start();
             }
 
-            HostInput input = new(chipset, virtualTimers);
+            HostInput input = new(chipset, virtualTimers, domain);
             return new MachineParts(life, memory, realTimers, input, engine, vcpus)
             {
                 Notice = kernel?.Notice,
@@ -117,11 +122,24 @@ internal static class MachineBuilder
         }
     }
 
+    private static Domain CreateDomain(
+        MachineSpec spec, GuestMemory memory, ITimerQueue timers, Chipset chipset, MachineHooks hooks) => new(new DomainOptions
+        {
+            Name = spec.Name,
+            VcpuCount = spec.VcpuCount,
+            Memory = memory,
+            Timers = timers,
+            Interrupts = new ApicInjector(chipset.LocalApics),
+            ConsoleOutput = bytes => hooks.SerialOutput(0, bytes),
+            PoweredOff = hooks.PowerOff,
+            ResetRequested = hooks.Reset,
+        });
+
     private static GuestMemory CreateMemory(MachineSpec spec)
     {
         if (spec.Firmware is null)
         {
-            return new GuestMemory(spec.MemoryBytes);
+            return new GuestMemory(spec.MemoryBytes, sparePages: spec.Xen ? SpecialPages.SpareCount : 0);
         }
 
         byte[] rom = FirmwareLoader.Read(spec.Firmware);

@@ -96,6 +96,9 @@ public sealed record MachineSpec
     /// <summary>Instructions in a translated block at the most: 1 for comparisons of blocks with single steps.</summary>
     public int BlockLimit { get; init; } = Hull.Cpu.Translate.Translator.MaximumInstructions;
 
+    /// <summary>The guest finds Xen 4.17 instead of KVM's clock, starts by PVH, and its console is Xen's.</summary>
+    public bool Xen { get; init; }
+
     /// <summary>Checks what can be checked before anything is made. <see cref="Machine.StartAsync"/> does it too.</summary>
     /// <exception cref="HullException">A value cannot work; the message names it.</exception>
     public void Validate()
@@ -119,6 +122,16 @@ public sealed record MachineSpec
         if (Deterministic && (VcpuCount != 1 || Engine == EngineKind.Kvm))
         {
             throw new HullException("--deterministic: one vCPU of the soft engine (-c 1 --engine soft)");
+        }
+
+        if (Deterministic && Xen)
+        {
+            throw new HullException("--xen runs in real time: leave out --deterministic");
+        }
+
+        if (Xen && Firmware is not null)
+        {
+            throw new HullException("--xen starts a kernel by PVH: leave out --firmware");
         }
 
         if (Checkpoints is { } checkpoints && (!Deterministic || checkpoints.PeriodNs <= 0))

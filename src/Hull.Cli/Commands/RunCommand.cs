@@ -152,6 +152,10 @@ internal static class RunCommand
             Description = "Guest instructions in a translated block at the most; 1 for comparisons with single steps.",
             HelpName = "N",
         };
+        Option<bool> xen = new("--xen")
+        {
+            Description = "The guest finds Xen 4.17: it boots by PVH, with Xen's console, events, clock and store.",
+        };
         Option<string?> name = new("--name")
         {
             Description = "A name for the machine.",
@@ -160,7 +164,7 @@ internal static class RunCommand
 
         Command command = new("run", "Runs a guest. With '-- COMMAND...' runs that in the guest and exits with its status.")
         {
-            kernel, firmware, initrd, append, memory, vcpus, engine, cpu, timeout, deterministic, checkpoints, blockLimit, name,
+            kernel, firmware, initrd, append, memory, vcpus, engine, cpu, timeout, deterministic, checkpoints, blockLimit, xen, name,
             disks, devices, nets, publish, pcap, shares, root, modules, exitPort, testDevice, stat, form,
         };
         command.SetAction(result => GuestRun.Execute(new RunRequest
@@ -177,6 +181,7 @@ internal static class RunCommand
             Deterministic = result.GetValue(deterministic),
             Checkpoints = result.GetValue(checkpoints),
             BlockLimit = result.GetValue(blockLimit),
+            Xen = result.GetValue(xen),
             Name = result.GetValue(name),
             Devices = [.. result.GetValue(disks) ?? [], .. result.GetValue(devices) ?? []],
             Nets = result.GetValue(nets) ?? [],

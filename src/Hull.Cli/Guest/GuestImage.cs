@@ -77,16 +77,16 @@ internal sealed record GuestImage
             Modules = Array.ConvertAll(request.Modules, ModuleFor),
             CommandLine = isMultiboot
                 ? request.Append ?? ""
-                : CommandLineFor(request.Append ?? "", quiet: settings is not null),
+                : CommandLineFor(request.Append ?? "", request.Xen ? "hvc0" : "ttyS0", quiet: settings is not null),
             Cache = cache,
         };
     }
 
     /// <summary>The user's words behind those that Hull adds; a parameter that the user names is not added.</summary>
-    internal static string CommandLineFor(string append, bool quiet)
+    internal static string CommandLineFor(string append, string console, bool quiet)
     {
         StringBuilder line = new();
-        foreach (string word in (ReadOnlySpan<string>)["console=ttyS0", "panic=-1", quiet ? "quiet" : ""])
+        foreach (string word in (ReadOnlySpan<string>)["console=" + console, "panic=-1", quiet ? "quiet" : ""])
         {
             string name = word.Split('=')[0];
             if (name.Length > 0 && !Names(append, name))

@@ -38,6 +38,9 @@ internal sealed record GuestSettings
     /// <summary>True when init sets up the network cards before anything else runs.</summary>
     internal bool HasNetwork { get; init; }
 
+    /// <summary>The terminal of <see cref="GuestMode.Console"/>.</summary>
+    internal string Console { get; init; } = "/dev/ttyS0";
+
     /// <summary>The command's words.</summary>
     internal string[] Command { get; init; } = [];
 
@@ -55,6 +58,7 @@ internal sealed record GuestSettings
         text.Append(CultureInfo.InvariantCulture, $"stdin={(FeedInput ? "feed" : "none")}\n");
         text.Append(CultureInfo.InvariantCulture, $"rows={Window.Rows}\ncolumns={Window.Columns}\n");
         text.Append(CultureInfo.InvariantCulture, $"hostname={Quote(HostName)}\nexport TERM={Quote(Term)}\n");
+        text.Append(CultureInfo.InvariantCulture, $"console={Console}\n");
         text.Append(HasNetwork ? "network=dhcp\n" : "");
         AppendShares(text);
         text.Append("set --");

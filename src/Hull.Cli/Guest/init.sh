@@ -1,7 +1,7 @@
 #!/bin/busybox sh
 # Process 1 of a guest of Hull's. docs/run-protocol.md says what goes over which serial port.
 # /hull/settings sets: mode (console, command or terminal), stdin (feed or none), network (dhcp or empty), rows, columns,
-# TERM, the command's words as the positional parameters; with shares the function mount_shares; with --root: root (its
+# console (the terminal of mode console), TERM, the command's words as the positional parameters; with shares the function mount_shares; with --root: root (its
 # type), root_tag, directory, shell, own_tmp.
 
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
@@ -150,7 +150,7 @@ fi
 cd /root
 case $mode in
     console)
-        terminal=/dev/ttyS0
+        terminal=$console
         on_terminal "$@"
         ;;
     terminal)

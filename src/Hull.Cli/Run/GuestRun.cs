@@ -106,6 +106,7 @@ internal sealed class GuestRun : IDisposable
             Term = Environment.GetEnvironmentVariable("TERM") ?? "vt100",
             HostName = request.Name ?? "hull",
             HasNetwork = Networks.IsIn(request),
+            Console = request.Xen ? "/dev/hvc0" : "/dev/ttyS0",
             Command = request.Command,
         };
     }
@@ -169,6 +170,7 @@ internal sealed class GuestRun : IDisposable
         Deterministic = request.Deterministic,
         BlockLimit = request.BlockLimit ?? new MachineSpec().BlockLimit,
         Kernel = kernel,
+        Xen = request.Xen,
         Devices = request.Devices,
         ExitPort = request.ExitPort,
         TestDevice = request.TestDevice,

@@ -83,6 +83,9 @@ internal sealed record RunRequest
     /// <summary>Where checkpoints go, and which; null: none. See <see cref="CheckpointFile"/>.</summary>
     internal string? Checkpoints { get; init; }
 
+    /// <summary>The guest finds Xen.</summary>
+    internal bool Xen { get; init; }
+
     /// <summary>Where the console's text of a run with a command goes; null: nowhere.</summary>
     internal string? Log { get; init; }
 

@@ -31,6 +31,7 @@ internal static class BootLoader
         ulong rsdp = AcpiTables.Write(memory, AcpiConfig.For(memory, request));
         return identity.Protocol switch
         {
+            KernelProtocol.Linux when request.StartAsPvh => PvhLoader.LoadLinux(memory, file, request, rsdp),
             KernelProtocol.Linux => BzImageLoader.Load(memory, file, request, rsdp),
             KernelProtocol.Multiboot => MultibootLoader.Load(memory, file, identity, request, rsdp),
             KernelProtocol.Pvh => PvhLoader.Load(memory, file, identity, request, rsdp),

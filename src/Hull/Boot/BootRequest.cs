@@ -36,6 +36,9 @@ public sealed record BootRequest
     /// </summary>
     public bool MemoryIsFresh { get; init; }
 
+    /// <summary>True to start Linux by its PVH entry, as Xen does, and not by its own boot protocol.</summary>
+    public bool StartAsPvh { get; init; }
+
     /// <summary>Keeps unpacked kernels from one start to the next; null: unpack each time.</summary>
     public IBootCache? Cache { get; init; }
 }

@@ -28,8 +28,9 @@ internal static class BzImageLoader
         SetupHeader header = SetupHeader.Parse(head.AsSpan(0, got), file.Name);
 
         string protocol = "Linux 64-bit";
-        (ulong start, ulong end, ulong entry) = TryLoadUnpacked(memory, file, header, request) ?? default;
-        if (entry == 0)
+        LoadedElf? elf = TryLoadUnpacked(memory, file, header, request);
+        (ulong start, ulong end, ulong entry) = elf is null ? default : (elf.Start, elf.End, elf.Image.PhysicalEntry());
+        if (elf is null)
         {
             protocol = "Linux 64-bit, unpacked by the guest";
             (start, end, entry) = LoadPacked(memory, file, header);
@@ -51,7 +52,9 @@ internal static class BzImageLoader
         };
     }
 
-    private static (ulong Start, ulong End, ulong Entry)? TryLoadUnpacked(
+    /// <summary>Loads the ELF kernel inside; null when the host cannot unpack it.</summary>
+    /// <exception cref="HullException">The image is damaged or does not fit.</exception>
+    internal static LoadedElf? TryLoadUnpacked(
         GuestMemory memory,
         BootBlobReader file,
         SetupHeader header,
@@ -81,9 +84,8 @@ internal static class BzImageLoader
         // LZ4 unpacks about as fast as the cache is read; see Boot/README.md.
         IBootCache? cache = method is PackingMethod.Lz4 or PackingMethod.None ? null : request.Cache;
         string key = cache is null ? "" : CacheKey(file, offset);
-        LoadedElf? elf = TryLoadCached(memory, file, request, cache, key) ??
+        return TryLoadCached(memory, file, request, cache, key) ??
             TryUnpack(memory, file, request, method, offset, length, cache, key);
-        return elf is null ? null : (elf.Start, elf.End, elf.Image.PhysicalEntry());
     }
 
     private static LoadedElf? TryLoadCached(

@@ -26,7 +26,24 @@ internal static class PvhLoader
         GuestMemory memory, BootBlobReader file, KernelIdentity identity, BootRequest request, ulong rsdp)
     {
         LoadedElf elf = LoadElf(memory, file, identity.Packing, request);
-        ulong entry = FindEntry(elf, identity);
+        return Start(memory, file, elf, FindEntry(elf, identity), request, rsdp);
+    }
+
+    /// <summary>Loads the ELF kernel in a bzImage, and starts it by its PVH entry.</summary>
+    /// <exception cref="HullException">It has none, the host cannot unpack it, or it does not fit.</exception>
+    internal static LoadedKernel LoadLinux(GuestMemory memory, BootBlobReader file, BootRequest request, ulong rsdp)
+    {
+        byte[] head = new byte[SetupHeader.HeadSize];
+        SetupHeader header = SetupHeader.Parse(head.AsSpan(0, file.Read(0, head)), file.Name);
+        LoadedElf elf = BzImageLoader.TryLoadUnpacked(memory, file, header, request) ?? throw new HullException(
+            $"{file.Name} is packed in a way that this host cannot unpack, and has to be for a start by PVH: give its vmlinux");
+        KernelIdentity identity = new(KernelProtocol.Pvh, PackingMethod.None, null);
+        return Start(memory, file, elf, FindEntry(elf, identity), request, rsdp);
+    }
+
+    private static LoadedKernel Start(
+        GuestMemory memory, BootBlobReader file, LoadedElf elf, ulong entry, BootRequest request, ulong rsdp)
+    {
         InitrdLimits limits = new(elf.End, uint.MaxValue, false);
         Placement initrd = InitrdLoader.Load(memory, request, limits);
         LinuxParameters.WriteCommandLine(memory, request.CommandLine, CommandLineLimit, file.Name);

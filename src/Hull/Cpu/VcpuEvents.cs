@@ -157,6 +157,11 @@ internal sealed unsafe class VcpuEvents : IDisposable
     private void TakeInit()
     {
         _initPending = false;
+        if (WaitingForStartup)
+        {
+            return; // it has just been reset; what a hypervisor has put into its APIC since then stays
+        }
+
         Halted = false;
         _nmiPending = false;
         CpuReset.Init(_cpu, _vcpu.Cpuid);

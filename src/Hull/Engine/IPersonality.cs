@@ -1,3 +1,5 @@
+using System;
+
 namespace Hull.Engine;
 
 /// <summary>The four registers that CPUID returns.</summary>
@@ -11,7 +13,7 @@ public interface IPersonality
 {
     /// <summary>Answers a leaf in 0x40000000-0x400000FF (or overrides another).</summary>
     /// <returns>False: not this personality's.</returns>
-    bool TryCpuid(uint leaf, uint subleaf, out CpuidResult result);
+    bool TryCpuid(int vcpu, uint leaf, uint subleaf, out CpuidResult result);
 
     /// <summary>RDMSR of an index that the engine does not know.</summary>
     /// <returns>False for #GP.</returns>
@@ -24,6 +26,9 @@ public interface IPersonality
     /// <summary>VMCALL or VMMCALL.</summary>
     /// <returns>False for #UD.</returns>
     bool TryHypercall(int vcpu, IHypercallRegisters registers);
+
+    /// <summary>HLT with RFLAGS.IF clear: nothing but an NMI or INIT wakes this vCPU.</summary>
+    void HaltedWithInterruptsOff(int vcpu);
 }
 
 /// <summary>The registers of a hypercall in progress: general registers in encoding order, and where the call came from.</summary>
@@ -37,4 +42,12 @@ public interface IHypercallRegisters
 
     /// <summary>The privilege level of the caller, 0-3.</summary>
     int Cpl { get; }
+
+    /// <summary>Copies from the caller's linear memory, with the caller's rights. Nothing is raised in the guest.</summary>
+    /// <returns>False when a page is not there, not allowed or not RAM; the destination is then undefined.</returns>
+    bool TryLoad(ulong linear, Span<byte> destination);
+
+    /// <summary>Copies to the caller's linear memory, with the caller's rights. Nothing is raised in the guest.</summary>
+    /// <returns>False when a page is not there, not allowed or not RAM; pages before it may have been written.</returns>
+    bool TryStore(ulong linear, ReadOnlySpan<byte> source);
 }

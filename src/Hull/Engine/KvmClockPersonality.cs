@@ -49,7 +49,7 @@ public sealed class KvmClockPersonality : IPersonality
     }
 
     /// <inheritdoc/>
-    public bool TryCpuid(uint leaf, uint subleaf, out CpuidResult result)
+    public bool TryCpuid(int vcpu, uint leaf, uint subleaf, out CpuidResult result)
     {
         result = leaf switch
         {
@@ -97,6 +97,12 @@ public sealed class KvmClockPersonality : IPersonality
         // No hypercall is offered, but KVM answers an unknown number with -KVM_ENOSYS (1000), not with #UD.
         registers[0] = unchecked((ulong)-1000L);
         return true;
+    }
+
+    /// <inheritdoc/>
+    public void HaltedWithInterruptsOff(int vcpu)
+    {
+        // A PC that stands still: so it does here.
     }
 
     /// <summary>

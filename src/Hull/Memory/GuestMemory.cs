@@ -33,6 +33,9 @@ public sealed unsafe class GuestMemory : IDisposable
     private readonly byte* _base;
     private readonly int _fd;
 
+    private readonly ulong _spareSize;
+    private PlacedPages _placed = PlacedPages.None;
+
     // A bit for each section of the shadow area: processors may not store there directly.
     private uint _protected;
 
@@ -40,8 +43,9 @@ public sealed unsafe class GuestMemory : IDisposable
     /// <param name="size">Bytes; a multiple of 4 KiB, at least 1 MiB.</param>
     /// <param name="lowLimit">Where low RAM ends at the latest.</param>
     /// <param name="romSize">Bytes of the ROM that ends at 4 GiB; a multiple of 4 KiB.</param>
+    /// <param name="sparePages">Pages beyond RAM, which are nowhere until <see cref="Place"/> puts them somewhere.</param>
     /// <exception cref="HullException">The size is odd, or the host has no such memory.</exception>
-    public GuestMemory(ulong size, ulong lowLimit = LowLimit, ulong romSize = 0)
+    public GuestMemory(ulong size, ulong lowLimit = LowLimit, ulong romSize = 0, int sparePages = 0)
     {
         if (size < 0x10_0000 || size % PageSize != 0 || size > 1UL << 40)
         {
@@ -51,6 +55,7 @@ public sealed unsafe class GuestMemory : IDisposable
         Size = size;
         LowSize = Math.Min(size, lowLimit);
         RomSize = romSize;
+        _spareSize = (ulong)sparePages * PageSize;
         _fd = Libc.MemfdCreate("hull-ram", 1);
         if (_fd < 0 || Libc.Ftruncate(_fd, (long)MappedSize) != 0)
         {
@@ -81,8 +86,8 @@ public sealed unsafe class GuestMemory : IDisposable
     /// <summary>Where the ROM starts, guest-physical.</summary>
     internal ulong RomBase => HighBase - RomSize;
 
-    /// <summary>RAM and ROM, in bytes.</summary>
-    internal ulong MappedSize => Size + RomSize;
+    /// <summary>RAM, ROM and spare pages, in bytes: what offsets in the mapping are below.</summary>
+    internal ulong MappedSize => Size + RomSize + _spareSize;
 
     /// <summary>Sections of the shadow area were protected or opened: translations of their pages are no longer true.</summary>
     internal event Action? ProtectionChanged;
@@ -244,12 +249,55 @@ public sealed unsafe class GuestMemory : IDisposable
         }
 
         ulong high = at - HighBase;
-        return at >= HighBase && high < HighSize && length <= HighSize - high ? LowSize + high : ulong.MaxValue;
+        return at >= HighBase && high < HighSize && length <= HighSize - high
+            ? LowSize + high
+            : Volatile.Read(ref _placed).OffsetOf(at, length);
     }
 
-    /// <summary>The guest-physical address of a byte at an offset in the mapping.</summary>
-    internal ulong PhysicalOf(ulong offset) =>
-        offset < LowSize ? offset : offset < Size ? offset - LowSize + HighBase : offset - Size + RomBase;
+    /// <summary>The guest-physical address of a byte at an offset in the mapping; of a spare page, one that it has.</summary>
+    internal ulong PhysicalOf(ulong offset) => offset < LowSize ? offset
+        : offset < Size ? offset - LowSize + HighBase
+        : offset < Size + RomSize ? offset - Size + RomBase
+        : _placed.PhysicalOf(offset);
+
+    /// <summary>
+    /// Puts a spare page at a guest-physical page where there is no RAM. Callers take turns; vCPUs may run.
+    /// </summary>
+    /// <returns>False where there is RAM, or when too many pages were placed.</returns>
+    internal bool Place(ulong at, int spare)
+    {
+        ulong offset = Size + RomSize + ((ulong)spare * PageSize);
+        if (offset >= MappedSize || at % PageSize != 0 || OffsetOf(at, PageSize) < Size)
+        {
+            return false;
+        }
+
+        PlacedPages? more = _placed.With(at, offset);
+        if (more is not null)
+        {
+            Volatile.Write(ref _placed, more);
+        }
+
+        return more is not null;
+    }
+
+    /// <summary>
+    /// Replaces an aligned 32-bit value if it is still <paramref name="expected"/>, at once for all vCPUs.
+    /// </summary>
+    /// <returns>What was there before; <paramref name="expected"/> where there is no RAM.</returns>
+    internal uint CompareExchange(GuestPhysical at, uint value, uint expected)
+    {
+        ulong offset = OffsetOf(at.Value & ~3UL, sizeof(uint));
+        if (offset == ulong.MaxValue)
+        {
+            return expected;
+        }
+
+        // SAFETY: OffsetOf has checked that the whole range lies inside the mapping, which outlives the machine.
+        uint before = Interlocked.CompareExchange(ref *(uint*)(_base + offset), value, expected);
+        Pages.Written(offset, sizeof(uint));
+        return before;
+    }
 
     /// <summary>The host address of the page that holds a guest-physical address; null when that is neither RAM nor ROM.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -37,7 +37,7 @@ public sealed class RunArgumentsTests
     [InlineData("console=hvc0", true, "panic=-1 quiet console=hvc0")]
     [InlineData("debug consoleblank=0", true, "console=ttyS0 panic=-1 quiet debug consoleblank=0")]
     public void CommandLine_AddsWhatTheUserDoesNotName(string append, bool quiet, string line) =>
-        Assert.Equal(line, GuestImage.CommandLineFor(append, quiet));
+        Assert.Equal(line, GuestImage.CommandLineFor(append, "ttyS0", quiet));
 
     [Theory]
     [InlineData("plain", "'plain'")]
@@ -60,7 +60,7 @@ public sealed class RunArgumentsTests
         };
 
         Assert.Equal(
-            "mode=command\nstdin=feed\nrows=24\ncolumns=80\nhostname='tub'\nexport TERM='xterm'\nset -- 'echo' 'a b'\n",
+            "mode=command\nstdin=feed\nrows=24\ncolumns=80\nhostname='tub'\nexport TERM='xterm'\nconsole=/dev/ttyS0\nset -- 'echo' 'a b'\n",
             settings.ToShell());
     }
 }

@@ -307,7 +307,7 @@ internal sealed class TestPersonality : IPersonality
 {
     internal ulong Msr { get; set; }
 
-    public bool TryCpuid(uint leaf, uint subleaf, out CpuidResult result)
+    public bool TryCpuid(int vcpu, uint leaf, uint subleaf, out CpuidResult result)
     {
         result = new CpuidResult(1, 2, 3, 4);
         return leaf == 0x4000_0000;
@@ -330,4 +330,8 @@ internal sealed class TestPersonality : IPersonality
         registers[0] = registers[7] + 1;
         return registers.Cpl == 0;
     }
+
+    public void HaltedWithInterruptsOff(int vcpu) => Halts++;
+
+    internal int Halts { get; private set; }
 }

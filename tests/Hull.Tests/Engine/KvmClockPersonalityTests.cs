@@ -21,7 +21,7 @@ public sealed class KvmClockPersonalityTests : IDisposable
     [Fact]
     public void SignatureLeaf_SaysKvm()
     {
-        Assert.True(_personality.TryCpuid(0x40000000, 0, out CpuidResult result));
+        Assert.True(_personality.TryCpuid(0, 0x40000000, 0, out CpuidResult result));
 
         byte[] text = new byte[12];
         BinaryPrimitives.WriteUInt32LittleEndian(text, result.Ebx);
@@ -34,7 +34,7 @@ public sealed class KvmClockPersonalityTests : IDisposable
     [Fact]
     public void FrequencyLeaf_GivesTscAndApicInKhz()
     {
-        Assert.True(_personality.TryCpuid(0x40000010, 0, out CpuidResult result));
+        Assert.True(_personality.TryCpuid(0, 0x40000010, 0, out CpuidResult result));
 
         Assert.Equal((2_400_000u, 1_000_000u), (result.Eax, result.Ebx));
     }
@@ -43,7 +43,7 @@ public sealed class KvmClockPersonalityTests : IDisposable
     [InlineData(0x40000011u)]
     [InlineData(1u)]
     [InlineData(0x40000100u)]
-    public void OtherLeaves_AreNotOurs(uint leaf) => Assert.False(_personality.TryCpuid(leaf, 0, out _));
+    public void OtherLeaves_AreNotOurs(uint leaf) => Assert.False(_personality.TryCpuid(0, leaf, 0, out _));
 
     [Theory]
     [InlineData(999_999_999ul)]

@@ -15,7 +15,7 @@ internal static unsafe class Processor
         CpuState* cpu = vcpu.Cpu;
         uint leaf = (uint)cpu->Gpr[Gpr.Rax];
         uint subleaf = (uint)cpu->Gpr[Gpr.Rcx];
-        if (vcpu.Personality is not { } personality || !personality.TryCpuid(leaf, subleaf, out CpuidResult result))
+        if (vcpu.Personality is not { } personality || !personality.TryCpuid(vcpu.Index, leaf, subleaf, out CpuidResult result))
         {
             CpuidContext context = new()
             {
@@ -86,6 +86,11 @@ internal static unsafe class Processor
         }
 
         cpu->Rip = CpuMode.Next(cpu, instruction.Length);
+        if (cpu->InterruptFlag == 0)
+        {
+            vcpu.Personality?.HaltedWithInterruptsOff(vcpu.Index);
+        }
+
         return AssistResult.Halt;
     }
 
@@ -131,21 +136,4 @@ internal static unsafe class Processor
         cpu->Gpr[Gpr.Rdx] = value >> 32;
         return AssistResult.Next;
     }
-}
-
-/// <summary>A vCPU's registers as a personality sees them in a hypercall.</summary>
-internal sealed unsafe class HypercallRegisters(SoftVcpu vcpu) : IHypercallRegisters
-{
-    /// <inheritdoc/>
-    public ulong this[int index]
-    {
-        get => vcpu.Cpu->Gpr[index & 15];
-        set => vcpu.Cpu->Gpr[index & 15] = value;
-    }
-
-    /// <inheritdoc/>
-    public bool Is64Bit => CpuMode.Is64Bit(vcpu.Cpu);
-
-    /// <inheritdoc/>
-    public int Cpl => vcpu.Cpu->Cpl;
 }

@@ -26,7 +26,7 @@ internal sealed unsafe class CodeMap : IDisposable
     {
         _ram = ram;
         _blocks = blocks;
-        _firstBytes = (nuint)(ram.Size >> GrainBits) * sizeof(int);
+        _firstBytes = (nuint)(ram.MappedSize >> GrainBits) * sizeof(int);
         _first = (int*)Libc.MapOrThrow(
             _firstBytes,
             Libc.ProtRead | Libc.ProtWrite,

@@ -392,6 +392,19 @@ internal sealed class LocalApic : ILocalApic
         }
     }
 
+    /// <summary>Takes a vector from a hypervisor, also while software has the APIC disabled. Any thread.</summary>
+    internal void Inject(byte vector)
+    {
+        bool pending;
+        lock (_lock)
+        {
+            Request(vector, level: false);
+            pending = Refresh();
+        }
+
+        Signal(pending);
+    }
+
     private void AcceptFixed(byte vector, bool level)
     {
         bool pending = false;

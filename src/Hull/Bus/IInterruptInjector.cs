@@ -1,0 +1,10 @@
+namespace Hull.Bus;
+
+/// <summary>
+/// A hypervisor's own way into the local APICs: unlike a message, it is not lost while software has the APIC disabled.
+/// </summary>
+public interface IInterruptInjector
+{
+    /// <summary>Sets a vector, 16 or above, in the IRR of a vCPU's local APIC, edge-triggered. Any thread.</summary>
+    void Inject(int vcpu, byte vector);
+}

@@ -1,0 +1,11 @@
+using System.Collections.Generic;
+using Hull.Bus;
+
+namespace Hull.Devices.Irq;
+
+/// <summary>Interrupts that a hypervisor makes, for the local APICs of vCPUs.</summary>
+internal sealed class ApicInjector(IReadOnlyList<LocalApic> apics) : IInterruptInjector
+{
+    /// <inheritdoc/>
+    public void Inject(int vcpu, byte vector) => apics[vcpu].Inject(vector);
+}

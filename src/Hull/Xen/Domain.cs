@@ -1,0 +1,172 @@
+using System;
+using System.Collections.Generic;
+using System.Threading;
+using Hull.Bus;
+using Hull.Engine;
+using Hull.Memory;
+using Hull.Timeline;
+using Hull.Xen.Events;
+using Hull.Xen.Grants;
+using Hull.Xen.Hypercalls;
+using Hull.Xen.Store;
+
+namespace Hull.Xen;
+
+/// <summary>
+/// A domain: its vCPUs, its memory, and what Xen keeps for it. Hypercalls, timers and back ends take turns under
+/// <see cref="Lock"/>; interrupts go out when it is free again.
+/// </summary>
+internal sealed class Domain
+{
+    private readonly IInterruptInjector _interrupts;
+    private readonly Action _poweredOff;
+    private readonly Action _resetRequested;
+    private readonly bool[] _down;
+    private readonly DomainVcpu[] _vcpus;
+    private ulong _upcalls;
+
+    /// <summary>Makes a domain without events, nodes or memory of its own.</summary>
+    /// <param name="options">What it is made of.</param>
+    internal Domain(DomainOptions options)
+    {
+        Id = options.Id;
+        Memory = options.Memory;
+        Timers = options.Timers;
+        _interrupts = options.Interrupts;
+        _poweredOff = options.PoweredOff;
+        _resetRequested = options.ResetRequested;
+        _down = new bool[options.VcpuCount];
+        SharedInfo = new SharedInfo(this);
+        _vcpus = new DomainVcpu[options.VcpuCount];
+        for (int i = 0; i < _vcpus.Length; i++)
+        {
+            _vcpus[i] = new DomainVcpu(this, i);
+        }
+
+        Events = new EventChannels(this);
+        Grants = new GrantTable(this);
+        Parameters = new HvmParameters();
+        Store = new StoreRing(this, new XenStore(Id, options));
+        Console = new ConsoleRing(this, options.ConsoleOutput);
+        SpecialPages.Place(this);
+    }
+
+    /// <summary>One at a time.</summary>
+    internal Lock Lock { get; } = new();
+
+    /// <summary>The domain's number.</summary>
+    internal int Id { get; }
+
+    /// <summary>Its memory.</summary>
+    internal GuestMemory Memory { get; }
+
+    /// <summary>The machine's timers.</summary>
+    internal ITimerQueue Timers { get; }
+
+    /// <summary>The machine's time.</summary>
+    internal IMachineClock Clock => Timers.Clock;
+
+    /// <summary>Its vCPUs.</summary>
+    internal IReadOnlyList<DomainVcpu> Vcpus => _vcpus;
+
+    /// <summary>The page that all of it shares with Xen.</summary>
+    internal SharedInfo SharedInfo { get; }
+
+    /// <summary>Its event channels.</summary>
+    internal EventChannels Events { get; }
+
+    /// <summary>Its grant table.</summary>
+    internal GrantTable Grants { get; }
+
+    /// <summary>What hvm_op reads and sets.</summary>
+    internal HvmParameters Parameters { get; }
+
+    /// <summary>Its console.</summary>
+    internal ConsoleRing Console { get; }
+
+    /// <summary>Its way to the store.</summary>
+    internal StoreRing Store { get; }
+
+    /// <summary>One hypercall. On the vCPU's thread.</summary>
+    internal long Enter(int vcpu, IHypercallRegisters registers, ulong number, ReadOnlySpan<ulong> arguments)
+    {
+        long result;
+        lock (Lock)
+        {
+            result = HypercallTable.Call(new Hypercall(this, _vcpus[vcpu], registers, arguments), number);
+        }
+
+        SendUpcalls();
+        if (number == (ulong)HypercallNumber.SchedOp)
+        {
+            Thread.Yield(); // a caller that has nothing to do, or waits for another vCPU
+        }
+
+        return result;
+    }
+
+    /// <summary>Something outside of a hypercall, such as a timer or a back end, acts on the domain. Any thread.</summary>
+    internal void Act(Action action)
+    {
+        lock (Lock)
+        {
+            action();
+        }
+
+        SendUpcalls();
+    }
+
+    /// <summary>An event is pending for a vCPU: it is told when the lock is free. Under <see cref="Lock"/>.</summary>
+    internal void RequestUpcall(int vcpu) => _upcalls |= 1UL << vcpu;
+
+    /// <summary>HLT with interrupts off, or VCPUOP_down: the last vCPU's is the domain's power-off.</summary>
+    internal void VcpuDown(int vcpu)
+    {
+        bool all;
+        lock (Lock)
+        {
+            _down[vcpu] = true;
+            all = Array.TrueForAll(_down, static down => down);
+        }
+
+        if (all)
+        {
+            _poweredOff();
+        }
+    }
+
+    /// <summary>INIT and a start-up message have started a vCPU again. Any thread.</summary>
+    internal void VcpuUp(int vcpu)
+    {
+        lock (Lock)
+        {
+            _down[vcpu] = false;
+        }
+    }
+
+    /// <summary>SCHEDOP_shutdown: the domain ends, for a reason.</summary>
+    internal void ShutDown(ShutdownReason reason)
+    {
+        if (reason is ShutdownReason.Reboot or ShutdownReason.SoftReset)
+        {
+            _resetRequested();
+        }
+        else
+        {
+            _poweredOff();
+        }
+    }
+
+    // The vector through the vCPU's local APIC, as Xen's HVMOP_set_evtchn_upcall_vector says.
+    private void SendUpcalls()
+    {
+        ulong upcalls = Interlocked.Exchange(ref _upcalls, 0);
+        for (int i = 0; upcalls != 0; i++, upcalls >>= 1)
+        {
+            if ((upcalls & 1) != 0 && Vcpus[i].UpcallVector is byte vector and not 0)
+            {
+                _interrupts.Inject(i, vector);
+            }
+        }
+    }
+}

@@ -1,0 +1,51 @@
+using System;
+using Hull.Bus;
+using Hull.Memory;
+using Hull.Timeline;
+
+namespace Hull.Xen;
+
+/// <summary>Gets a domain's console output. Any thread; must not block for long.</summary>
+internal delegate void ConsoleOutput(ReadOnlySpan<byte> bytes);
+
+/// <summary>Why a domain ends. Xen, public/sched.h, "SHUTDOWN_*".</summary>
+internal enum ShutdownReason
+{
+    PowerOff = 0,
+    Reboot = 1,
+    Suspend = 2,
+    Crash = 3,
+    Watchdog = 4,
+    SoftReset = 5,
+}
+
+/// <summary>What a domain is made of.</summary>
+internal sealed record DomainOptions
+{
+    /// <summary>The domain's number; 0 would be dom0.</summary>
+    internal int Id { get; init; } = 1;
+
+    /// <summary>Its name.</summary>
+    internal string Name { get; init; } = "guest";
+
+    /// <summary>Virtual processors.</summary>
+    internal int VcpuCount { get; init; } = 1;
+
+    /// <summary>Its memory, with <see cref="SpecialPages.SpareCount"/> spare pages.</summary>
+    internal required GuestMemory Memory { get; init; }
+
+    /// <summary>The machine's time.</summary>
+    internal required ITimerQueue Timers { get; init; }
+
+    /// <summary>The way to the local APICs.</summary>
+    internal required IInterruptInjector Interrupts { get; init; }
+
+    /// <summary>Gets what the guest writes to its console.</summary>
+    internal required ConsoleOutput ConsoleOutput { get; init; }
+
+    /// <summary>The domain has switched itself off.</summary>
+    internal required Action PoweredOff { get; init; }
+
+    /// <summary>The domain asks to be started again.</summary>
+    internal required Action ResetRequested { get; init; }
+}

@@ -1,0 +1,160 @@
+using System;
+using System.Buffers.Binary;
+using Hull.Engine;
+using Hull.Memory;
+using Hull.Timeline;
+using Hull.Xen.Events;
+
+namespace Hull.Xen;
+
+/// <summary>What Xen keeps for one vCPU: where its vcpu_info is, its upcall vector, its timer, its running time.</summary>
+internal sealed class DomainVcpu
+{
+    private const int TimeOffset = 32;
+    private const byte TscStable = 1;
+    private const int RunstateSize = 48;
+
+    private readonly Domain _domain;
+    private readonly IMachineTimer _timer;
+    private readonly ulong _baseTsc;
+    private readonly long _baseNs;
+    private GuestPhysical? _registered;
+    private long _deadlineNs;
+
+    /// <summary>Makes the state of a vCPU.</summary>
+    internal DomainVcpu(Domain domain, int index)
+    {
+        _domain = domain;
+        Index = index;
+        _timer = domain.Timers.CreateTimer(() => domain.Act(TimerFired));
+        (_baseTsc, _baseNs) = (domain.Clock.Tsc, domain.Clock.NowNs);
+        if (index > 0)
+        {
+            // One pair for all, or two vCPUs would tell different times.
+            (_baseTsc, _baseNs) = (domain.Vcpus[0]._baseTsc, domain.Vcpus[0]._baseNs);
+        }
+    }
+
+    /// <summary>The index.</summary>
+    internal int Index { get; }
+
+    /// <summary>HVMOP_set_evtchn_upcall_vector; 0: none yet.</summary>
+    internal byte UpcallVector { get; set; }
+
+    /// <summary>What VIRQ is bound to which port; 0: none.</summary>
+    internal int[] VirqPorts { get; } = new int[EventChannels.VirqCount];
+
+    /// <summary>Where vcpu_info is; null when there is none yet.</summary>
+    internal GuestPhysical? Info => _registered ?? _domain.SharedInfo.VcpuInfo(Index);
+
+    /// <summary>VCPUOP_register_vcpu_info: from now on it is there.</summary>
+    /// <returns>0, or an error.</returns>
+    internal long RegisterInfo(ulong frame, uint offset)
+    {
+        if (offset > GuestMemory.PageSize - SharedInfo.VcpuInfoSize || offset % 8 != 0 || _registered is not null
+            || frame > ulong.MaxValue / GuestMemory.PageSize)
+        {
+            return XenError.Invalid;
+        }
+
+        GuestPhysical at = new((frame * GuestMemory.PageSize) + offset);
+        if (!_domain.Memory.Contains(at, SharedInfo.VcpuInfoSize))
+        {
+            return XenError.Invalid;
+        }
+
+        Span<byte> info = stackalloc byte[SharedInfo.VcpuInfoSize];
+        info.Clear();
+        if (Info is GuestPhysical before)
+        {
+            _domain.Memory.TryRead(before, info);
+        }
+
+        // Something may have been lost meanwhile: all that is pending is looked at once more.
+        info[0] = 1;
+        BinaryPrimitives.WriteUInt64LittleEndian(info[8..], ulong.MaxValue);
+        _domain.Memory.TryWrite(at, info);
+        _registered = at;
+        WriteTime();
+        _domain.RequestUpcall(Index);
+        return 0;
+    }
+
+    /// <summary>Sets evtchn_upcall_pending and asks for the upcall if it was not set. Under the domain's lock.</summary>
+    internal void MarkPending()
+    {
+        if (Info is GuestPhysical at && GuestBits.TestAndSet(_domain.Memory, at, 0x01) is false)
+        {
+            _domain.RequestUpcall(Index);
+        }
+    }
+
+    /// <summary>Writes vcpu_time_info, which has the form of pvclock.</summary>
+    internal void WriteTime()
+    {
+        if (Info is not GuestPhysical info)
+        {
+            return;
+        }
+
+        GuestPhysical at = new(info.Value + TimeOffset);
+        uint version = _domain.Memory.Read<uint>(at) | 1;
+        _domain.Memory.Write(at, version);
+        Span<byte> time = stackalloc byte[TimeLength];
+        FillTime(time);
+        _domain.Memory.TryWrite(new GuestPhysical(at.Value + 8), time[8..]);
+        _domain.Memory.Write(at, version + 1);
+    }
+
+    /// <summary>Bytes of vcpu_time_info.</summary>
+    internal static int TimeLength => 32;
+
+    /// <summary>vcpu_time_info: version, TSC and system time at one moment, and how one follows from the other.</summary>
+    internal void FillTime(Span<byte> time)
+    {
+        const uint evenVersion = 2;
+        (uint multiplier, sbyte shift) = KvmClockPersonality.ScaleOf(_domain.Clock.TscHz);
+        time[..TimeLength].Clear();
+        BinaryPrimitives.WriteUInt32LittleEndian(time, evenVersion);
+        BinaryPrimitives.WriteUInt64LittleEndian(time[8..], _baseTsc);
+        BinaryPrimitives.WriteInt64LittleEndian(time[16..], _baseNs);
+        BinaryPrimitives.WriteUInt32LittleEndian(time[24..], multiplier);
+        time[28] = (byte)shift;
+        time[29] = TscStable;
+    }
+
+    /// <summary>vcpu_runstate_info: Hull's vCPUs are always running, or their host is at fault.</summary>
+    internal void FillRunstate(Span<byte> runstate)
+    {
+        runstate[..RunstateSize].Clear();
+        BinaryPrimitives.WriteInt64LittleEndian(runstate[8..], _baseNs);
+        BinaryPrimitives.WriteInt64LittleEndian(runstate[16..], _domain.Clock.NowNs - _baseNs);
+    }
+
+    /// <summary>Bytes of vcpu_runstate_info.</summary>
+    internal static int RunstateLength => RunstateSize;
+
+    /// <summary>VCPUOP_set_singleshot_timer, in system time.</summary>
+    internal void SetTimer(long deadlineNs)
+    {
+        _deadlineNs = Math.Max(deadlineNs, 0);
+        _timer.Arm(_deadlineNs);
+    }
+
+    /// <summary>VCPUOP_stop_singleshot_timer.</summary>
+    internal void StopTimer()
+    {
+        _deadlineNs = long.MaxValue;
+        _timer.Cancel();
+    }
+
+    private void TimerFired()
+    {
+        // A timer that was set anew while this call was on its way fires again.
+        if (_domain.Clock.NowNs >= _deadlineNs)
+        {
+            _deadlineNs = long.MaxValue;
+            _domain.Events.RaiseVirq(this, EventChannels.VirqTimer);
+        }
+    }
+}

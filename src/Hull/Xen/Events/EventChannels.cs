@@ -1,0 +1,237 @@
+using System.Collections.Generic;
+
+namespace Hull.Xen.Events;
+
+/// <summary>What an event channel's port is for. Xen, public/event_channel.h, "EVTCHNSTAT_*".</summary>
+internal enum PortState
+{
+    Free = 0,
+    Unbound = 1,
+    Interdomain = 2,
+    Virq = 4,
+    Ipi = 5,
+
+    /// <summary>Connected to something in Hull: the console, the store, a back end.</summary>
+    Backend = 6,
+}
+
+/// <summary>Told, under the domain's lock, when the guest sends an event to what it is connected to.</summary>
+internal delegate void EventReceiver();
+
+/// <summary>A port of a domain.</summary>
+internal sealed class EventPort(int number)
+{
+    internal int Number { get; } = number;
+
+    internal PortState State { get; set; }
+
+    internal int Vcpu { get; set; }
+
+    internal int Virq { get; set; }
+
+    internal byte Priority { get; set; } = FifoEvents.DefaultPriority;
+
+    /// <summary>In state <see cref="PortState.Unbound"/>: who may connect; with a back end: whose it is.</summary>
+    internal int RemoteDomain { get; set; }
+
+    /// <summary>With a back end: what acts on the guest's events.</summary>
+    internal EventReceiver? Receiver { get; set; }
+
+    /// <summary>In state <see cref="PortState.Interdomain"/>: the other end.</summary>
+    internal EventPort? Peer { get; set; }
+
+    /// <summary>FIFO: an event that came before the guest had a word for the port.</summary>
+    internal bool IsPendingWithoutWord { get; set; }
+
+    /// <summary>FIFO: the queue that the port's event was linked to last.</summary>
+    internal (int Vcpu, int Priority) LastQueue { get; set; }
+}
+
+/// <summary>
+/// The event channels of a domain: ports, what they are bound to, and the notification of the guest in one of two forms, the
+/// older bitmaps (<see cref="TwoLevelEvents"/>) or queues (<see cref="FifoEvents"/>). All under the domain's lock.
+/// Xen, public/event_channel.h.
+/// </summary>
+internal sealed class EventChannels
+{
+    /// <summary>VIRQ numbers.</summary>
+    internal const int VirqCount = 24;
+
+    /// <summary>VIRQ_TIMER: the vCPU's single-shot timer.</summary>
+    internal const int VirqTimer = 0;
+
+    // What Xen's toolstack gives a guest: enough for its devices, few enough for us.
+    private const int PortLimit = 1024;
+
+    private readonly Domain _domain;
+    private readonly List<EventPort> _ports = [new EventPort(0)];
+    private IEventForm _form;
+
+    /// <summary>Makes the channels; the form is two-level until the guest asks for queues.</summary>
+    internal EventChannels(Domain domain)
+    {
+        _domain = domain;
+        _form = new TwoLevelEvents(domain);
+    }
+
+    /// <summary>The ports, by number; 0 is none.</summary>
+    internal IReadOnlyList<EventPort> Ports => _ports;
+
+    /// <summary>The queues, once the guest has asked for them.</summary>
+    internal FifoEvents? Fifo => _form as FifoEvents;
+
+    /// <summary>A port that the guest names; null when there is none.</summary>
+    internal EventPort? Find(uint number) => number > 0 && number < _ports.Count ? _ports[(int)number] : null;
+
+    /// <summary>Takes the lowest free port.</summary>
+    /// <returns>Null when all are in use.</returns>
+    internal EventPort? Allocate(PortState state, int vcpu)
+    {
+        EventPort? port = _ports.Find(static port => port is { State: PortState.Free, Number: > 0 });
+        if (port is null)
+        {
+            if (_ports.Count >= PortLimit)
+            {
+                return null;
+            }
+
+            port = new EventPort(_ports.Count);
+            _ports.Add(port);
+        }
+
+        port.State = state;
+        port.Vcpu = vcpu;
+        port.Priority = FifoEvents.DefaultPriority;
+        port.RemoteDomain = 0;
+        port.IsPendingWithoutWord = false;
+        return port;
+    }
+
+    /// <summary>Connects an unbound port, or a new one, to something in Hull.</summary>
+    /// <returns>False when the port is not there, not unbound, or for another domain.</returns>
+    internal bool TryConnect(uint number, int domain, EventReceiver receiver)
+    {
+        if (Find(number) is not { State: PortState.Unbound } port || port.RemoteDomain != domain)
+        {
+            return false;
+        }
+
+        port.State = PortState.Backend;
+        port.Receiver = receiver;
+        return true;
+    }
+
+    /// <summary>A new port that is connected to something in Hull from the start, as the toolstack makes it.</summary>
+    internal EventPort Connect(EventReceiver receiver)
+    {
+        // A domain that is being made has all its ports free.
+        EventPort port = Allocate(PortState.Backend, 0) ?? throw new System.Diagnostics.UnreachableException();
+        port.Receiver = receiver;
+        return port;
+    }
+
+    /// <summary>A back end notifies the guest, unless the guest has closed the port or uses it for something else.</summary>
+    internal void Notify(EventPort port, EventReceiver receiver)
+    {
+        if (port.State == PortState.Backend && port.Receiver == receiver)
+        {
+            SetPending(port);
+        }
+    }
+
+    /// <summary>Frees a port; an event that is on its way is dropped.</summary>
+    internal void Close(EventPort port)
+    {
+        if (port.State == PortState.Virq)
+        {
+            _domain.Vcpus[port.Vcpu].VirqPorts[port.Virq] = 0;
+        }
+
+        if (port.Peer is EventPort peer)
+        {
+            peer.State = PortState.Unbound;
+            peer.Peer = null;
+        }
+
+        port.State = PortState.Free;
+        port.Receiver = null;
+        port.Peer = null;
+        _form.Clear(port);
+    }
+
+    /// <summary>Sets a port's event pending, and tells the vCPU unless it is masked.</summary>
+    internal void SetPending(EventPort port) => _form.SetPending(port);
+
+    /// <summary>EVTCHNOP_unmask.</summary>
+    internal void Unmask(EventPort port) => _form.Unmask(port);
+
+    /// <summary>EVTCHNOP_status and views: the event is pending.</summary>
+    internal bool IsPending(EventPort port) => _form.IsPending(port);
+
+    /// <summary>The event is masked.</summary>
+    internal bool IsMasked(EventPort port) => _form.IsMasked(port);
+
+    /// <summary>A virtual interrupt of a vCPU's.</summary>
+    internal void RaiseVirq(DomainVcpu vcpu, int virq)
+    {
+        if (vcpu.VirqPorts[virq] is int number and not 0)
+        {
+            SetPending(_ports[number]);
+        }
+    }
+
+    /// <summary>
+    /// EVTCHNOP_init_control: a vCPU's control block. With the first one the guest goes over to queues, and events that are
+    /// pending go there too.
+    /// </summary>
+    /// <returns>0, or an error; then nothing has changed.</returns>
+    internal long InitControl(int vcpu, ulong frame, uint offset)
+    {
+        FifoEvents queues = Fifo ?? new FifoEvents(_domain);
+        long result = queues.SetControlBlock(vcpu, frame, offset);
+        if (result == 0 && queues != _form)
+        {
+            foreach (EventPort port in _ports)
+            {
+                port.IsPendingWithoutWord = port.State != PortState.Free && _form.IsPending(port);
+            }
+
+            _form = queues;
+        }
+
+        return result;
+    }
+
+    /// <summary>EVTCHNOP_reset and the end of a life: all ports are free, and the form is two-level.</summary>
+    internal void Reset()
+    {
+        foreach (EventPort port in _ports)
+        {
+            if (port.State is not (PortState.Free or PortState.Backend))
+            {
+                Close(port);
+            }
+        }
+
+        _form = new TwoLevelEvents(_domain);
+    }
+}
+
+/// <summary>How events are told: bits and words in guest memory.</summary>
+internal interface IEventForm
+{
+    /// <summary>Sets the event pending and tells the vCPU if it is to know.</summary>
+    void SetPending(EventPort port);
+
+    /// <summary>Clears the mask and tells the vCPU if the event is pending.</summary>
+    void Unmask(EventPort port);
+
+    /// <summary>Forgets a pending event.</summary>
+    void Clear(EventPort port);
+
+    /// <summary>The event is pending.</summary>
+    bool IsPending(EventPort port);
+
+    /// <summary>The event is masked.</summary>
+    bool IsMasked(EventPort port);
+}

@@ -1,0 +1,65 @@
+using System;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using Hull.Engine;
+
+namespace Hull.Xen.Hypercalls;
+
+/// <summary>Numbers of hypercalls. Xen, public/xen.h, "HYPERCALLS".</summary>
+internal enum HypercallNumber
+{
+    PlatformOp = 7,
+    MemoryOp = 12,
+    Multicall = 13,
+    XenVersion = 17,
+    ConsoleIo = 18,
+    GrantTableOp = 20,
+    VmAssist = 21,
+    VcpuOp = 24,
+    SchedOp = 29,
+    EventChannelOp = 32,
+    PhysdevOp = 33,
+    HvmOp = 34,
+}
+
+/// <summary>
+/// One hypercall: who calls, the arguments, and the way to the caller's memory. A structure is copied once; what is
+/// checked is the copy.
+/// </summary>
+internal readonly ref struct Hypercall(Domain domain, DomainVcpu vcpu, IHypercallRegisters registers, ReadOnlySpan<ulong> arguments)
+{
+    private readonly ReadOnlySpan<ulong> _arguments = arguments;
+
+    /// <summary>The caller's domain.</summary>
+    internal Domain Domain => domain;
+
+    /// <summary>The caller.</summary>
+    internal DomainVcpu Vcpu => vcpu;
+
+    /// <summary>The caller's registers and memory.</summary>
+    internal IHypercallRegisters Registers => registers;
+
+    /// <summary>Argument <paramref name="index"/>, from 0.</summary>
+    internal ulong this[int index] => _arguments[index];
+
+    /// <summary>Argument <paramref name="index"/> as the 32 bits that most sub-operations are.</summary>
+    internal uint Word(int index) => (uint)_arguments[index];
+
+    /// <summary>Copies a structure from the address in an argument.</summary>
+    /// <returns>False: the result is <see cref="XenError.Fault"/>.</returns>
+    internal bool TryLoad<T>(int index, out T value)
+        where T : unmanaged
+    {
+        Unsafe.SkipInit(out value);
+        return registers.TryLoad(_arguments[index], MemoryMarshal.AsBytes(new Span<T>(ref value)));
+    }
+
+    /// <summary>Copies a structure to the address in an argument.</summary>
+    /// <returns>False: the result is <see cref="XenError.Fault"/>.</returns>
+    internal bool TryStore<T>(int index, in T value)
+        where T : unmanaged =>
+        registers.TryStore(_arguments[index], MemoryMarshal.AsBytes(new ReadOnlySpan<T>(in value)));
+
+    /// <summary>Copies bytes to the address in an argument.</summary>
+    internal bool TryStore(int index, ReadOnlySpan<byte> bytes) => registers.TryStore(_arguments[index], bytes);
+}

@@ -1,0 +1,73 @@
+using Hull.Xen.Events;
+
+namespace Hull.Xen.Hypercalls;
+
+/// <summary>sched_op: giving the CPU away, and the domain's end. Xen, public/sched.h.</summary>
+internal static class SchedCall
+{
+    private const uint MostPolledPorts = 128;
+
+    internal static long Do(in Hypercall call) => call.Word(0) switch
+    {
+        0 => 0, // the caller gives way when the call is over
+        2 => ShutDown(call),
+        3 => Poll(call),
+        _ => XenError.NoSystemCall,
+    };
+
+    private static long ShutDown(in Hypercall call)
+    {
+        if (!call.TryLoad(1, out uint reason))
+        {
+            return XenError.Fault;
+        }
+
+        if (reason > (uint)ShutdownReason.SoftReset)
+        {
+            return XenError.Invalid;
+        }
+
+        call.Domain.ShutDown((ShutdownReason)reason);
+        return 0;
+    }
+
+    // QUIRK: SCHEDOP_poll returns at once, as if the time were over. A guest that polls looks at its ports and polls again.
+    private static long Poll(in Hypercall call)
+    {
+        if (!call.TryLoad(1, out PollRequest request))
+        {
+            return XenError.Fault;
+        }
+
+        if (request.Count > MostPolledPorts)
+        {
+            return XenError.Invalid;
+        }
+
+        for (uint i = 0; i < request.Count; i++)
+        {
+            uint port = 0;
+            if (!call.Registers.TryLoad(
+                request.Ports + (i * sizeof(uint)),
+                System.Runtime.InteropServices.MemoryMarshal.AsBytes(new System.Span<uint>(ref port))))
+            {
+                return XenError.Fault;
+            }
+
+            if (call.Domain.Events.Find(port) is not { State: not PortState.Free })
+            {
+                return XenError.Invalid;
+            }
+        }
+
+        return 0;
+    }
+
+    private struct PollRequest
+    {
+        internal ulong Ports;
+        internal uint Count;
+        internal uint Pad;
+        internal ulong TimeoutNs;
+    }
+}

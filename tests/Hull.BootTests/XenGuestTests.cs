@@ -1,0 +1,68 @@
+using System;
+using Xunit;
+
+namespace Hull.BootTests;
+
+/// <summary>Debian's kernels that find Xen: `hull run --xen`.</summary>
+public sealed class XenGuestTests
+{
+    [Theory]
+    [InlineData("1")]
+    [InlineData("3")]
+    public void CloudKernel_BootsAsPvh_AndItsEventsArrive(string vcpus)
+    {
+        RunResult result = HullRun.Hull(
+            "run", "--xen", "-c", vcpus, "--", "sh", "-c",
+            "dmesg; cat /sys/hypervisor/type /sys/devices/system/clocksource/clocksource0/current_clocksource; nproc; "
+            + "sleep 1; cat /proc/interrupts; exit 9");
+
+        Assert.True(result.Status == 9, result.ToString());
+        Assert.Contains("Booting kernel on Xen PVH", result.Text, StringComparison.Ordinal);
+        Assert.Contains("Using FIFO-based ABI", result.Text, StringComparison.Ordinal);
+        Assert.Contains($"\nxen\nxen\n{vcpus}\n", result.Text, StringComparison.Ordinal);
+        Assert.Matches(@"(?m)^ *\d+: +[1-9]\d* .*xen-percpu +-virq +timer0", result.Text);
+        Assert.Matches(@"(?m)^ *\d+: .*[1-9].*xen-dyn +-event +xenbus", result.Text);
+    }
+
+    [Fact]
+    public void OlderEvents_WorkToo()
+    {
+        RunResult result = HullRun.Hull(
+            "run", "--xen", "-c", "2", "--append", "xen.fifo_events=0", "--", "sh", "-c", "sleep 1; dmesg");
+
+        Assert.True(result.Status == 0, result.ToString());
+        Assert.Contains("Using 2-level ABI", result.Text, StringComparison.Ordinal);
+    }
+
+    [GuestFact(TestGuest.GenericKernel)]
+    public void GenericKernel_BootsAsPvh()
+    {
+        RunResult result = HullRun.Hull("run", Checkout.GenericKernel!, "--xen", "--", "cat", "/sys/hypervisor/guest_type"); // there, or skipped
+
+        Assert.True(result.Status == 0, result.ToString());
+        Assert.Equal("PVH\n", result.Text);
+    }
+
+    [Fact]
+    public void Console_IsXens_AndPowerOffIsStatus0()
+    {
+        using HullRun run = HullRun.StartOnTerminal("run --xen --net none");
+
+        run.WaitFor("# ");
+        run.Type("tty; echo sum $((6 * 7))\n");
+        run.WaitFor("/dev/hvc0");
+        run.WaitFor("sum 42");
+        run.Type("poweroff\n");
+
+        Assert.Equal(0, run.WaitForEnd().Status);
+    }
+
+    [Fact]
+    public void Xen_IsForRealTime()
+    {
+        RunResult result = HullRun.Hull("run", "--xen", "--deterministic", "--", "true");
+
+        Assert.Equal(125, result.Status);
+        Assert.Contains("leave out --deterministic", result.Error, StringComparison.Ordinal);
+    }
+}

@@ -1,0 +1,113 @@
+using Hull.Engine;
+using Hull.Memory;
+using Xunit;
+
+namespace Hull.Tests.Xen;
+
+public sealed class HypercallTests
+{
+    private const int MemoryOp = 12;
+    private const int XenVersion = 17;
+    private const int VcpuOp = 24;
+    private const int EventChannelOp = 32;
+    private const int HvmOp = 34;
+
+    [Fact]
+    public void Leaves_SayXen417_WithTheUpcallVector()
+    {
+        using TestDomain domain = new();
+
+        Assert.True(domain.Personality.TryCpuid(1, 0x4000_0000, 0, out CpuidResult first));
+        Assert.Equal((0x4000_0005u, 0x566E_6558u), (first.Eax, first.Ebx));
+        Assert.True(domain.Personality.TryCpuid(1, 0x4000_0001, 0, out CpuidResult version));
+        Assert.Equal(0x0004_0011u, version.Eax);
+        Assert.True(domain.Personality.TryCpuid(1, 0x4000_0004, 0, out CpuidResult features));
+        Assert.Equal((0x5Cu, 1u, 1u), (features.Eax, features.Ebx, features.Ecx));
+        Assert.False(domain.Personality.TryCpuid(1, 0x4000_0100, 0, out _));
+    }
+
+    [Fact]
+    public void Caller_OutsideRing0_IsNotPermitted()
+    {
+        using TestDomain domain = new() { Cpl = 3 };
+
+        Assert.Equal(-1, domain.Call(XenVersion, 0, 0));
+    }
+
+    [Theory]
+    [InlineData(XenVersion, 0ul, 0ul, 0x4_0011L)]
+    [InlineData(XenVersion, 6ul, 0xFFFF_F000ul, -14L)] // nothing is there
+    [InlineData(XenVersion, 11ul, 0ul, -38L)]
+    [InlineData(MemoryOp, 7ul, 0x3F_FFF8ul, -14L)] // across the end of RAM
+    [InlineData(HvmOp, 9ul, 0x10_0000ul, -38L)]
+    [InlineData(EventChannelOp, 99ul, 0x10_0000ul, -38L)]
+    [InlineData(63, 0ul, 0ul, -38L)]
+    public void Results_AreXens(int number, ulong first, ulong second, long result)
+    {
+        using TestDomain domain = new();
+
+        Assert.Equal(result, domain.Call(number, first, second));
+    }
+
+    [Fact]
+    public void Upcall_ComesWithTheVector_OnceUntilTheGuestLooked()
+    {
+        using TestDomain domain = new();
+        Assert.Equal(0, domain.CallWith(MemoryOp, 7, 0x7FF0, 0, 0, 0, 0x200, 0)); // shared_info at frame 0x200
+        Assert.Equal(0, domain.CallWith(HvmOp, 23, 0, 0xF3));
+        domain.Injected.Clear();
+        Assert.Equal(0, domain.CallWith(EventChannelOp, 7, 0, 0)); // an IPI port for vCPU 0
+        uint port = domain.Word(1);
+
+        Assert.Equal(0, domain.CallWith(EventChannelOp, 4, port));
+        Assert.Equal(0, domain.CallWith(EventChannelOp, 4, port));
+
+        Assert.Equal([(0, (byte)0xF3)], domain.Injected);
+        Assert.Equal(1, domain.Memory.Read<byte>(new GuestPhysical(0x20_0000)));
+        Assert.Equal(1u << (int)port, domain.Memory.Read<uint>(new GuestPhysical(0x20_0000 + 2048)));
+    }
+
+    [Fact]
+    public void SingleShotTimer_RaisesItsVirqAtItsTime()
+    {
+        using TestDomain domain = new();
+        domain.CallWith(MemoryOp, 7, 0x7FF0, 0, 0, 0, 0x200, 0);
+        domain.CallWith(HvmOp, 23, 0, 0xF3);
+        Assert.Equal(0, domain.CallWith(EventChannelOp, 1, 0, 0, 0));
+        int port = (int)domain.Word(2);
+        domain.Memory.TryWrite(new GuestPhysical(TestDomain.Argument), System.BitConverter.GetBytes(5_000_000UL));
+        domain.Memory.Write(new GuestPhysical(TestDomain.Argument + 8), 1u);
+
+        Assert.Equal(0, domain.Call(VcpuOp, 8, 0, TestDomain.Argument));
+        domain.Time.Advance(4_999_999);
+        Assert.False(domain.Domain.Events.IsPending(domain.Domain.Events.Ports[port]));
+        domain.Time.Advance(2);
+        Assert.True(domain.Domain.Events.IsPending(domain.Domain.Events.Ports[port]));
+        Assert.Equal(-62, domain.Call(VcpuOp, 8, 0, TestDomain.Argument)); // in the past now
+    }
+
+    [Fact]
+    public void LastVcpuDown_IsPowerOff()
+    {
+        using TestDomain domain = new();
+
+        domain.Personality.HaltedWithInterruptsOff(1);
+        Assert.Equal(0, domain.PowerOffs);
+        domain.Personality.HaltedWithInterruptsOff(0);
+        Assert.Equal(1, domain.PowerOffs);
+    }
+
+    [Fact]
+    public void Ports_EndAtTheirLimit()
+    {
+        using TestDomain domain = new();
+        long result = 0;
+        for (int i = 0; i < 2000 && result == 0; i++)
+        {
+            result = domain.CallWith(EventChannelOp, 6, 0x7FF0);
+        }
+
+        Assert.Equal(-28, result);
+        Assert.Equal(1024, domain.Domain.Events.Ports.Count);
+    }
+}

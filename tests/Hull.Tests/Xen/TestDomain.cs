@@ -1,0 +1,97 @@
+using System;
+using System.Collections.Generic;
+using System.Runtime.InteropServices;
+using Hull.Bus;
+using Hull.Engine;
+using Hull.Memory;
+using Hull.Tests.Timeline;
+using Hull.Xen;
+
+namespace Hull.Tests.Xen;
+
+/// <summary>A domain with a caller whose linear addresses are its physical ones, and records of what it did outside.</summary>
+internal sealed class TestDomain : IHypercallRegisters, IInterruptInjector, IDisposable
+{
+    internal const ulong Size = 4 << 20;
+
+    /// <summary>Where tests put the structure of a call.</summary>
+    internal const ulong Argument = 0x10_0000;
+
+    private readonly ulong[] _registers = new ulong[16];
+
+    internal TestDomain(int vcpus = 2)
+    {
+        Memory = new GuestMemory(Size, sparePages: SpecialPages.SpareCount);
+        Domain = new Domain(new DomainOptions
+        {
+            VcpuCount = vcpus,
+            Memory = Memory,
+            Timers = Time,
+            Interrupts = this,
+            ConsoleOutput = bytes => Console.AddRange(bytes),
+            PoweredOff = () => PowerOffs++,
+            ResetRequested = () => Resets++,
+        });
+        Personality = new XenPersonality(Domain);
+    }
+
+    internal GuestMemory Memory { get; }
+
+    internal ManualTimeline Time { get; } = new();
+
+    internal Domain Domain { get; }
+
+    internal XenPersonality Personality { get; }
+
+    internal List<(int Vcpu, byte Vector)> Injected { get; } = [];
+
+    internal List<byte> Console { get; } = [];
+
+    internal int PowerOffs { get; private set; }
+
+    internal int Resets { get; private set; }
+
+    public int Cpl { get; set; }
+
+    public bool Is64Bit { get; set; } = true;
+
+    public ulong this[int index]
+    {
+        get => _registers[index];
+        set => _registers[index] = value;
+    }
+
+    public bool TryLoad(ulong linear, Span<byte> destination) => Memory.TryRead(new GuestPhysical(linear), destination);
+
+    public bool TryStore(ulong linear, ReadOnlySpan<byte> source) => Memory.TryWrite(new GuestPhysical(linear), source);
+
+    public void Inject(int vcpu, byte vector) => Injected.Add((vcpu, vector));
+
+    public void Dispose() => Memory.Dispose();
+
+    /// <summary>A hypercall with up to five arguments.</summary>
+    internal long Call(int number, params ReadOnlySpan<ulong> arguments)
+    {
+        ReadOnlySpan<int> places = [7, 6, 2, 10, 8];
+        _registers[0] = (ulong)number;
+        for (int i = 0; i < arguments.Length; i++)
+        {
+            _registers[places[i]] = arguments[i];
+        }
+
+        Assert(Personality.TryHypercall(0, this));
+        return (long)_registers[0];
+    }
+
+    /// <summary>A hypercall whose second argument is a structure of words.</summary>
+    internal long CallWith(int number, ulong operation, params ReadOnlySpan<uint> words)
+    {
+        Memory.TryWrite(new GuestPhysical(Argument), MemoryMarshal.AsBytes(words));
+        return Call(number, operation, Argument);
+    }
+
+    /// <summary>A word of the structure after the call.</summary>
+    internal uint Word(int index) => Memory.Read<uint>(new GuestPhysical(Argument + (ulong)(4 * index)));
+
+    private static void Assert(bool condition) => Xunit.Assert.True(condition);
+}
