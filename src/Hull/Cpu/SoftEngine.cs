@@ -124,8 +124,9 @@ internal sealed unsafe class SoftEngine : IEngine, ICodeWatcher
     private ulong _translationTicks;
 
     /// <inheritdoc/>
-    public IVcpu CreateVcpu(int index, ILocalApic apic)
+    public IVcpu CreateVcpu(int index, ILocalApic? apic)
     {
+        ArgumentNullException.ThrowIfNull(apic);
         SoftVcpu vcpu = new(this, index, apic);
         _vcpus.Add(vcpu);
         IsShared = _vcpus.Count > 1;
@@ -148,8 +149,7 @@ internal sealed unsafe class SoftEngine : IEngine, ICodeWatcher
             new("late-stores", Guard.LateStores),
             new("blocks-in-doubt", Guard.Doubts),
             new("exclusive-sections", Exclusive.Stops),
-            new("code-bytes", Cache.CodeBytes),
-            new("cold-code-bytes", Cache.ColdBytes),
+            new("code-bytes", (ulong)(Cache.Emitter.At - Cache.CodeStart)),
         ];
         if (VirtualTimers is not null)
         {

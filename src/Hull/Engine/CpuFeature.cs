@@ -88,7 +88,7 @@ internal enum CpuidRegister
 /// <param name="Bit">The bit in it.</param>
 /// <param name="Level">From which x86-64-vN it is part of the level; 0: of none, but an instruction set of
 /// applications (a level hides it); -1: the system's business, which a level leaves alone.</param>
-/// <param name="Emulated">The engine does it on any host; otherwise the host's CPU must have it.</param>
+/// <param name="Emulated">The soft engine does it on any host; otherwise the host's CPU must have it.</param>
 /// <param name="Needs">The feature that it cannot be without.</param>
 internal sealed record CpuFeatureRow(
     CpuFeature Feature,
@@ -180,12 +180,14 @@ internal static class CpuFeatures
     }
 
     /// <summary>The features that the host's CPU has or the engine emulates.</summary>
-    internal static CpuFeatureSet Available(Func<uint, uint, CpuidResult> host)
+    /// <param name="host">The host's CPUID, or what KVM makes of it.</param>
+    /// <param name="emulates">The engine does what <see cref="CpuFeatureRow.Emulated"/> says: the soft engine.</param>
+    internal static CpuFeatureSet Available(Func<uint, uint, CpuidResult> host, bool emulates = true)
     {
         CpuFeatureSet set = default;
         foreach (CpuFeatureRow row in All)
         {
-            if (row.Emulated || HostHas(row, host))
+            if ((row.Emulated && emulates) || HostHas(row, host))
             {
                 set = set.With(row.Feature);
             }

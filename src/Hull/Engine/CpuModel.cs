@@ -61,13 +61,14 @@ public sealed record CpuModel
 
     /// <summary>The features that the guest gets.</summary>
     /// <param name="available">What the host has and the engine does.</param>
+    /// <param name="owner">Who has no more than that, for the message.</param>
     /// <exception cref="HullException">A wish cannot be granted; the message names it.</exception>
-    internal CpuFeatureSet Resolve(CpuFeatureSet available)
+    internal CpuFeatureSet Resolve(CpuFeatureSet available, string owner = "this host's CPU")
     {
-        CpuFeatureSet set = _level == 0 ? available : Level(available);
+        CpuFeatureSet set = _level == 0 ? available : Level(available, owner);
         foreach (Wish wish in _wishes)
         {
-            set = wish.Add ? Add(set, wish.Feature, available) : CpuFeatures.Hide(set, wish.Feature);
+            set = wish.Add ? Add(set, wish.Feature, available, owner) : CpuFeatures.Hide(set, wish.Feature);
         }
 
         foreach (Wish wish in _wishes)
@@ -100,19 +101,19 @@ public sealed record CpuModel
         return new Wish(row.Feature, add);
     }
 
-    private static CpuFeatureSet Add(CpuFeatureSet set, CpuFeature feature, CpuFeatureSet available)
+    private static CpuFeatureSet Add(CpuFeatureSet set, CpuFeature feature, CpuFeatureSet available, string owner)
     {
         CpuFeatureRow row = CpuFeatures.Row(feature);
         if (!available.Has(feature))
         {
-            throw new HullException($"--cpu +{row.Names[0]}: this host's CPU has no {row.Names[0]}");
+            throw new HullException($"--cpu +{row.Names[0]}: {owner} has no {row.Names[0]}");
         }
 
-        return (row.Needs is CpuFeature needed ? Add(set, needed, available) : set).With(feature);
+        return (row.Needs is CpuFeature needed ? Add(set, needed, available, owner) : set).With(feature);
     }
 
     // A level hides the instruction sets of applications above it; the system's features stay as they are.
-    private CpuFeatureSet Level(CpuFeatureSet available)
+    private CpuFeatureSet Level(CpuFeatureSet available, string owner)
     {
         CpuFeatureSet set = default;
         foreach (CpuFeatureRow row in CpuFeatures.All)
@@ -123,7 +124,7 @@ public sealed record CpuModel
                 if (!available.Has(row.Feature) && !hidden)
                 {
                     throw new HullException(
-                        $"--cpu x86-64-v{_level}: this host's CPU has no {row.Names[0]}; choose a lower level");
+                        $"--cpu x86-64-v{_level}: {owner} has no {row.Names[0]}; choose a lower level");
                 }
             }
 

@@ -30,7 +30,8 @@ public sealed class CpuidPolicy
     private readonly uint _maxBasic;
     private readonly uint _maxExtended;
 
-    private CpuidPolicy(Func<uint, uint, CpuidResult> host, ulong tscHz, ulong apicBusHz, int vcpus, CpuModel model)
+    private CpuidPolicy(
+        Func<uint, uint, CpuidResult> host, ulong tscHz, ulong apicBusHz, int vcpus, CpuModel model, bool isKvms = false)
     {
         CpuidResult zero = host(0, 0);
         IsIntel = zero.Ebx == 0x756E_6547; // "Genu"
@@ -43,7 +44,9 @@ public sealed class CpuidPolicy
         Vcpus = vcpus;
 
         CpuidResult one = host(1, 0);
-        Features = model.Resolve(CpuFeatures.Available(host));
+        Features = isKvms
+            ? model.Resolve(CpuFeatures.Available(host, emulates: false), "KVM on this host")
+            : model.Resolve(CpuFeatures.Available(host));
         SupportedXcr0 = Features.Has(CpuFeature.Avx) ? 7u : Features.Has(CpuFeature.Xsave) ? 3u : 1u;
 
         _leaves[0] = zero with { Eax = _maxBasic };
@@ -103,6 +106,17 @@ public sealed class CpuidPolicy
     /// <exception cref="Hull.Host.HullException">The host cannot be that model; the message names what is missing.</exception>
     public static CpuidPolicy For(CpuModel model, ulong tscHz, ulong apicBusHz, int vcpus) =>
         new(HostLeaf, tscHz, apicBusHz, vcpus, model);
+
+    /// <summary>A model on this host's KVM: everything that the guest is shown is the real CPU's.</summary>
+    /// <param name="model">The model.</param>
+    /// <param name="supported">CPUID as KVM could give it to a guest.</param>
+    /// <param name="tscHz">Frequency of the guest's time-stamp counter.</param>
+    /// <param name="apicBusHz">Frequency of the local APIC timer before its divider.</param>
+    /// <param name="vcpus">vCPUs of the machine.</param>
+    /// <exception cref="Hull.Host.HullException">KVM cannot be that model; the message names what is missing.</exception>
+    internal static CpuidPolicy ForKvm(
+        CpuModel model, Func<uint, uint, CpuidResult> supported, ulong tscHz, ulong apicBusHz, int vcpus) =>
+        new(supported, tscHz, apicBusHz, vcpus, model, isKvms: true);
 
     /// <summary>Says whether this host can be a model, without making anything.</summary>
     /// <exception cref="Hull.Host.HullException">It cannot; the message names what is missing.</exception>

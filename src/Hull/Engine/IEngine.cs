@@ -11,7 +11,9 @@ public interface IEngine : IDisposable
     string Name { get; }
 
     /// <summary>Makes a vCPU in its reset state; index 0 is the bootstrap processor.</summary>
-    IVcpu CreateVcpu(int index, ILocalApic apic);
+    /// <param name="index">The index; also the APIC id.</param>
+    /// <param name="apic">Its local APIC; null when the engine has that itself.</param>
+    IVcpu CreateVcpu(int index, ILocalApic? apic);
 
     /// <summary>What the engine has counted so far, over all vCPUs. Only while no vCPU runs.</summary>
     IReadOnlyList<EngineCounter> ReadCounters();
@@ -28,6 +30,9 @@ public enum VcpuExit
 
     /// <summary>HLT with interrupts off and nothing that could wake it (a personality may read this as power-off).</summary>
     HaltedForever,
+
+    /// <summary>A breakpoint or single step that a debugger, not the guest, asked for.</summary>
+    Debug,
 
     /// <summary>The engine cannot go on; <see cref="IVcpu.FailureMessage"/> says why.</summary>
     Failed,

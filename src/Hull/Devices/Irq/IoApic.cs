@@ -28,6 +28,9 @@ internal sealed class IoApic : IMmioDevice
     private uint _select;
     private uint _id = PlatformMap.IoApicId;
 
+    /// <summary>Who has to know of level-triggered inputs before they open; null: nobody. Before the machine runs.</summary>
+    internal IIoApicRoutes? Routes { get; set; }
+
     /// <summary>Makes the chip with all inputs masked; its interrupts leave as messages.</summary>
     internal IoApic(IMsiSink messages)
     {
@@ -84,15 +87,6 @@ internal sealed class IoApic : IMmioDevice
         }
     }
 
-    /// <summary>The redirection entry of an input; for a KVM split irqchip, which wants routes.</summary>
-    internal ulong GetEntry(int input)
-    {
-        lock (_lock)
-        {
-            return _entries[input];
-        }
-    }
-
     /// <inheritdoc/>
     public ulong ReadMmio(ulong offset, int size)
     {
@@ -121,12 +115,13 @@ internal sealed class IoApic : IMmioDevice
                 break;
             case WindowOffset:
                 MsiMessage? message;
+                (int Input, ulong Entry)? opening;
                 lock (_lock)
                 {
-                    message = WriteRegister(_select, (uint)value);
+                    message = WriteRegister(_select, (uint)value, out opening);
                 }
 
-                Send(message);
+                Send(opening is { } it ? Open(it.Input, it.Entry) : message);
                 break;
             case EoiOffset:
                 EndOfInterrupt((byte)value);
@@ -148,31 +143,57 @@ internal sealed class IoApic : IMmioDevice
         };
     }
 
-    private MsiMessage? WriteRegister(uint index, uint value)
+    // An input that has to be known elsewhere first is not opened here, but is what opening says.
+    private MsiMessage? WriteRegister(uint index, uint value, out (int Input, ulong Entry)? opening)
     {
+        opening = null;
         if (index == 0)
         {
             _id = (value >> 24) & 0xF;
             return null;
         }
 
-        uint input = (index - 0x10) >> 1;
+        int input = (int)(index - 0x10) >> 1;
         if (index < 0x10 || input >= _entries.Length)
         {
             return null;
         }
 
-        ulong old = _entries[input];
-        ulong wide = (index & 1) == 0 ? (old & ~0xFFFF_FFFFUL) | value : (uint)old | ((ulong)value << 32);
-        ulong entry = (wide & Writable) | (old & ReadOnly);
-        if ((entry & Level) == 0)
+        ulong entry = Changed(_entries[input], (index & 1) != 0, value);
+        if (Routes is not null && (entry & (Masked | Level)) == Level)
         {
-            // An edge entry has no remote IRR; Linux also clears a stuck one this way.
-            entry &= ~RemoteIrr;
+            _entries[input] = entry | Masked;
+            opening = (input, entry);
+            return null;
         }
 
         _entries[input] = entry;
-        return Evaluate((int)input, edge: false);
+        return Evaluate(input, edge: false);
+    }
+
+    // No message leaves before those who have routes know of it; they are called with no lock held.
+    private MsiMessage? Open(int input, ulong entry)
+    {
+        Routes?.Route(input, Compose(entry));
+        lock (_lock)
+        {
+            if ((_entries[input] | RemoteIrr) != (entry | Masked | RemoteIrr))
+            {
+                return null; // another processor has written meanwhile
+            }
+
+            _entries[input] &= ~Masked;
+            return Evaluate(input, edge: false);
+        }
+    }
+
+    private static ulong Changed(ulong old, bool high, uint value)
+    {
+        ulong wide = high ? (uint)old | ((ulong)value << 32) : (old & ~0xFFFF_FFFFUL) | value;
+        ulong entry = (wide & Writable) | (old & ReadOnly);
+
+        // An edge entry has no remote IRR; Linux also clears a stuck one this way.
+        return (entry & Level) == 0 ? entry & ~RemoteIrr : entry;
     }
 
     /// <summary>Decides whether an input makes a message now. Under the lock.</summary>

@@ -1,4 +1,4 @@
-namespace Hull.Devices.Irq;
+namespace Hull.Bus;
 
 /// <summary>What sits at LINT0 of the bootstrap processor: the 8259 pair.</summary>
 internal interface IExtIntSource
