@@ -29,8 +29,7 @@ public sealed class Machine : IAsyncDisposable
 
     private Machine(MachineSpec spec)
     {
-        _spec = spec;
-        _parts = Build(life: 0);
+        (_spec, _parts) = EngineChoice.Build(spec, chosen => Build(chosen, life: 0));
         _panicTimer = new Timer(_ => Post(new Request(RequestKind.Panic, _parts.Life, null)));
         _control = new Thread(Control) { Name = "hull-machine", IsBackground = true };
     }
@@ -114,7 +113,7 @@ public sealed class Machine : IAsyncDisposable
         _requests.Dispose();
     }
 
-    private MachineParts Build(int life) => MachineBuilder.Build(_spec, life, new MachineHooks
+    private MachineParts Build(MachineSpec spec, int life) => MachineBuilder.Build(spec, life, new MachineHooks
     {
         SerialOutput = OnSerial,
         PowerOff = () => Post(new Request(RequestKind.PowerOff, life, null)),
@@ -217,7 +216,7 @@ public sealed class Machine : IAsyncDisposable
         {
             _parts.Dispose();
             _tail.Clear();
-            _parts = Build(life);
+            _parts = Build(_spec, life);
             _parts.Start();
             return null;
         }

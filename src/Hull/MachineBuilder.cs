@@ -10,6 +10,7 @@ using Hull.Devices.Serial;
 using Hull.Devices.Virtio;
 using Hull.Engine;
 using Hull.Host;
+using Hull.Kvm;
 using Hull.Memory;
 using Hull.Platform;
 using Hull.Timeline;
@@ -45,6 +46,8 @@ internal static class MachineBuilder
             TimerQueue? realTimers = spec.Deterministic ? null : Keep(made, new TimerQueue(new MachineClock()));
             ITimerQueue timers = (ITimerQueue?)virtualTimers ?? realTimers!;
 
+            // KVM has the local APICs, so the chips need it; the soft engine needs theirs.
+            KvmEngine? kvm = spec.Engine == EngineKind.Kvm ? Keep(made, CreateKvmEngine(spec, memory, bus, timers)) : null;
             Chipset chipset = new(bus, timers, new ChipsetOptions
             {
                 Vcpus = spec.VcpuCount,
@@ -56,7 +59,13 @@ internal static class MachineBuilder
                 ExitPort = spec.ExitPort,
                 SerialOutputs = SerialOutputs(hooks),
                 DebugOutput = spec.FirmwareLog is null ? null : new HookedOutput(0, (_, bytes) => spec.FirmwareLog(bytes)),
+                ExternalMessages = kvm,
             });
+            if (kvm is not null)
+            {
+                Connect(kvm, chipset);
+            }
+
             if (virtualTimers is not null)
             {
                 // First of all, so that nothing runs behind the instruction that ends the machine.
@@ -77,12 +86,8 @@ internal static class MachineBuilder
                 chipset.Pci.AssignBars();
             }
 
-            CpuidPolicy cpuid = CpuidPolicy.For(spec.Cpu, timers.Clock.TscHz, LocalApic.BusHz, spec.VcpuCount);
             Domain? domain = spec.Xen ? CreateDomain(spec, memory, timers, chipset, hooks) : null;
-            IPersonality personality = domain is not null
-                ? new XenPersonality(domain)
-                : new KvmClockPersonality(memory, timers.Clock, spec.VcpuCount, LocalApic.BusHz);
-            IEngine engine = Keep(made, CreateEngine(spec, memory, bus, timers, personality, cpuid));
+            IEngine engine = kvm ?? (IEngine)Keep(made, CreateSoftEngine(spec, memory, bus, timers, domain));
             VcpuThread[] vcpus = new VcpuThread[spec.VcpuCount];
 
             // The instruction that writes to the exit port is the last one: nothing more is printed.
@@ -90,9 +95,10 @@ internal static class MachineBuilder
             LoadedKernel? kernel = loading?.Wait();
             for (int i = 0; i < vcpus.Length; i++)
             {
-                IVcpu vcpu = engine.CreateVcpu(i, chipset.LocalApics[i]);
+                LocalApic? apic = kvm is null ? chipset.LocalApics[i] : null;
+                IVcpu vcpu = engine.CreateVcpu(i, apic);
                 vcpus[i] = Keep(made, new VcpuThread(i, vcpu, hooks.VcpuEnded));
-                chipset.LocalApics[i].Connect(vcpu);
+                apic?.Connect(vcpu);
                 if (i == 0 && kernel is not null)
                 {
                     vcpu.SetState(kernel.InitialState);
@@ -183,23 +189,46 @@ internal static class MachineBuilder
         return devices;
     }
 
-    // The one place that chooses an engine. Auto will choose by measuring once there are two.
-    private static IEngine CreateEngine(
-        MachineSpec spec,
-        GuestMemory memory,
-        IoBus bus,
-        ITimerQueue timers,
-        IPersonality personality,
-        CpuidPolicy cpuid) => spec.Engine switch
+    // These two are the only places that make an engine; EngineChoice has made one of the two of "auto".
+    private static SoftEngine CreateSoftEngine(
+        MachineSpec spec, GuestMemory memory, IoBus bus, ITimerQueue timers, Domain? domain)
+    {
+        CpuidPolicy cpuid = CpuidPolicy.For(spec.Cpu, timers.Clock.TscHz, LocalApic.BusHz, spec.VcpuCount);
+        IPersonality personality = domain is not null
+            ? new XenPersonality(domain)
+            : new KvmClockPersonality(memory, timers.Clock, spec.VcpuCount, LocalApic.BusHz);
+        return new SoftEngine(memory, bus, timers.Clock, personality, cpuid)
         {
-            EngineKind.Kvm => throw new HullException("the kvm engine is not built yet: use --engine soft"),
-            _ => new SoftEngine(memory, bus, timers.Clock, personality, cpuid)
-            {
-                Strict = spec.Strict,
-                VirtualTimers = timers as VirtualTimerQueue,
-                BlockLimit = spec.BlockLimit,
-            },
+            Strict = spec.Strict,
+            VirtualTimers = timers as VirtualTimerQueue,
+            BlockLimit = spec.BlockLimit,
         };
+    }
+
+    private static KvmEngine CreateKvmEngine(MachineSpec spec, GuestMemory memory, IoBus bus, ITimerQueue timers)
+    {
+        KvmSystem system = new();
+        try
+        {
+            CpuidPolicy cpuid = CpuidPolicy.ForKvm(
+                spec.Cpu, system.Supported, timers.Clock.TscHz, LocalApic.BusHz, spec.VcpuCount);
+            KvmClockPersonality clock = new(memory, timers.Clock, spec.VcpuCount, LocalApic.BusHz);
+            return new KvmEngine(system, memory, bus, clock, cpuid);
+        }
+        catch
+        {
+            system.Dispose();
+            throw;
+        }
+    }
+
+    // A split irqchip: messages to the kernel's local APICs, their ends of interrupts and the 8259s' cycle to the board.
+    private static void Connect(KvmEngine engine, Chipset chipset)
+    {
+        engine.Connect(chipset.Pic, chipset.IoApic.EndOfInterrupt);
+        chipset.IoApic.Routes = engine;
+        chipset.PicOutputChanged += engine.ExtIntChanged;
+    }
 
     private static ISerialOutput[] SerialOutputs(MachineHooks hooks)
     {

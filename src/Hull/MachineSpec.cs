@@ -69,6 +69,9 @@ public sealed record MachineSpec
     /// <summary>Stop at an instruction that the soft engine does not know, instead of raising #UD in the guest.</summary>
     public bool Strict { get; init; }
 
+    /// <summary>Keeps what <see cref="EngineKind.Auto"/> measured of /dev/kvm; null measures at each start.</summary>
+    public IVerdictStore? Verdicts { get; init; }
+
     /// <summary>Keeps unpacked kernels from one start to the next; null unpacks each time.</summary>
     public IBootCache? BootCache { get; init; }
 
@@ -76,8 +79,8 @@ public sealed record MachineSpec
     public IReadOnlyList<SerialOutput?> Serial { get; init; } = [];
 
     /// <summary>
-    /// Gets a line for the user when something of the host's that the guest uses fails, or comes back, while the machine
-    /// runs. Any thread; returns soon.
+    /// Gets a line for the user: why <see cref="EngineKind.Auto"/> does not take KVM, and when something of the host's that
+    /// the guest uses fails, or comes back, while the machine runs. Any thread; returns soon.
     /// </summary>
     public Action<string>? Notice { get; init; }
 
@@ -99,6 +102,17 @@ public sealed record MachineSpec
     /// <summary>The guest finds Xen 4.17 instead of KVM's clock, starts by PVH, and its console is Xen's.</summary>
     public bool Xen { get; init; }
 
+    /// <summary>What of this specification only the soft engine has; null: nothing.</summary>
+    internal string? NeedsSoftEngine => this switch
+    {
+        { Deterministic: true } => "--deterministic",
+        { Strict: true } => "HULL_STRICT",
+        { Firmware: not null } => "--firmware",
+        { Xen: true } => "--xen",
+        { BlockLimit: < Hull.Cpu.Translate.Translator.MaximumInstructions } => "--block-limit",
+        _ => null,
+    };
+
     /// <summary>Checks what can be checked before anything is made. <see cref="Machine.StartAsync"/> does it too.</summary>
     /// <exception cref="HullException">A value cannot work; the message names it.</exception>
     public void Validate()
@@ -119,9 +133,9 @@ public sealed record MachineSpec
             throw new HullException($"{VcpuCount} vCPUs: give 1 to {MaximumVcpus} (-c 2)");
         }
 
-        if (Deterministic && (VcpuCount != 1 || Engine == EngineKind.Kvm))
+        if (Deterministic && VcpuCount != 1)
         {
-            throw new HullException("--deterministic: one vCPU of the soft engine (-c 1 --engine soft)");
+            throw new HullException("--deterministic: one vCPU (-c 1)");
         }
 
         if (Deterministic && Xen)
@@ -145,12 +159,15 @@ public sealed record MachineSpec
                 $"blocks of {BlockLimit} instructions: give 1 to {Hull.Cpu.Translate.Translator.MaximumInstructions}");
         }
 
-        if (Engine == EngineKind.Kvm)
+        if (Engine != EngineKind.Kvm)
         {
-            throw new HullException("the kvm engine is not built yet: use --engine soft");
+            CpuidPolicy.Check(Cpu);
+        }
+        else if (NeedsSoftEngine is string option)
+        {
+            throw new HullException($"{option} is the soft engine's: use --engine soft");
         }
 
-        CpuidPolicy.Check(Cpu);
         if (Serial.Count > SerialPortCount)
         {
             throw new HullException($"{Serial.Count} serial ports: a machine has {SerialPortCount}");

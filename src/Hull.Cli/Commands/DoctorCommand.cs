@@ -122,26 +122,36 @@ internal static class DoctorCommand
         return new Finding("cpu features", Avx2.IsSupported ? FindingGrade.Good : FindingGrade.Note, found);
     }
 
-    // A /dev/kvm that opens may still run guest kernels in an emulator: without VMX or SVM it does.
+    // A /dev/kvm that opens may still run guest kernels in an emulator: it is measured.
     private static Finding Kvm()
     {
         string[] flags = (FirstValue("/proc/cpuinfo", "flags") ?? "").Split(' ');
         bool hardware = flags.Contains("vmx") || flags.Contains("svm");
-        return KvmProbe.Look() switch
+        switch (KvmProbe.Look())
         {
-            KvmState.Absent => new Finding("/dev/kvm", FindingGrade.Note, "not there; the soft engine does without"),
-            KvmState.NotPermitted => new Finding(
-                "/dev/kvm", FindingGrade.Note, "there, but not for this user; the soft engine does without",
-                $"sudo usermod -aG kvm {Environment.UserName}, then log in again"),
-            KvmState.Broken => new Finding(
-                "/dev/kvm", FindingGrade.Note, "there, but makes no virtual machine; the soft engine does without"),
-            _ when !hardware => new Finding(
-                "/dev/kvm", FindingGrade.Note,
-                "makes a virtual machine, but this CPU shows neither VMX nor SVM: guest kernels would crawl; not measured"),
-            _ => new Finding(
-                "/dev/kvm", FindingGrade.Note,
-                "makes a virtual machine; its speed is not measured, and the kvm engine is not built yet"),
-        };
+            case KvmState.Absent:
+                return new Finding(
+                    KvmProbe.Device, FindingGrade.Note, "not there; the soft engine does without",
+                    hardware
+                        ? $"sudo modprobe {(flags.Contains("svm") ? "kvm_amd" : "kvm_intel")}"
+                        : "none here: the CPU shows neither VMX nor SVM (switched off in the firmware, or this is a guest)");
+            case KvmState.NotPermitted:
+                return new Finding(
+                    KvmProbe.Device, FindingGrade.Note, "there, but not for this user; the soft engine does without",
+                    KvmProbe.HowToPermit());
+            case KvmState.Broken:
+                return new Finding(
+                    KvmProbe.Device, FindingGrade.Note, "there, but makes no virtual machine; the soft engine does without");
+            default:
+                // Measured anew: whoever asks the doctor has doubts.
+                KvmVerdict verdict = KvmVerdict.Find(null, out _);
+                string without = hardware ? "" : "; this CPU shows neither VMX nor SVM";
+                return verdict.IsUsable
+                    ? new Finding(KvmProbe.Device, FindingGrade.Good, $"--engine auto takes it: {verdict.Reason}")
+                    : new Finding(
+                        KvmProbe.Device, FindingGrade.Note,
+                        $"--engine auto does not take it: {verdict.Reason}{without}; the soft engine does without");
+        }
     }
 
     private static Finding Memory()

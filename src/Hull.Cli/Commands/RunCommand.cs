@@ -50,7 +50,7 @@ internal static class RunCommand
         };
         Option<EngineKind> engine = new("--engine")
         {
-            Description = "What runs the guest's code: auto, soft (binary translation) or kvm.",
+            Description = "What runs the guest's code: soft (binary translation), kvm, or auto: kvm where it is measured to be good.",
             HelpName = "auto|soft|kvm",
             CustomParser = ParseEngine,
         };

@@ -23,7 +23,7 @@ internal static class VersionCommand
         string version = assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion
             ?? "unknown";
         VersionReport report = new(
-            version, RuntimeInformation.FrameworkDescription, RuntimeInformation.OSDescription, ["soft"]);
+            version, RuntimeInformation.FrameworkDescription, RuntimeInformation.OSDescription, ["soft", "kvm"]);
         Notice.Result(form == OutputForm.Json
             ? JsonSerializer.Serialize(report, CliJson.Default.VersionReport)
             : $"hull {report.Version}\nruntime {report.Runtime}\nhost {report.Host}\nengines {string.Join(' ', report.Engines)}");

@@ -5,6 +5,7 @@ using System.Threading;
 using System.Threading.Tasks;
 using Hull.Boot;
 using Hull.Cli.Guest;
+using Hull.Cli.Store;
 using Hull.Host;
 
 namespace Hull.Cli.Run;
@@ -176,6 +177,7 @@ internal sealed class GuestRun : IDisposable
         TestDevice = request.TestDevice,
         RestartOnReset = request.Command.Length == 0,
         Strict = Environment.GetEnvironmentVariable("HULL_STRICT") == "1",
+        Verdicts = new VerdictFile(XdgDirectories.FromEnvironment()),
     };
 
     private MachineSpec SpecFor(GuestImage image) => SpecFor(_request, image.Kernel) with

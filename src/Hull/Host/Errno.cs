@@ -5,8 +5,10 @@ internal static class Errno
 {
     internal const int NotPermitted = 1;
     internal const int NoEntry = 2;
+    internal const int Interrupted = 4;
     internal const int InputOutput = 5;
     internal const int BadDescriptor = 9;
+    internal const int TryAgain = 11;
     internal const int NoMemory = 12;
     internal const int AccessDenied = 13;
     internal const int Exists = 17;

@@ -1,4 +1,5 @@
 using System;
+using System.Globalization;
 using System.IO;
 using Microsoft.Win32.SafeHandles;
 
@@ -23,10 +24,46 @@ public enum KvmState
 /// <summary>Asks /dev/kvm whether it is there and makes a virtual machine. Linux, "The Definitive KVM API".</summary>
 public static class KvmProbe
 {
-    private const string Device = "/dev/kvm";
+    /// <summary>The device.</summary>
+    public const string Device = "/dev/kvm";
+
+    private const string Groups = "/etc/group";
     private const nuint GetApiVersion = 0xAE00;
     private const nuint CreateVm = 0xAE01;
     private const int ExpectedVersion = 12;
+
+    /// <summary>True when the device is there and this user may open it.</summary>
+    public static bool IsOpen()
+    {
+        try
+        {
+            // FileShare.ReadWrite: .NET would lock the file otherwise.
+            using SafeFileHandle kvm = File.OpenHandle(Device, FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite);
+            return true;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return false;
+        }
+    }
+
+    /// <summary>What an administrator types to let this user open the device.</summary>
+    public static string HowToPermit()
+    {
+        uint group = LibcFiles.GroupOf(Device);
+        string? name = null;
+        foreach (string line in File.Exists(Groups) ? File.ReadLines(Groups) : [])
+        {
+            // name:password:number:members
+            string[] fields = line.Split(':');
+            name = fields.Length > 2 && fields[2] == group.ToString(CultureInfo.InvariantCulture) ? fields[0] : name;
+        }
+
+        // A device of root's own group is not to be shared by making users members of that.
+        return group == 0 || name is null
+            ? $"sudo setfacl -m u:{Environment.UserName}:rw {Device}"
+            : $"sudo usermod -aG {name} {Environment.UserName}, then log in again";
+    }
 
     /// <summary>Looks; makes and drops one empty virtual machine.</summary>
     public static KvmState Look()
@@ -38,7 +75,6 @@ public static class KvmProbe
 
         try
         {
-            // FileShare.ReadWrite: .NET would lock the file otherwise.
             using SafeFileHandle kvm = File.OpenHandle(Device, FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite);
             int vm = LibcStreams.Ioctl(kvm, GetApiVersion, 0) == ExpectedVersion
                 ? LibcStreams.Ioctl(kvm, CreateVm, 0)

@@ -19,6 +19,7 @@ internal static partial class LibcFiles
     private const int CurrentFolder = -100;
     private const uint TypeWanted = 1;
     private const uint BlocksWanted = 0x400;
+    private const uint GroupWanted = 0x10;
     private const int TypeMask = 0xF000;
     private const int RegularType = 0x8000;
 
@@ -72,6 +73,13 @@ internal static partial class LibcFiles
         return Statx(CurrentFolder, path, 0, TypeWanted, ref status) == 0 && (status.Mode & TypeMask) == RegularType;
     }
 
+    /// <summary>The group that a file belongs to; 0 when the host does not say. statx(2).</summary>
+    internal static uint GroupOf(string path)
+    {
+        FileStatus status = default;
+        return Statx(CurrentFolder, path, 0, GroupWanted, ref status) == 0 ? status.Gid : 0;
+    }
+
     /// <summary>Bytes that a file takes on the host's disk; 0 when the host does not say. statx(2).</summary>
     internal static ulong TakenBytes(string path)
     {
@@ -109,6 +117,9 @@ internal static partial class LibcFiles
     [StructLayout(LayoutKind.Explicit, Size = 256)]
     private struct FileStatus
     {
+        [FieldOffset(24)]
+        internal uint Gid;
+
         [FieldOffset(28)]
         internal ushort Mode;
 

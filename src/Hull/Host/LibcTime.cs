@@ -24,6 +24,7 @@ internal struct IntervalTimerSpec
 internal static unsafe partial class LibcTime
 {
     internal const int ClockMonotonic = 1;
+    internal const int ClockThreadCpu = 3;
     internal const int ClockMonotonicRaw = 4;
     internal const int TimerCloexec = 0x80000;
     internal const int TimerAbsolute = 1;

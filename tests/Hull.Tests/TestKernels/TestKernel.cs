@@ -4,6 +4,7 @@ using System.IO;
 using System.Text;
 using Hull.Boot;
 using Iced.Intel;
+using Xunit;
 using static Iced.Intel.AssemblerRegisters;
 
 namespace Hull.Tests.TestKernels;
@@ -46,16 +47,18 @@ internal static class TestKernel
     private const int LimitSeconds = 60;
 
     /// <summary>Runs a kernel: the body, then a write of EAX to the exit port.</summary>
-    internal static TestKernelResult Run(Action<Assembler> body, string append = "", params BootModule[] modules) =>
-        Run(body, 1, append, modules);
+    internal static TestKernelResult Run(
+        EngineKind engine, Action<Assembler> body, string append = "", params BootModule[] modules) =>
+        Run(engine, body, 1, append, modules);
 
     /// <summary>Runs a kernel on several vCPUs.</summary>
     internal static TestKernelResult Run(
-        Action<Assembler> body, int vcpus, string append = "", params BootModule[] modules)
+        EngineKind engine, Action<Assembler> body, int vcpus, string append = "", params BootModule[] modules)
     {
         StringBuilder text = new();
         Machine machine = Machine.Start(new MachineSpec
         {
+            Engine = engine,
             MemoryBytes = 64 << 20,
             VcpuCount = vcpus,
             Kernel = BootBlob.FromBytes("kernel", Assemble(body)),
@@ -69,6 +72,7 @@ internal static class TestKernel
         try
         {
             MachineEnd end = machine.WaitAsync().WaitAsync(TimeSpan.FromSeconds(LimitSeconds)).GetAwaiter().GetResult();
+            Assert.True(end.ExitValue is not null, $"{machine.EngineName}: {end.Message}");
             return new TestKernelResult(end.ExitValue, text.ToString());
         }
         finally

@@ -6,13 +6,13 @@ using static Iced.Intel.AssemblerRegisters;
 
 namespace Hull.Tests.TestKernels;
 
-/// <summary>Bare-metal kernels on the soft engine: what the suites for hypervisors look at.</summary>
+/// <summary>Bare-metal kernels on every engine: what the suites for hypervisors look at.</summary>
 public sealed class TestKernelTests
 {
-    [Fact]
-    public void EdgeOfALine_IsTakenBeforeTheInstructionAfterTheNext()
+    [Theory, EveryEngine(TakesInterrupts = true)]
+    public void EdgeOfALine_IsTakenBeforeTheInstructionAfterTheNext(EngineKind engine)
     {
-        TestKernelResult result = Run(static a =>
+        TestKernelResult result = Run(engine, static a =>
         {
             a.Route(14, 0x77);
             a.sti();
@@ -25,10 +25,10 @@ public sealed class TestKernelTests
         Assert.Equal(1u, result.Value);
     }
 
-    [Fact]
-    public void LinesRaisedWhileInterruptsAreOff_AreTakenByPriority()
+    [Theory, EveryEngine(TakesInterrupts = true)]
+    public void LinesRaisedWhileInterruptsAreOff_AreTakenByPriority(EngineKind engine)
     {
-        TestKernelResult result = Run(static a =>
+        TestKernelResult result = Run(engine, static a =>
         {
             a.Route(14, 0x78);
             a.Route(15, 0x66);
@@ -45,10 +45,10 @@ public sealed class TestKernelTests
         Assert.Equal(0x166u, result.Value);
     }
 
-    [Fact]
-    public void ApicTimer_WakesAHaltedProcessor_EachPeriod()
+    [Theory, EveryEngine(TakesInterrupts = true)]
+    public void ApicTimer_WakesAHaltedProcessor_EachPeriod(EngineKind engine)
     {
-        TestKernelResult result = Run(static a =>
+        TestKernelResult result = Run(engine, static a =>
         {
             Label wait = a.CreateLabel();
             a.mov(__dword_ptr[LocalApic + 0x3E0], 0xB);
@@ -66,10 +66,10 @@ public sealed class TestKernelTests
         Assert.Equal(4u, result.Value);
     }
 
-    [Fact]
-    public void SelfIpi_WaitsForTheTaskPriority()
+    [Theory, EveryEngine(TakesInterrupts = true)]
+    public void SelfIpi_WaitsForTheTaskPriority(EngineKind engine)
     {
-        TestKernelResult result = Run(static a =>
+        TestKernelResult result = Run(engine, static a =>
         {
             a.mov(__dword_ptr[LocalApic + 0x80], 0x60);
             a.mov(__dword_ptr[LocalApic + 0x300], 0x4_4044);
@@ -87,10 +87,10 @@ public sealed class TestKernelTests
         Assert.Equal(1u, result.Value);
     }
 
-    [Fact]
-    public void StringsThroughPortsAndMmio_KeepTheirBytes()
+    [Theory, EveryEngine]
+    public void StringsThroughPortsAndMmio_KeepTheirBytes(EngineKind engine)
     {
-        TestKernelResult result = Run(static a =>
+        TestKernelResult result = Run(engine, static a =>
         {
             a.cld();
             a.mov(esi, Entry);
@@ -121,10 +121,10 @@ public sealed class TestKernelTests
         Assert.Equal(0u, result.Value);
     }
 
-    [Fact]
-    public void FwCfg_TellsTheProcessors()
+    [Theory, EveryEngine]
+    public void FwCfg_TellsTheProcessors(EngineKind engine)
     {
-        TestKernelResult result = Run(static a =>
+        TestKernelResult result = Run(engine, static a =>
         {
             a.mov(ax, 5);
             a.mov(dx, 0x510);
@@ -138,10 +138,11 @@ public sealed class TestKernelTests
     }
 
     /// <summary>As test suites start theirs: the count from fw_cfg, one INIT and one start-up message to all but self.</summary>
-    [Fact]
-    public void AllProcessors_ComeByOneMessage()
+    [Theory, EveryEngine(TakesInterrupts = true)]
+    public void AllProcessors_ComeByOneMessage(EngineKind engine)
     {
         TestKernelResult result = Run(
+            engine,
             static a =>
             {
                 const int page = 0x8000;
@@ -183,7 +184,7 @@ public sealed class TestKernelTests
     public void LocalApic_GoesAndMoves_WithItsBase()
     {
         const int elsewhere = unchecked((int)0xFED8_0000);
-        TestKernelResult result = Run(static a =>
+        TestKernelResult result = Run(EngineKind.Soft, static a =>
         {
             a.mov(ecx, 0x1B);
             a.rdmsr();
@@ -222,7 +223,7 @@ public sealed class TestKernelTests
     [InlineData(0xFEE0_0500, 0u)] // x2APIC without APIC
     public void LocalApicsBase_RefusesReservedBits(uint low, uint high)
     {
-        TestKernelResult result = Run(a =>
+        TestKernelResult result = Run(EngineKind.Soft, a =>
         {
             a.mov(ecx, 0x1B);
             a.mov(eax, low);
@@ -233,10 +234,11 @@ public sealed class TestKernelTests
         Assert.Equal(ExceptionValue + 13, result.Value);
     }
 
-    [Fact]
-    public void CommandLine_IsTheKernelsNameAndItsWords()
+    [Theory, EveryEngine]
+    public void CommandLine_IsTheKernelsNameAndItsWords(EngineKind engine)
     {
         TestKernelResult result = Run(
+            engine,
             static a =>
             {
                 Label next = a.CreateLabel();
@@ -258,10 +260,10 @@ public sealed class TestKernelTests
         Assert.Equal(new TestKernelResult(1, "kernel with words"), result);
     }
 
-    [Fact]
-    public void WriteToTheExitPort_IsTheLastThingThatHappens()
+    [Theory, EveryEngine]
+    public void WriteToTheExitPort_IsTheLastThingThatHappens(EngineKind engine)
     {
-        TestKernelResult result = Run(static a =>
+        TestKernelResult result = Run(engine, static a =>
         {
             a.mov(eax, 7);
             a.mov(dx, ExitPort);
@@ -275,7 +277,7 @@ public sealed class TestKernelTests
         Assert.Equal(new TestKernelResult(7, ""), result);
     }
 
-    [Fact]
-    public void Exception_EndsWithItsVector() =>
-        Assert.Equal(ExceptionValue + 6, Run(static a => a.ud2()).Value);
+    [Theory, EveryEngine]
+    public void Exception_EndsWithItsVector(EngineKind engine) =>
+        Assert.Equal(ExceptionValue + 6, Run(engine, static a => a.ud2()).Value);
 }

@@ -1,0 +1,250 @@
+using System;
+using System.Threading;
+using Hull.Bus;
+using Hull.Engine;
+using Hull.Host;
+using Hull.Memory;
+
+namespace Hull.Kvm;
+
+/// <summary>What the calibration guest found.</summary>
+/// <param name="MillionInstructions">Simple instructions at privilege level 0, in millions a second; 0: not measured.</param>
+/// <param name="ExitMicroseconds">An exit to user space and back.</param>
+/// <param name="Failure">What went wrong; null: nothing.</param>
+internal readonly record struct KvmMeasurement(double MillionInstructions, double ExitMicroseconds, string? Failure);
+
+/// <summary>
+/// A guest of a few milliseconds that says whether KVM runs kernels at a CPU's speed and right: empty loops at privilege
+/// level 0 in 64-bit mode, exits, then some instructions that kernels use and emulators lack. There are hosts whose
+/// /dev/kvm opens, but emulates all kernel code.
+/// </summary>
+internal static class KvmCalibration
+{
+    private const ulong PageTables = 0x1000;
+    private const ulong IdtAt = 0x4000;
+    private const ulong CodeAt = 0x5000;
+    private const ulong BreakpointAt = 0x6000;
+    private const ulong DataAt = 0x7000;
+    private const ulong StackAt = 0x9000;
+    private const ulong GdtAt = 0x9000;
+    private const ushort CodeSelector = 8;
+    private const ushort DataSelector = 16;
+    private const int LimitMs = 1000;
+
+    // 0: ask how often to loop, and loop; until the answer is all ones. The count of instructions is two an iteration.
+    // Then POPCNT, CMPXCHG16B, scalar SSE and INT3 compute a number that is sent.
+    private static ReadOnlySpan<byte> Code =>
+    [
+        0xE5, 0x12, // in eax, 12h
+        0x89, 0xC1, // mov ecx, eax
+        0x83, 0xF9, 0xFF, // cmp ecx, -1
+        0x74, 0x0A, // je +10
+        0x85, 0xC9, // test ecx, ecx
+        0x74, 0xF3, // je -13
+        0xFF, 0xC9, // dec ecx
+        0x75, 0xFC, // jne -4
+        0xEB, 0xED, // jmp -19
+        0xB8, 0xF0, 0xF0, 0x00, 0x00, // mov eax, F0F0h
+        0xF3, 0x0F, 0xB8, 0xD8, // popcnt ebx, eax
+        0x31, 0xC0, 0x31, 0xD2, 0x31, 0xC9, // xor eax, eax; xor edx, edx; xor ecx, ecx
+        0xF0, 0x48, 0x0F, 0xC7, 0x0F, // lock cmpxchg16b [rdi]
+        0xF2, 0x48, 0x0F, 0x2A, 0x07, // cvtsi2sd xmm0, qword [rdi]
+        0xF2, 0x0F, 0x58, 0xC0, // addsd xmm0, xmm0
+        0xF2, 0x48, 0x0F, 0x2C, 0xC0, // cvttsd2si rax, xmm0
+        0xCC, // int3
+        0xE7, 0x10, // out 10h, eax
+        0xF4, // hlt
+    ];
+
+    // inc eax; iretq
+    private static ReadOnlySpan<byte> Breakpoint => [0xFF, 0xC0, 0x48, 0xCF];
+
+    private const uint RightResult = 17; // eight bits, doubled, and one for the breakpoint
+
+    /// <summary>Measures. Takes some milliseconds, and a second at the most.</summary>
+    internal static KvmMeasurement Measure()
+    {
+        try
+        {
+            using GuestMemory memory = new(0x20_0000);
+            Meter meter = new() { Done = static () => { } };
+            IoBus bus = new();
+            bus.MapPorts(Meter.FirstPort, 3, meter);
+            using KvmEngine engine = CreateEngine(memory, bus);
+            using IVcpu vcpu = engine.CreateVcpu(0, null);
+            meter.Done = vcpu.Kick;
+            WriteGuest(memory);
+            vcpu.SetState(InitialState());
+            using Timer limit = new(_ => vcpu.Kick(), null, LimitMs, Timeout.Infinite);
+            VcpuExit exit = vcpu.Run();
+            return meter.Result(exit switch
+            {
+                VcpuExit.Kicked => null,
+                VcpuExit.Shutdown => "a plain guest shuts down on it",
+                _ => vcpu.FailureMessage,
+            });
+        }
+        catch (HullException e)
+        {
+            return new KvmMeasurement(0, 0, e.Message);
+        }
+    }
+
+    private static KvmEngine CreateEngine(GuestMemory memory, IoBus bus)
+    {
+        const ulong AnyHz = 1_000_000_000;
+        KvmSystem system = new();
+        try
+        {
+            CpuidPolicy cpuid = CpuidPolicy.ForKvm(CpuModel.HostSafe, system.Supported, AnyHz, AnyHz, 1);
+            return new KvmEngine(system, memory, bus, new NoPersonality(), cpuid);
+        }
+        catch
+        {
+            system.Dispose();
+            throw;
+        }
+    }
+
+    private static void WriteGuest(GuestMemory memory)
+    {
+        const ulong Present = 3;
+        const ulong Large = 0x80;
+        const ulong InterruptGate = 0x8E00UL << 32;
+        memory.Write(new GuestPhysical(PageTables), (PageTables + 0x1000) | Present);
+        memory.Write(new GuestPhysical(PageTables + 0x1000), (PageTables + 0x2000) | Present);
+        memory.Write(new GuestPhysical(PageTables + 0x2000), Large | Present);
+        memory.Write(new GuestPhysical(IdtAt + (3 * 16)), InterruptGate | ((ulong)CodeSelector << 16) | BreakpointAt);
+        memory.Write(new GuestPhysical(GdtAt + CodeSelector), 0x00AF_9B00_0000_FFFFUL);
+        memory.Write(new GuestPhysical(GdtAt + DataSelector), 0x00CF_9300_0000_FFFFUL);
+        memory.TryWrite(new GuestPhysical(CodeAt), Code);
+        memory.TryWrite(new GuestPhysical(BreakpointAt), Breakpoint);
+    }
+
+    private static ArchState InitialState()
+    {
+        ArchState state = new()
+        {
+            Rip = CodeAt,
+            Cr0 = 0x8000_0033,
+            Cr3 = PageTables,
+            Cr4 = 0x620, // PAE, OSFXSR, OSXMMEXCPT
+            Efer = 0x500,
+            Gdtr = new DescriptorTableRegister(GdtAt, 0x17),
+            Idtr = new DescriptorTableRegister(IdtAt, 0x3F),
+            Ldtr = new SegmentRegister { Attributes = 0x1_0082 },
+            Tr = new SegmentRegister { Attributes = 0x8B, Limit = 0x67 },
+        };
+        SegmentRegister data = new() { Selector = DataSelector, Attributes = 0xC093, Limit = uint.MaxValue };
+        state.Segments.AsSpan().Fill(data);
+        state.Segments[1] = data with { Selector = CodeSelector, Attributes = 0xA09B };
+        state.Gpr[4] = StackAt;
+        state.Gpr[7] = DataAt;
+        state.Fxsave[0] = 0x7F;
+        state.Fxsave[1] = 3;
+        state.Fxsave[24] = 0x80;
+        state.Fxsave[25] = 0x1F;
+        return state;
+    }
+
+    /// <summary>The guest's port: says how often to loop, and takes the times between the questions.</summary>
+    private sealed class Meter : IPortDevice
+    {
+        internal const ushort FirstPort = 0x10;
+
+        private const int Exits = 24;
+        private const uint ShortLoop = 1000;
+        private const uint LongLoop = 100_000;
+        private const double SlowNs = 1_000_000;
+
+        private int _questions;
+        private long _startNs;
+        private double _exitNs;
+        private double _perSecond;
+        private uint? _result;
+
+        internal required Action Done { get; set; }
+
+        // The thread's own time: a host that is busy with other things changes nothing.
+        private static unsafe long NowNs
+        {
+            get
+            {
+                TimeSpec now;
+                _ = LibcTime.ClockGetTime(LibcTime.ClockThreadCpu, &now);
+                return (now.Seconds * 1_000_000_000) + now.Nanoseconds;
+            }
+        }
+
+        public uint ReadPort(ushort offset, int size)
+        {
+            long spentNs = NowNs - _startNs;
+            uint answer = Answer(_questions++, spentNs);
+            _startNs = NowNs;
+            return answer;
+        }
+
+        public void WritePort(ushort offset, int size, uint value)
+        {
+            _result = value;
+            Done();
+        }
+
+        internal KvmMeasurement Result(string? failure)
+        {
+            failure ??= _result switch
+            {
+                null => "its calibration guest did not end in a second",
+                RightResult => null,
+                uint wrong => $"kernel code computes wrong on it ({wrong} instead of {RightResult})",
+            };
+            return new KvmMeasurement(_perSecond / 1e6, _exitNs / 1e3, failure);
+        }
+
+        // The first question starts the clock; then come exits alone, a short loop, and where that was quick a long one.
+        private uint Answer(int question, long spentNs)
+        {
+            switch (question)
+            {
+                case 0:
+                    return 0;
+                case < Exits:
+                    _exitNs = question == 1 ? spentNs : Math.Min(_exitNs, spentNs);
+                    return 0;
+                case Exits:
+                    return ShortLoop;
+                case Exits + 1:
+                    Count(ShortLoop, spentNs);
+                    return spentNs > SlowNs ? uint.MaxValue : LongLoop;
+                case Exits + 2:
+                    Count(LongLoop, spentNs);
+                    return uint.MaxValue;
+                default:
+                    return uint.MaxValue;
+            }
+        }
+
+        private void Count(uint iterations, long spentNs) =>
+            _perSecond = 2.0 * iterations / Math.Max(spentNs - _exitNs, 1) * 1e9;
+    }
+
+    /// <summary>A PC without a hypervisor's leaves.</summary>
+    private sealed class NoPersonality : IPersonality
+    {
+        public bool TryCpuid(uint leaf, uint subleaf, out CpuidResult result)
+        {
+            result = default;
+            return false;
+        }
+
+        public bool TryReadMsr(int vcpu, uint index, out ulong value)
+        {
+            value = 0;
+            return false;
+        }
+
+        public bool TryWriteMsr(int vcpu, uint index, ulong value) => false;
+
+        public bool TryHypercall(int vcpu, IHypercallRegisters registers) => false;
+    }
+}

@@ -1,0 +1,218 @@
+using System;
+using System.Collections.Generic;
+using System.Threading;
+using Hull.Bus;
+using Hull.Engine;
+using Hull.Host;
+using Hull.Kvm.Abi;
+using Hull.Memory;
+using Hull.Platform;
+
+namespace Hull.Kvm;
+
+/// <summary>
+/// The KVM engine: the host kernel runs the guest on the CPU. Local APICs are the kernel's, all other devices Hull's
+/// (a split irqchip); ports and MMIO go through the same <see cref="IoBus"/> as on the soft engine. Start reading in
+/// docs/kvm.md, then <see cref="KvmVcpu.Run"/>.
+/// </summary>
+internal sealed class KvmEngine : IEngine, IMsiSink, IIoApicRoutes
+{
+    private const int Inputs = PlatformMap.IoApicInputs;
+
+    private readonly Lock _lock = new();
+    private readonly KvmVm _vm;
+    private readonly KvmCpuid _cpuidTable;
+    private readonly List<KvmVcpu> _vcpus = [];
+    private readonly MsiMessage?[] _routes = new MsiMessage?[Inputs];
+    private readonly KvmDirtyRings? _rings;
+    private IExtIntSource? _extInt;
+    private Action<byte>? _endOfInterrupt;
+
+    /// <summary>Makes the virtual machine, with its memory.</summary>
+    /// <param name="system">/dev/kvm; the engine takes it over.</param>
+    /// <param name="memory">RAM.</param>
+    /// <param name="bus">Ports and MMIO.</param>
+    /// <param name="personality">Hypervisor leaves and MSRs. KVM's own clock and hypercalls are the kernel's.</param>
+    /// <param name="cpuid">What the guest is told of its CPU, over <see cref="KvmSystem.Supported"/>.</param>
+    /// <param name="dirtyRingEntries">Log written pages in rings of as many entries (a power of two); 0: in bitmaps.</param>
+    /// <exception cref="HullException">KVM cannot; the message names the ioctl and the error.</exception>
+    internal KvmEngine(
+        KvmSystem system,
+        GuestMemory memory,
+        IoBus bus,
+        IPersonality personality,
+        CpuidPolicy cpuid,
+        int dirtyRingEntries = 0)
+    {
+        Device = system;
+        Memory = memory;
+        Bus = bus;
+        Personality = personality;
+        Cpuid = cpuid;
+        _cpuidTable = new KvmCpuid(cpuid, personality, system.Supported);
+        _vm = new KvmVm(system, Inputs);
+        try
+        {
+            _rings = dirtyRingEntries == 0 ? null : new KvmDirtyRings(_vm, dirtyRingEntries);
+            Slots = new KvmSlots(_vm.File, memory);
+            _vm.RouteMsrs(cpuid);
+            HasXcrs = _vm.File.Check(KvmCapability.Xcrs) != 0;
+        }
+        catch
+        {
+            _vm.Dispose();
+            throw;
+        }
+    }
+
+    /// <inheritdoc/>
+    public string Name => "kvm";
+
+    internal KvmSystem Device { get; }
+
+    internal GuestMemory Memory { get; }
+
+    internal IoBus Bus { get; }
+
+    internal IPersonality Personality { get; }
+
+    internal CpuidPolicy Cpuid { get; }
+
+    /// <summary>KVM_GET_XCRS is there: the host's CPU has XSAVE.</summary>
+    internal bool HasXcrs { get; }
+
+    /// <summary>Memory slots and their dirty log.</summary>
+    internal KvmSlots Slots { get; }
+
+    /// <summary>The virtual machine.</summary>
+    internal KvmFile File => _vm.File;
+
+    /// <summary>Connects what the board has and the kernel has not. Before vCPUs are made.</summary>
+    /// <param name="extInt">The 8259s at LINT0 of the first vCPU.</param>
+    /// <param name="endOfInterrupt">Gets the vector of each EOI of a level-triggered interrupt, on a vCPU's thread.</param>
+    internal void Connect(IExtIntSource extInt, Action<byte> endOfInterrupt)
+    {
+        _extInt = extInt;
+        _endOfInterrupt = endOfInterrupt;
+    }
+
+    /// <summary>The output of the 8259s may have changed. Any thread.</summary>
+    internal void ExtIntChanged()
+    {
+        KvmVcpu? first;
+        lock (_lock)
+        {
+            first = _vcpus.Count > 0 ? _vcpus[0] : null;
+        }
+
+        first?.InterruptChanged();
+    }
+
+    /// <inheritdoc/>
+    /// <param name="index">The index, which is also the APIC id.</param>
+    /// <param name="apic">Null: the kernel has it.</param>
+    public IVcpu CreateVcpu(int index, ILocalApic? apic)
+    {
+        KvmVcpu vcpu = new(this, index, index == 0 ? _extInt : null);
+        try
+        {
+            _cpuidTable.Set(vcpu.File, index);
+            _rings?.Add(vcpu.File);
+        }
+        catch
+        {
+            vcpu.Dispose();
+            throw;
+        }
+
+        lock (_lock)
+        {
+            _vcpus.Add(vcpu);
+        }
+
+        return vcpu;
+    }
+
+    /// <inheritdoc/>
+    public void Send(MsiMessage message)
+    {
+        if (message.Address >> 20 == PlatformMap.LocalApicBase >> 20)
+        {
+            _vm.Signal(message);
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Route(int input, MsiMessage message)
+    {
+        lock (_lock)
+        {
+            if (_routes[input] != message)
+            {
+                _routes[input] = message;
+                _vm.SetRoutes(_routes);
+            }
+        }
+    }
+
+    /// <summary>A vCPU ended a level-triggered interrupt.</summary>
+    internal void EndOfInterrupt(byte vector) => _endOfInterrupt?.Invoke(vector);
+
+    /// <summary>Starts or ends the log of pages that vCPUs write; what Hull writes itself it knows.</summary>
+    internal void LogDirty(bool on) => Slots.LogDirty(on);
+
+    /// <summary>Fetches and clears the log. Any thread.</summary>
+    /// <param name="pages">Gets a bit a written page of RAM; other bits stay.</param>
+    internal void CollectDirty(Span<ulong> pages)
+    {
+        if (_rings is null)
+        {
+            Slots.CollectDirty(pages);
+        }
+        else
+        {
+            _rings.Collect(Slots, pages);
+        }
+    }
+
+    /// <summary>A ring is full: keeps its pages for the next <see cref="CollectDirty"/>. On a vCPU's thread.</summary>
+    internal void DrainRings() => _rings?.Drain(Slots);
+
+    /// <summary>Makes the kernel's side of a vCPU.</summary>
+    /// <returns>The vCPU's file descriptor.</returns>
+    internal int CreateKernelVcpu(int index) => _vm.File.Call(KvmRequests.CreateVcpu, (nuint)index);
+
+    /// <inheritdoc/>
+    public IReadOnlyList<EngineCounter> ReadCounters()
+    {
+        SortedDictionary<string, ulong> sums = new(StringComparer.Ordinal);
+        foreach (KvmVcpu vcpu in _vcpus)
+        {
+            foreach (EngineCounter counter in vcpu.Counters.Read())
+            {
+                sums[counter.Name] = sums.GetValueOrDefault(counter.Name) + counter.Value;
+            }
+        }
+
+        List<EngineCounter> counters = [];
+        foreach ((string name, ulong value) in sums)
+        {
+            counters.Add(new EngineCounter(name, value));
+        }
+
+        return counters;
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        foreach (KvmVcpu vcpu in _vcpus)
+        {
+            vcpu.Dispose();
+        }
+
+        _rings?.Dispose();
+        _vm.Dispose();
+        Device.Dispose();
+    }
+}

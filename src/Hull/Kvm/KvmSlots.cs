@@ -1,0 +1,135 @@
+using System;
+using System.Collections.Generic;
+using System.Threading;
+using Hull.Kvm.Abi;
+using Hull.Memory;
+
+namespace Hull.Kvm;
+
+/// <summary>
+/// The memory slots of a virtual machine: RAM below and above the PCI hole, straight from <see cref="GuestMemory"/>'s
+/// mapping, and read-only memory. What is in no slot is MMIO. Slots with RAM can log which pages the guest wrote.
+/// </summary>
+internal sealed unsafe class KvmSlots
+{
+    private readonly Lock _lock = new();
+    private readonly KvmFile _vm;
+    private readonly List<Slot> _slots = [];
+
+    /// <summary>Makes slots for all RAM.</summary>
+    internal KvmSlots(KvmFile vm, GuestMemory memory)
+    {
+        _vm = vm;
+        Add(new Slot(0, 0, memory.LowSize, (ulong)memory.Base, 0, KvmMemoryFlags.None));
+        if (memory.HighSize > 0)
+        {
+            ulong high = (ulong)memory.Base + memory.LowSize;
+            Add(new Slot(1, GuestMemory.HighBase, memory.HighSize, high, memory.LowSize, KvmMemoryFlags.None));
+        }
+    }
+
+    /// <summary>
+    /// Maps memory that the guest reads at full speed and whose writes are MMIO (a ROM). The bytes stay where they are
+    /// for the machine's life.
+    /// </summary>
+    internal void AddReadOnly(GuestPhysical at, ulong size, byte* bytes)
+    {
+        lock (_lock)
+        {
+            Add(new Slot((uint)_slots.Count, at.Value, size, (ulong)bytes, ulong.MaxValue, KvmMemoryFlags.ReadOnly));
+        }
+    }
+
+    /// <summary>Starts or ends the log of written pages; it starts empty.</summary>
+    internal void LogDirty(bool on)
+    {
+        lock (_lock)
+        {
+            for (int i = 0; i < _slots.Count; i++)
+            {
+                if (_slots[i].IsRam)
+                {
+                    _slots[i] = _slots[i] with { Flags = on ? KvmMemoryFlags.LogDirtyPages : KvmMemoryFlags.None };
+                    Set(_slots[i]);
+                }
+            }
+        }
+    }
+
+    /// <summary>Fetches and clears the log: sets a bit for each page of RAM that vCPUs wrote since the last time.</summary>
+    /// <param name="pages">A bit a page of RAM, by offset in <see cref="GuestMemory"/>.</param>
+    internal void CollectDirty(Span<ulong> pages)
+    {
+        lock (_lock)
+        {
+            foreach (Slot slot in _slots)
+            {
+                if (slot.Flags == KvmMemoryFlags.LogDirtyPages)
+                {
+                    Collect(slot, pages);
+                }
+            }
+        }
+    }
+
+    /// <summary>The page of RAM at a page of a slot.</summary>
+    /// <returns>False for memory that is no RAM.</returns>
+    internal bool TryFindPage(uint slot, ulong page, out ulong ramPage)
+    {
+        lock (_lock)
+        {
+            Slot found = slot < _slots.Count ? _slots[(int)slot] : default;
+            ramPage = (found.RamOffset / GuestMemory.PageSize) + page;
+            return found.IsRam && page < found.Size / GuestMemory.PageSize;
+        }
+    }
+
+    private void Collect(Slot slot, Span<ulong> pages)
+    {
+        ulong count = slot.Size / GuestMemory.PageSize;
+        ulong[] bits = new ulong[(count + 63) / 64];
+        fixed (ulong* at = bits)
+        {
+            // SAFETY: the bitmap has a bit for each page of the slot, in whole words, as the kernel writes it.
+            KvmDirtyLogRequest request = new() { Slot = slot.Number, Bitmap = (ulong)at };
+            _vm.Call(KvmRequests.GetDirtyLog, ref request);
+        }
+
+        ulong first = slot.RamOffset / GuestMemory.PageSize;
+        for (int word = 0; word < bits.Length; word++)
+        {
+            for (ulong rest = bits[word]; rest != 0; rest &= rest - 1)
+            {
+                SetBit(pages, first + ((ulong)word * 64) + (ulong)System.Numerics.BitOperations.TrailingZeroCount(rest));
+            }
+        }
+    }
+
+    /// <summary>Sets a page's bit.</summary>
+    internal static void SetBit(Span<ulong> pages, ulong page) => pages[(int)(page / 64)] |= 1UL << (int)(page % 64);
+
+    private void Add(Slot slot)
+    {
+        Set(slot);
+        _slots.Add(slot);
+    }
+
+    private void Set(Slot slot)
+    {
+        KvmMemoryRegion region = new()
+        {
+            Slot = slot.Number,
+            Flags = slot.Flags,
+            GuestPhysical = slot.GuestPhysical,
+            Size = slot.Size,
+            HostAddress = slot.HostAddress,
+        };
+        _vm.Call(KvmRequests.SetUserMemoryRegion, ref region);
+    }
+
+    private readonly record struct Slot(
+        uint Number, ulong GuestPhysical, ulong Size, ulong HostAddress, ulong RamOffset, KvmMemoryFlags Flags)
+    {
+        internal bool IsRam => Size != 0 && RamOffset != ulong.MaxValue;
+    }
+}

@@ -1,0 +1,257 @@
+using System;
+using System.Runtime.InteropServices;
+using System.Threading;
+using Hull.Bus;
+using Hull.Engine;
+using Hull.Host;
+using Hull.Kvm.Abi;
+
+namespace Hull.Kvm;
+
+/// <summary>
+/// One vCPU of the KVM engine: the loop around KVM_RUN. What exits want is in <see cref="KvmExits"/>, the registers are in
+/// <see cref="KvmArchState"/>, how a thread is got out of the guest in <see cref="VcpuKick"/>.
+/// </summary>
+internal sealed unsafe class KvmVcpu : IVcpu
+{
+    private const ulong ApicBase = 0xFEE0_0000;
+
+    private readonly KvmEngine _engine;
+    private readonly IExtIntSource? _extInt;
+    private readonly KvmExits _exits;
+    private readonly VcpuKick _kick;
+    private readonly KvmRun* _run;
+    private volatile bool _kicked;
+    private bool _disposed;
+
+    /// <summary>Makes the kernel's vCPU and maps what it shares.</summary>
+    /// <param name="engine">The machine.</param>
+    /// <param name="index">The index and APIC id.</param>
+    /// <param name="extInt">The 8259s, on the vCPU that they are wired to.</param>
+    internal KvmVcpu(KvmEngine engine, int index, IExtIntSource? extInt)
+    {
+        _engine = engine;
+        _extInt = extInt;
+        Index = index;
+        File = new KvmFile(engine.CreateKernelVcpu(index));
+        void* run = Libc.Mmap(
+            null, (nuint)engine.Device.VcpuMapBytes, Libc.ProtRead | Libc.ProtWrite, Libc.MapShared, File.Fd, 0);
+        if (run == (void*)-1)
+        {
+            string error = Libc.LastErrorMessage();
+            File.Dispose();
+            throw new HullException($"cannot map a vCPU's state: {error}");
+        }
+
+        _run = (KvmRun*)run;
+        _kick = new VcpuKick(_run);
+        Msrs = new ulong[MsrPolicy.SlotCount];
+        MsrPolicy.Reset(engine.Cpuid, Msrs);
+        State = new KvmArchState(File, engine, Msrs);
+        _exits = new KvmExits(this, engine, _run);
+    }
+
+    /// <summary>The kernel's vCPU.</summary>
+    internal KvmFile File { get; }
+
+    /// <summary>The index, 0 for the bootstrap processor; also the APIC id.</summary>
+    internal int Index { get; }
+
+    /// <summary>What the table of MSRs keeps for this vCPU where KVM keeps nothing.</summary>
+    internal ulong[] Msrs { get; }
+
+    /// <summary>The registers, in and out.</summary>
+    internal KvmArchState State { get; }
+
+    /// <summary>What it counts.</summary>
+    internal KvmCounters Counters { get; } = new();
+
+    /// <inheritdoc/>
+    public string? FailureMessage { get; private set; }
+
+    /// <inheritdoc/>
+    public VcpuExit Run()
+    {
+        _kick.Enter();
+        try
+        {
+            VcpuExit? exit;
+            do
+            {
+                exit = RunOnce();
+            }
+            while (exit is null);
+            FinishExit();
+            return exit.Value;
+        }
+        finally
+        {
+            _kick.Leave();
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Kick()
+    {
+        _kicked = true;
+        _kick.Send();
+    }
+
+    /// <inheritdoc/>
+    public void InterruptChanged()
+    {
+        if (_extInt is { Output: true })
+        {
+            _kick.Send();
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Nmi() => File.Call(KvmRequests.Nmi);
+
+    /// <inheritdoc/>
+    public void Init() => _engine.Send(new MsiMessage(ApicBase | ((ulong)Index << 12), 0x500));
+
+    /// <inheritdoc/>
+    public void Startup(byte vector) => _engine.Send(new MsiMessage(ApicBase | ((ulong)Index << 12), 0x600u | vector));
+
+    /// <inheritdoc/>
+    public ArchState GetState() => State.Get();
+
+    /// <inheritdoc/>
+    public void SetState(ArchState state) => State.Set(state);
+
+    /// <summary>
+    /// Lets the guest stop after each instruction, or at addresses. <see cref="Run"/> then returns
+    /// <see cref="VcpuExit.Debug"/>. Only while Run is not running.
+    /// </summary>
+    /// <param name="singleStep">Stop after the next instruction.</param>
+    /// <param name="breakpoints">Up to four linear addresses of instructions.</param>
+    internal void SetGuestDebug(bool singleStep, params ReadOnlySpan<ulong> breakpoints)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(breakpoints.Length, 4);
+        KvmDebugControl control = singleStep ? KvmDebugControl.Enable | KvmDebugControl.SingleStep : KvmDebugControl.None;
+        KvmGuestDebug debug = default;
+        if (breakpoints.Length > 0)
+        {
+            control |= KvmDebugControl.Enable | KvmDebugControl.HardwareBreakpoints;
+            debug.DebugRegisters[7] = 0x400;
+            for (int i = 0; i < breakpoints.Length; i++)
+            {
+                debug.DebugRegisters[i] = breakpoints[i];
+                debug.DebugRegisters[7] |= 2UL << (2 * i); // global enable; length and condition 0: an instruction
+            }
+        }
+
+        debug.Control = control;
+        File.Call(KvmRequests.SetGuestDebug, ref debug);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        if (!_disposed)
+        {
+            _disposed = true;
+            _kick.Close();
+            _ = Libc.Munmap(_run, (nuint)_engine.Device.VcpuMapBytes);
+            File.Dispose();
+        }
+    }
+
+    private VcpuExit? RunOnce()
+    {
+        // In this order: who asks sets the flag first, then this byte. What comes behind the look is seen by the kernel.
+        _run->ImmediateExit = 0;
+        Interlocked.MemoryBarrier();
+        if (_kicked)
+        {
+            _kicked = false;
+            return VcpuExit.Kicked;
+        }
+
+        if (_extInt is not null)
+        {
+            OfferExtInt();
+        }
+
+        Counters.Entries++;
+        if (LibcKvm.Ioctl(File.Fd, KvmRequests.Run.Number, (nuint)0) < 0)
+        {
+            int error = Marshal.GetLastPInvokeError();
+
+            // EAGAIN: an application processor that got its INIT or SIPI.
+            return error is Errno.Interrupted or Errno.TryAgain
+                ? null
+                : Fail($"KVM_RUN failed: {Marshal.GetPInvokeErrorMessage(error)}");
+        }
+
+        return Handle();
+    }
+
+    private VcpuExit? Handle()
+    {
+        switch (_run->ExitReason)
+        {
+            case KvmExitReason.Io:
+                _exits.PortIo();
+                return null;
+            case KvmExitReason.Mmio:
+                _exits.Mmio();
+                return null;
+            case KvmExitReason.ReadMsr:
+                _exits.ReadMsr();
+                return null;
+            case KvmExitReason.WriteMsr:
+                _exits.WriteMsr();
+                return null;
+            case KvmExitReason.IoApicEoi:
+                Counters.EoiExits++;
+                _engine.EndOfInterrupt(_run->EoiVector);
+                return null;
+            case KvmExitReason.InterruptWindowOpen:
+                Counters.WindowExits++;
+                return null;
+            case KvmExitReason.Interrupted or KvmExitReason.Halt:
+                return null;
+            case KvmExitReason.DirtyRingFull:
+                Counters.RingExits++;
+                _engine.DrainRings();
+                return null;
+            case KvmExitReason.Debug:
+                return VcpuExit.Debug;
+            case KvmExitReason.Shutdown:
+                return VcpuExit.Shutdown;
+            default:
+                return Fail(_exits.DescribeFailure());
+        }
+    }
+
+    // The 8259s speak to one processor, through a cycle that user space plays: KVM says when the guest would take it.
+    private void OfferExtInt()
+    {
+        bool wanted = _extInt!.Output; // the caller looked
+        if (wanted && _run->ReadyForInterruptInjection != 0)
+        {
+            uint vector = (uint)_extInt.AcknowledgeInterrupt();
+            File.Call(KvmRequests.Interrupt, ref vector);
+            _run->ReadyForInterruptInjection = 0;
+            wanted = _extInt.Output;
+        }
+
+        _run->RequestInterruptWindow = wanted ? (byte)1 : (byte)0;
+    }
+
+    // An IN or a load from MMIO ends inside the next KVM_RUN; nobody may look at the registers before.
+    private void FinishExit()
+    {
+        _run->ImmediateExit = 1;
+        _ = LibcKvm.Ioctl(File.Fd, KvmRequests.Run.Number, (nuint)0);
+    }
+
+    private VcpuExit Fail(string what)
+    {
+        FailureMessage = $"vCPU {Index}: {what}{State.DescribePlace()}";
+        return VcpuExit.Failed;
+    }
+}

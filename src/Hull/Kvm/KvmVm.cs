@@ -1,0 +1,118 @@
+using System;
+using System.Runtime.InteropServices;
+using Hull.Bus;
+using Hull.Engine;
+using Hull.Host;
+using Hull.Kvm.Abi;
+
+namespace Hull.Kvm;
+
+/// <summary>
+/// One virtual machine of KVM's with a split irqchip: local APICs in the kernel; I/O APIC, 8259s and timers are Hull's.
+/// </summary>
+internal sealed class KvmVm : IDisposable
+{
+    // Three pages for the task state and one for page tables, which KVM needs on Intel CPUs without unrestricted guests.
+    // Below what firmware may take at the end of 4 GiB.
+    private const nuint TaskStateAt = 0xFEFF_D000;
+    private const ulong IdentityMapAt = 0xFEFF_C000;
+
+    /// <summary>Makes the machine, without memory or vCPUs.</summary>
+    /// <exception cref="HullException">The kernel refused; the message names the ioctl and the error.</exception>
+    internal KvmVm(KvmSystem system, uint ioApicInputs)
+    {
+        File = new KvmFile(system.File.Call(KvmRequests.CreateVm));
+        try
+        {
+            ulong map = IdentityMapAt;
+            File.Call(KvmRequests.SetIdentityMapAddress, ref map);
+            File.Call(KvmRequests.SetTssAddress, TaskStateAt);
+            Enable(KvmCapability.SplitIrqChip, ioApicInputs);
+        }
+        catch
+        {
+            File.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>The machine.</summary>
+    internal KvmFile File { get; }
+
+    /// <summary>Guests' accesses to MSRs that <see cref="MsrPolicy"/> answers come to user space.</summary>
+    internal bool HasMsrExits { get; private set; }
+
+    /// <summary>Turns a capability on.</summary>
+    internal void Enable(KvmCapability capability, ulong argument)
+    {
+        KvmEnableCapability enable = new() { Capability = (uint)capability, Argument0 = argument };
+        File.Call(KvmRequests.EnableCapability, ref enable);
+    }
+
+    /// <summary>
+    /// Sends MSRs that KVM does not know, and those that only tell facts, to user space: one table answers on both
+    /// engines. Before Linux 5.10 there is no such exit, and they raise #GP.
+    /// </summary>
+    internal void RouteMsrs(CpuidPolicy cpuid)
+    {
+        if (File.Check(KvmCapability.UserSpaceMsr) == 0)
+        {
+            return;
+        }
+
+        Enable(KvmCapability.UserSpaceMsr, (ulong)(KvmMsrExit.Unknown | KvmMsrExit.Filtered));
+        HasMsrExits = true;
+        if (File.Check(KvmCapability.MsrFilter) != 0)
+        {
+            KvmMsrPolicy.SetFilter(File, cpuid);
+        }
+    }
+
+    /// <summary>Sends a message-signalled interrupt. Any thread.</summary>
+    internal void Signal(MsiMessage message)
+    {
+        KvmMsi msi = new()
+        {
+            AddressLow = (uint)message.Address,
+            AddressHigh = (uint)(message.Address >> 32),
+            Data = message.Data,
+        };
+
+        // Negative or zero: the guest's APIC is off, masked, or not there. The guest erred, as on a PC. Or a device speaks
+        // while the machine is taken down.
+        _ = File.TryCallAnytime(KvmRequests.SignalMsi, ref msi);
+    }
+
+    /// <summary>
+    /// Tells the kernel's local APICs which level-triggered vectors the I/O APIC uses: their EOIs come back as exits.
+    /// </summary>
+    /// <param name="routes">For each input of the I/O APIC its message; null: none.</param>
+    internal void SetRoutes(ReadOnlySpan<MsiMessage?> routes)
+    {
+        const uint MessageType = 2;
+        int headBytes = Marshal.SizeOf<KvmListHead>();
+        Span<byte> list = new byte[headBytes + (routes.Length * Marshal.SizeOf<KvmRoute>())];
+        Span<KvmRoute> entries = MemoryMarshal.Cast<byte, KvmRoute>(list[headBytes..]);
+        uint count = 0;
+        for (int input = 0; input < routes.Length; input++)
+        {
+            if (routes[input] is MsiMessage message)
+            {
+                entries[(int)count++] = new KvmRoute
+                {
+                    Gsi = (uint)input,
+                    Type = MessageType,
+                    AddressLow = (uint)message.Address,
+                    AddressHigh = (uint)(message.Address >> 32),
+                    Data = message.Data,
+                };
+            }
+        }
+
+        MemoryMarshal.Write(list, new KvmListHead { Count = count });
+        File.CallList(KvmRequests.SetGsiRouting, list);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => File.Dispose();
+}

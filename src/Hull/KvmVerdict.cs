@@ -1,0 +1,94 @@
+using System;
+using System.Globalization;
+using System.IO;
+using System.Linq;
+using Hull.Kvm;
+
+namespace Hull;
+
+/// <summary>Keeps one text from one process to the next; it may forget it at any time.</summary>
+public interface IVerdictStore
+{
+    /// <summary>The text; null when there is none.</summary>
+    string? Load();
+
+    /// <summary>Replaces the text; a failure is no error.</summary>
+    void Save(string text);
+}
+
+/// <summary>Whether this host's KVM is of use, and why (not).</summary>
+/// <param name="IsUsable">Guests may run on it.</param>
+/// <param name="Reason">The figures, or what is wrong.</param>
+public sealed record KvmVerdict(bool IsUsable, string Reason)
+{
+    // Hull's translator does better than this; a real CPU a hundred times as much.
+    private const double LeastMillionInstructions = 30;
+    private const double MostExitMicroseconds = 1000;
+
+    // What was measured with another calibration guest, or judged by other limits, counts no more.
+    private const string Version = "hull-kvm-2";
+
+    /// <summary>What was measured since this host started, on this kernel and module; else measures (a few milliseconds).</summary>
+    /// <param name="store">Where verdicts are kept; null measures.</param>
+    /// <param name="isNew">True when it was measured now.</param>
+    public static KvmVerdict Find(IVerdictStore? store, out bool isNew)
+    {
+        string key = Key();
+        string[] lines = store?.Load()?.Split('\n') ?? [];
+        if (lines.Length >= 3 && lines[0] == key && lines[1] is "usable" or "refused")
+        {
+            isNew = false;
+            return new KvmVerdict(lines[1] == "usable", lines[2]);
+        }
+
+        isNew = true;
+        KvmVerdict verdict = Judge(KvmCalibration.Measure());
+        store?.Save($"{key}\n{(verdict.IsUsable ? "usable" : "refused")}\n{verdict.Reason}\n");
+        return verdict;
+    }
+
+    /// <summary>What follows from a measurement.</summary>
+    internal static KvmVerdict Judge(KvmMeasurement measured)
+    {
+        string figures = string.Create(
+            CultureInfo.InvariantCulture,
+            $"{measured.MillionInstructions:0.#} million kernel instructions a second, {measured.ExitMicroseconds:0.#} us an exit");
+        if (measured.MillionInstructions > 0 && measured.MillionInstructions < LeastMillionInstructions)
+        {
+            return new KvmVerdict(false, string.Create(
+                CultureInfo.InvariantCulture,
+                $"it runs kernel code at {measured.MillionInstructions:0.#} million instructions a second, as an emulator does"));
+        }
+
+        if (measured.Failure is string failure)
+        {
+            return new KvmVerdict(false, failure);
+        }
+
+        return measured.ExitMicroseconds > MostExitMicroseconds
+            ? new KvmVerdict(false, string.Create(
+                CultureInfo.InvariantCulture, $"an exit takes {measured.ExitMicroseconds / 1000:0.#} ms"))
+            : new KvmVerdict(true, figures);
+    }
+
+    // A verdict holds for one start of the host, one kernel and what of KVM is loaded.
+    private static string Key()
+    {
+        string[] modules = Directory.Exists("/sys/module")
+            ? [.. Directory.GetDirectories("/sys/module", "kvm*").Select(Path.GetFileName).OfType<string>().Order(StringComparer.Ordinal)]
+            : [];
+        return string.Join(' ', [Version, FirstLine("/proc/sys/kernel/random/boot_id"), FirstLine("/proc/sys/kernel/osrelease"), .. modules]);
+    }
+
+    private static string FirstLine(string path)
+    {
+        try
+        {
+            return File.ReadAllText(path).Trim();
+        }
+        catch (IOException)
+        {
+            return "?";
+        }
+    }
+}

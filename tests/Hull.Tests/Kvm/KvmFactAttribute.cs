@@ -1,0 +1,72 @@
+using System;
+using Hull.Bus;
+using Hull.Engine;
+using Hull.Host;
+using Hull.Kvm;
+using Hull.Memory;
+using Hull.Timeline;
+using Xunit;
+
+namespace Hull.Tests.Kvm;
+
+/// <summary>A fact about the KVM engine; skipped, with the reason, where /dev/kvm makes no virtual machine.</summary>
+public sealed class KvmFactAttribute : FactAttribute
+{
+    public KvmFactAttribute() => Skip = KvmHost.WhyNot.Value;
+
+    /// <summary>Skip it too where KVM emulates kernel code: such KVMs lack parts.</summary>
+    public bool OnTheCpu
+    {
+        get;
+        set
+        {
+            field = value;
+            Skip = value ? KvmHost.WhyNotOnTheCpu.Value : KvmHost.WhyNot.Value;
+        }
+    }
+}
+
+/// <summary>A theory about the KVM engine; skipped, with the reason, where /dev/kvm makes no virtual machine.</summary>
+public sealed class KvmTheoryAttribute : TheoryAttribute
+{
+    public KvmTheoryAttribute() => Skip = KvmHost.WhyNot.Value;
+}
+
+/// <summary>What this host's KVM is.</summary>
+internal static class KvmHost
+{
+    /// <summary>Why there are no tests of KVM here; null: there are.</summary>
+    internal static Lazy<string?> WhyNot { get; } = new(static () => KvmProbe.Look() switch
+    {
+        KvmState.Works => null,
+        KvmState.Absent => "there is no /dev/kvm",
+        KvmState.NotPermitted => "/dev/kvm is not for this user",
+        _ => "/dev/kvm makes no virtual machine",
+    });
+
+    /// <summary>Why no kernel code runs on the CPU here; null: it does.</summary>
+    internal static Lazy<string?> WhyNotOnTheCpu { get; } = new(static () =>
+    {
+        KvmVerdict? verdict = WhyNot.Value is null ? KvmVerdict.Find(null, out _) : null;
+        return verdict is { IsUsable: false } ? $"this host's KVM is not good enough: {verdict.Reason}" : WhyNot.Value;
+    });
+
+    /// <summary>A machine of RAM and a bus, with all that this KVM gives a guest.</summary>
+    internal static KvmEngine CreateEngine(GuestMemory memory, IoBus bus, int vcpus, int dirtyRingEntries = 0)
+    {
+        const ulong TscHz = 2_000_000_000;
+        const ulong ApicHz = 1_000_000_000;
+        KvmSystem system = new();
+        try
+        {
+            CpuidPolicy cpuid = CpuidPolicy.ForKvm(CpuModel.HostSafe, system.Supported, TscHz, ApicHz, vcpus);
+            KvmClockPersonality clock = new(memory, new MachineClock(), vcpus, ApicHz);
+            return new KvmEngine(system, memory, bus, clock, cpuid, dirtyRingEntries);
+        }
+        catch
+        {
+            system.Dispose();
+            throw;
+        }
+    }
+}

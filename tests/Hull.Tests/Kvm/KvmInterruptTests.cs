@@ -1,0 +1,205 @@
+using System.Threading;
+using Hull.Bus;
+using Hull.Engine;
+using Hull.Kvm;
+using Iced.Intel;
+using Xunit;
+using static Iced.Intel.AssemblerRegisters;
+
+namespace Hull.Tests.Kvm;
+
+/// <summary>Interrupts through the kernel's local APICs and from the 8259s, and the start of further processors.</summary>
+public sealed class KvmInterruptTests
+{
+    private const ulong ApicPage = 0xFEE0_0000;
+    private const ulong Counter = KvmGuest.DataAt;
+    private const byte Vector = 0x50;
+
+    [KvmFact]
+    public void ExtInt_ReachesARealModeHandler()
+    {
+        using KvmGuest guest = new();
+        ArchState state = guest.Real(static c =>
+        {
+            Label again = c.CreateLabel();
+            c.sti();
+            c.Label(ref again);
+            c.hlt();
+            c.jmp(again);
+        });
+        guest[0x20 * 4] = 0x9000; // vector 20h at 0:9000
+        guest.Put(0x9000, 16, static c =>
+        {
+            c.mov(bx, 0x77);
+            KvmGuest.End(c);
+            c.iret();
+        });
+        guest.Vcpus[0].SetState(state);
+        using Timer later = new(
+            _ =>
+            {
+                guest.Pic.Raise(0x20);
+                guest.Engine.ExtIntChanged();
+            },
+            null,
+            20,
+            Timeout.Infinite);
+        Assert.Equal(VcpuExit.Kicked, guest.Go());
+        Assert.Equal(0x77u, guest.Vcpus[0].GetState().Gpr[3] & 0xFFFF);
+        Assert.False(guest.Pic.Output);
+    }
+
+    [KvmFact]
+    public void Message_WakesAHaltedProcessor()
+    {
+        using KvmGuest guest = new();
+        ArchState state = Waiting(guest, x2Apic: true);
+        guest.Vcpus[0].SetState(state);
+        using Timer later = new(_ => guest.Engine.Send(new MsiMessage(ApicPage, Vector)), null, 20, Timeout.Infinite);
+        Assert.Equal(VcpuExit.Kicked, guest.Go());
+        Assert.Equal(1u, guest[Counter]);
+        Assert.Empty(guest.Ends);
+    }
+
+    [KvmFact]
+    public void EndOfALevelInterrupt_ComesBackToTheIoApic()
+    {
+        using KvmGuest guest = new();
+        MsiMessage message = new(ApicPage, 0xC000u | Vector);
+        guest.Vcpus[0].SetState(Waiting(guest, x2Apic: true));
+        guest.Engine.Route(4, message);
+        using Timer later = new(_ => guest.Engine.Send(message), null, 20, Timeout.Infinite);
+        Assert.Equal(VcpuExit.Kicked, guest.Go());
+        Assert.Equal(VcpuExit.Kicked, guest.Go()); // where kernel code is emulated the exit waits for the next entry
+        Assert.Equal([Vector], guest.Ends);
+    }
+
+    [KvmTheory]
+    [InlineData(2)]
+    [InlineData(4)]
+    public void InitAndSipi_StartProcessorsInRealMode(int vcpus)
+    {
+        using KvmGuest guest = new(vcpus);
+        guest.Put(0x9000, 16, static c =>
+        {
+            c.mov(ax, cs);
+            c.mov(ds, ax);
+            c.@lock.inc(__word_ptr[0x800]);
+            c.cli();
+            c.hlt();
+        });
+        ArchState state = guest.Long(c =>
+        {
+            EnableApic(c, x2Apic: true);
+            for (int id = 1; id < vcpus; id++)
+            {
+                Command(c, (uint)id, 0x4500);
+                Command(c, (uint)id, 0x4609);
+            }
+
+            Label again = c.CreateLabel();
+            c.Label(ref again);
+            c.cmp(__word_ptr[0x9800], vcpus - 1);
+            c.jne(again);
+            KvmGuest.End(c);
+        });
+        guest.Vcpus[0].SetState(state);
+        Thread[] others = new Thread[vcpus - 1];
+        for (int i = 0; i < others.Length; i++)
+        {
+            KvmVcpu vcpu = guest.Vcpus[i + 1];
+            others[i] = new Thread(() => vcpu.Run()) { IsBackground = true };
+            others[i].Start();
+        }
+
+        Assert.Equal(VcpuExit.Kicked, guest.Go());
+        foreach (Thread thread in others)
+        {
+            thread.Join();
+        }
+
+        Assert.Equal((ulong)vcpus - 1, guest[0x9800] & 0xFFFF);
+        for (int i = 1; i < vcpus; i++)
+        {
+            ArchState end = guest.Vcpus[i].GetState();
+            Assert.Equal(0x900, end.Segments[1].Selector);
+            Assert.True(end.Halted);
+        }
+    }
+
+    [KvmFact]
+    public void InitMakesAProcessorWaitForItsStart()
+    {
+        using KvmGuest guest = new(2);
+        Assert.True(guest.Vcpus[1].GetState().WaitingForStartup);
+        Assert.False(guest.Vcpus[0].GetState().WaitingForStartup);
+    }
+
+    [KvmTheory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Kick_EndsALoopAtEachLevelAndIsKept(bool before)
+    {
+        using KvmGuest guest = new();
+        guest.Vcpus[0].SetState(guest.Long(static c =>
+        {
+            Label again = c.CreateLabel();
+            c.Label(ref again);
+            c.jmp(again);
+        }));
+        if (before)
+        {
+            guest.Vcpus[0].Kick();
+        }
+
+        using Timer later = new(_ => guest.Vcpus[0].Kick(), null, before ? Timeout.Infinite : 30, Timeout.Infinite);
+        Assert.Equal(VcpuExit.Kicked, guest.Go());
+        Assert.Equal(KvmGuest.CodeAt, guest.Vcpus[0].GetState().Rip);
+    }
+
+    // Halts with interrupts on; the handler counts, ends the interrupt and the run.
+    private static ArchState Waiting(KvmGuest guest, bool x2Apic)
+    {
+        ArchState state = guest.Long(c =>
+        {
+            EnableApic(c, x2Apic);
+            c.sti();
+            c.hlt();
+            KvmGuest.End(c);
+            KvmGuest.End(c);
+        });
+        guest.Put(0x9000, 64, static c =>
+        {
+            c.inc(__qword_ptr[Counter]);
+            c.mov(ecx, 0x80B);
+            c.xor(eax, eax);
+            c.xor(edx, edx);
+            c.wrmsr();
+            c.iretq();
+        });
+        ulong gate = 0x6000 + (16UL * Vector);
+        guest[gate] = 0x9000 | (0x10UL << 16) | (0x8EUL << 40);
+        guest[gate + 8] = 0;
+        return state;
+    }
+
+    private static void EnableApic(Assembler c, bool x2Apic)
+    {
+        c.mov(ecx, 0x1B);
+        c.rdmsr();
+        c.or(eax, x2Apic ? 0xC00 : 0x800);
+        c.wrmsr();
+        c.mov(ecx, 0x80F);
+        c.mov(eax, 0x1FF);
+        c.xor(edx, edx);
+        c.wrmsr();
+    }
+
+    private static void Command(Assembler c, uint destination, uint low)
+    {
+        c.mov(ecx, 0x830);
+        c.mov(eax, low);
+        c.mov(edx, destination);
+        c.wrmsr();
+    }
+}

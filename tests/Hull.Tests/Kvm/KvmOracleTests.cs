@@ -1,0 +1,179 @@
+using System;
+using System.IO;
+using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics.X86;
+using Hull.Bus;
+using Hull.Engine;
+using Hull.Kvm;
+using Hull.Memory;
+using Hull.Tests.Oracle;
+using Xunit;
+using Xunit.Abstractions;
+
+namespace Hull.Tests.Kvm;
+
+/// <summary>User code on KVM against the same instructions on the host's CPU.</summary>
+[Collection("NativeOracle")]
+public sealed class KvmOracleTests(ITestOutputHelper output)
+{
+    [KvmFact(OnTheCpu = true)]
+    public void UserCode_ComputesAsTheHostsCpu()
+    {
+        using NativeRunner native = new();
+        using KvmRunner kvm = new();
+        using StringWriter text = new();
+        CampaignOptions options = new() { Count = 4000, StatesPerEncoding = 1, FaultsPerThousand = 20, Seed = (uint)Random.Shared.Next() };
+        using Campaign campaign = new(options, native, kvm, text);
+        campaign.Run();
+        output.WriteLine($"seed {options.Seed}: {campaign.Comparisons} comparisons {text}");
+        Assert.Equal(0, campaign.Differences);
+    }
+
+    /// <summary>Runs the oracle's tests on a vCPU at level 3, in the guest that the soft engine's tests have.</summary>
+    private sealed unsafe class KvmRunner : IInstructionRunner, IDisposable
+    {
+        private const byte EndPort = 0x10;
+        private const int Breakpoint = 3;
+
+        private readonly GuestMemory _memory = new(SoftGuest.RamSize);
+        private readonly byte[] _pattern = OracleLayout.MakePattern();
+        private readonly KvmEngine _engine;
+        private readonly KvmVcpu _vcpu;
+        private readonly SoftGuest _guest;
+        private ulong _writtenAddress = OracleLayout.Code;
+        private int _writtenLength;
+
+        internal KvmRunner()
+        {
+            IoBus bus = new();
+            _engine = KvmHost.CreateEngine(_memory, bus, 1);
+            _vcpu = (KvmVcpu)_engine.CreateVcpu(0, null);
+            bus.MapPorts(EndPort, 1, new EndDevice(_vcpu));
+            _guest = new SoftGuest(_memory);
+            for (uint vector = 0; vector < 32; vector++)
+            {
+                _guest.WriteLinear(SoftGuest.Handlers + (16 * vector), [0xE6, EndPort, 0xEB, 0xFE]); // out 10h, al; jmp $
+            }
+        }
+
+        public void Run(TestCase test, TestResult result)
+        {
+            Span<byte> filler = stackalloc byte[TestCase.MaxCode];
+            filler.Fill(0xCC);
+            _guest.WriteLinear(_writtenAddress, filler[.._writtenLength]);
+            _guest.WriteLinear(test.CodeAddress, test.Code.AsSpan(0, test.CodeLength));
+            _writtenAddress = test.CodeAddress;
+            _writtenLength = test.CodeLength;
+            _guest.WriteLinear(test.SliceAddress, test.Slice.AsSpan(0, test.SliceLength));
+            _vcpu.SetState(Load(test));
+            result.RunnerError = null;
+            result.Faulted = false;
+            result.Vector = 0;
+            result.ErrorCode = 0;
+            result.Address = 0;
+            VcpuExit exit = _vcpu.Run();
+            if (exit != VcpuExit.Kicked)
+            {
+                result.RunnerError = $"{exit}: {_vcpu.FailureMessage}";
+                return;
+            }
+
+            Store(test, result, _vcpu.GetState());
+            _guest.ReadLinear(test.SliceAddress, result.Slice.AsSpan(0, test.SliceLength));
+            int at = (int)(test.SliceAddress - OracleLayout.Window);
+            _guest.WriteLinear(test.SliceAddress, _pattern.AsSpan(at, test.SliceLength));
+        }
+
+        public ulong VerifyWindow()
+        {
+            byte[] window = new byte[_pattern.Length];
+            _guest.ReadLinear(OracleLayout.Window, window);
+            int same = window.AsSpan().CommonPrefixLength(_pattern);
+            return same == window.Length ? 0 : OracleLayout.Window + (ulong)same;
+        }
+
+        public void Dispose()
+        {
+            _engine.Dispose();
+            _memory.Dispose();
+        }
+
+        private static ArchState Load(TestCase test)
+        {
+            ArchState state = SoftGuest.MakeState(test.Mode32);
+            CpuTestState* from = test.Initial;
+            new ReadOnlySpan<ulong>(from->Gpr, 16).CopyTo(state.Gpr);
+            state.Rip = test.CodeAddress;
+            state.Rflags = from->Rflags;
+            if (!Avx.IsSupported)
+            {
+                state.Xcr0 = 3;
+            }
+
+            if (test.UsesSegmentBases)
+            {
+                state.Segments[4] = state.Segments[4] with { Base = from->FsBase };
+                state.Segments[5] = state.Segments[5] with { Base = from->GsBase };
+            }
+
+            new ReadOnlySpan<byte>(from->Fxsave, 160).CopyTo(state.Fxsave);
+            state.Fxsave[0] |= 0x40; // reads as one on every CPU; the kernel may give back what it was given
+            MemoryMarshal.Write(state.Fxsave.AsSpan(24), from->Mxcsr);
+            new ReadOnlySpan<byte>(from->Xmm, 256).CopyTo(state.Fxsave.AsSpan(160));
+            new ReadOnlySpan<byte>(from->YmmHigh, 256).CopyTo(state.YmmHigh);
+            return state;
+        }
+
+        // The handler's address says which exception it was; the frame on its stack says the rest.
+        private void Store(TestCase test, TestResult result, ArchState state)
+        {
+            int vector = SoftGuest.VectorAt(state.Rip);
+            int first = 1;
+            ulong stackSegment = _guest.ReadPushed(first++);
+            state.Gpr[4] = _guest.ReadPushed(first++);
+            state.Rflags = _guest.ReadPushed(first++);
+            ulong codeSegment = _guest.ReadPushed(first++);
+            state.Rip = _guest.ReadPushed(first++);
+            if (vector == Breakpoint && test.IsPad(state.Rip - 1))
+            {
+                state.Rip--;
+            }
+            else
+            {
+                result.Faulted = true;
+                result.Vector = (byte)vector;
+                result.ErrorCode = SoftGuest.HasErrorCode(vector) ? (uint)_guest.ReadPushed(first) : 0;
+                result.Address = vector == 14 ? state.Cr2 : 0;
+            }
+
+            CpuTestState* to = result.State;
+            state.Gpr.CopyTo(new Span<ulong>(to->Gpr, 16));
+            to->Rip = state.Rip;
+            to->Rflags = state.Rflags;
+            if (test.UsesSegmentBases)
+            {
+                to->FsBase = state.Segments[4].Base;
+                to->GsBase = state.Segments[5].Base;
+                for (int i = 0; i < 6; i++)
+                {
+                    to->Selectors[i] = state.Segments[i].Selector;
+                }
+
+                to->Selectors[1] = (ushort)codeSegment;
+                to->Selectors[2] = (ushort)stackSegment;
+            }
+
+            state.Fxsave.AsSpan(0, 160).CopyTo(new Span<byte>(to->Fxsave, 160));
+            to->Mxcsr = MemoryMarshal.Read<uint>(state.Fxsave.AsSpan(24));
+            state.Fxsave.AsSpan(160, 256).CopyTo(new Span<byte>(to->Xmm, 256));
+            state.YmmHigh.CopyTo(new Span<byte>(to->YmmHigh, 256));
+        }
+
+        private sealed class EndDevice(KvmVcpu vcpu) : IPortDevice
+        {
+            public uint ReadPort(ushort offset, int size) => 0;
+
+            public void WritePort(ushort offset, int size, uint value) => vcpu.Kick();
+        }
+    }
+}
