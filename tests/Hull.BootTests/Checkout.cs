@@ -17,6 +17,9 @@ internal static class Checkout
     /// <summary>Debian's kernel for all machines; null when it is not there.</summary>
     internal static string? GenericKernel => Newest(Path.Combine(Guests, "generic", "boot"), "vmlinuz-*");
 
+    /// <summary>The unpacked package of that kernel, with its modules; null when it is not there.</summary>
+    internal static string? GenericKernelPackage => GenericKernel is null ? null : Path.Combine(Guests, "generic");
+
     /// <summary>The text installer's kernel.</summary>
     internal static string? InstallerKernel => Newest(Installer, "linux");
 

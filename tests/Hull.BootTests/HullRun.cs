@@ -23,13 +23,19 @@ internal sealed class HullRun : IDisposable
 {
     private static readonly TimeSpan Limit = TimeSpan.FromSeconds(180);
 
+    private readonly TimeSpan _limit;
     private readonly Process _process;
     private readonly MemoryStream _output = new();
     private readonly StringBuilder _error = new();
     private readonly Task _readers;
 
-    private HullRun(string program, IEnumerable<string> arguments, IReadOnlyDictionary<string, string>? environment)
+    private HullRun(
+        string program,
+        IEnumerable<string> arguments,
+        IReadOnlyDictionary<string, string>? environment,
+        TimeSpan? limit = null)
     {
+        _limit = limit ?? Limit;
         ProcessStartInfo info = new(program, arguments)
         {
             RedirectStandardInput = true,
@@ -64,8 +70,10 @@ internal sealed class HullRun : IDisposable
     internal static HullRun StartOnTerminal(string arguments) => StartScript($"exec {Checkout.Hull} {arguments}");
 
     /// <summary>Starts a shell command on a pseudo-terminal of 40 rows and 120 columns.</summary>
-    internal static HullRun StartScript(string command) =>
-        new("script", ["-qfec", $"stty rows 40 cols 120; {command}", "/dev/null"], null);
+    /// <param name="command">The command.</param>
+    /// <param name="limit">It is killed after this; null: after the time of any guest.</param>
+    internal static HullRun StartScript(string command, TimeSpan? limit = null) =>
+        new("script", ["-qfec", $"stty rows 40 cols 120; {command}", "/dev/null"], null, limit);
 
     /// <summary>Types on the terminal.</summary>
     internal void Type(string text)
@@ -77,7 +85,7 @@ internal sealed class HullRun : IDisposable
     /// <summary>Waits until a text has come out, and forgets everything up to its end.</summary>
     internal void WaitFor(string text)
     {
-        DateTime end = DateTime.UtcNow + Limit;
+        DateTime end = DateTime.UtcNow + _limit;
         while (!TryTake(text))
         {
             Assert.True(DateTime.UtcNow < end && !_process.HasExited, $"'{text}' did not come; there was: {Snapshot()}");
@@ -114,10 +122,10 @@ internal sealed class HullRun : IDisposable
     /// <summary>Waits for the end with standard input left open.</summary>
     internal RunResult WaitForEnd()
     {
-        if (!_process.WaitForExit(Limit))
+        if (!_process.WaitForExit(_limit))
         {
             _process.Kill(entireProcessTree: true);
-            Assert.Fail($"hull did not end in {Limit.TotalSeconds} s; stdout: {Snapshot()}\nstderr: {_error}");
+            Assert.Fail($"hull did not end in {_limit.TotalSeconds} s; stdout: {Snapshot()}\nstderr: {_error}");
         }
 
         _readers.Wait(TimeSpan.FromSeconds(10));

@@ -1,0 +1,54 @@
+using System;
+using System.IO;
+using System.Linq;
+using Xunit;
+using Xunit.Abstractions;
+
+namespace Hull.BootTests;
+
+/// <summary>
+/// The KVM engine on a real kvm_amd: in Debian, in QEMU's emulator with SVM. See nested-kvm.sh and its steps.
+/// </summary>
+public sealed class NestedKvmTests(ITestOutputHelper output)
+{
+    [NestedKvmFact]
+    public void Debian_RunsOnKvm_WithADiskANetworkAndTwoProcessors()
+    {
+        string script = Path.Combine(Checkout.Root, "tests", "Hull.BootTests", "nested-kvm.sh");
+        RunResult result = HullRun.StartScript($"exec {script} {Checkout.GenericKernelPackage}", TimeSpan.FromMinutes(10))
+            .WaitForEnd();
+        output.WriteLine(result.Text);
+        string text = result.Text.Replace("\r", "", StringComparison.Ordinal);
+
+        Assert.Contains("--engine auto takes it", text, StringComparison.Ordinal);
+        Assert.Contains("processors 2, clock kvm-clock", text, StringComparison.Ordinal);
+        Assert.Contains("disk reads right", text, StringComparison.Ordinal);
+        Assert.Contains("network reads right", text, StringComparison.Ordinal);
+        Assert.Contains("interrupts of virtio come", text, StringComparison.Ordinal);
+        Assert.Contains("step kvm status 42", text, StringComparison.Ordinal);
+        Assert.Equal(Word(text, "wrote "), Word(text, "found "));
+        Assert.Contains("kvm-entries", text, StringComparison.Ordinal); // what auto has chosen counts them
+        Assert.Contains("step refused status 125", text, StringComparison.Ordinal);
+        Assert.DoesNotContain("step module", text, StringComparison.Ordinal);
+    }
+
+    // What follows a mark at a line's start.
+    private static string Word(string text, string mark) => text.Split('\n')
+        .First(line => line.StartsWith(mark, StringComparison.Ordinal))[mark.Length..].Trim();
+}
+
+/// <summary>A fact about KVM in an emulator; skipped, with the reason, where QEMU or the kernel with KVM's modules is not there.</summary>
+public sealed class NestedKvmFactAttribute : FactAttribute
+{
+    public NestedKvmFactAttribute()
+    {
+        if (!File.Exists("/usr/bin/qemu-system-x86_64"))
+        {
+            Skip = "qemu-system-x86_64 is not installed: run ./check boot as root";
+        }
+        else if (Checkout.GenericKernelPackage is null)
+        {
+            Skip = "Debian's generic kernel is not in artifacts/guests: run ./check boot with a network";
+        }
+    }
+}

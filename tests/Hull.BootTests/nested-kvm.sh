@@ -1,0 +1,82 @@
+#!/bin/bash
+# Hull's KVM engine on a real kvm_amd: QEMU's emulator has SVM, Debian's generic kernel boots in it (L1) with its KVM
+# modules, and the published hull runs guests there (L2), with a disk, a network card and two processors.
+#   nested-kvm.sh GENERIC_KERNEL_PACKAGE [STEPS]
+# GENERIC_KERNEL_PACKAGE is an unpacked linux-image-amd64. STEPS is a shell script for L1; without it the test's own.
+# Prints L1's console; the lines that begin with "step" say how each step ended.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
+package=$1
+steps=${2-$here/nested-kvm-steps.sh}
+published=$root/artifacts/publish/Hull.Cli/release_linux-x64
+store=${XDG_DATA_HOME:-$HOME/.local/share}/hull/kernels
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+tree=$work/tree
+
+need() { [[ -e $1 ]] || { printf 'nested-kvm: there is no %s: %s\n' "$1" "$2" >&2; exit 1; }; }
+need "$published/Hull.Cli" "run ./hull version"
+command -v qemu-system-x86_64 >/dev/null || { echo 'nested-kvm: install qemu-system-x86' >&2; exit 1; }
+shopt -s nullglob
+kernels=("$package"/boot/vmlinuz-*)
+((${#kernels[@]} > 0)) || { printf 'nested-kvm: no kernel in %s\n' "$package" >&2; exit 1; }
+clouds=("$store"/*cloud*)
+((${#clouds[@]} > 0)) || { echo 'nested-kvm: no cloud kernel in the store: run ./hull run -- true' >&2; exit 1; }
+
+mkdir -p "$tree"/{bin,usr/bin,dev,proc,sys,tmp,run,root,modules,hull,dotnet,lib64,etc,var/lib/dpkg/info,store/hull/kernels}
+cp "$(command -v busybox)" "$tree/usr/bin/busybox"
+ln -s ../usr/bin/busybox "$tree/bin/sh"
+touch "$tree/var/lib/dpkg/info/busybox-static.md5sums" # the host's package, as the set-up checks it
+for module in irqbypass ccp kvm kvm-amd tun; do
+    file=$(find -L "$package/lib/modules" -name "$module.ko" | head -n 1)
+    [[ -n $file ]] && cp "$file" "$tree/modules/" || { printf 'nested-kvm: no module %s\n' "$module" >&2; exit 1; }
+done
+
+# The command, the runtime that it was published for, and the C libraries of both.
+dotnet=$(dirname "$(readlink -f "$(command -v dotnet || echo /usr/share/dotnet/dotnet)")")
+runtime=$(find "$dotnet/shared/Microsoft.NETCore.App" -maxdepth 1 -name '10.*' | sort -V | tail -n 1)
+resolver=$(find "$dotnet/host/fxr" -maxdepth 1 -name '10.*' | sort -V | tail -n 1)
+mkdir -p "$tree/dotnet/shared/Microsoft.NETCore.App" "$tree/dotnet/host/fxr"
+cp -r "$published"/. "$tree/hull/"
+cp -r "$runtime" "$tree/dotnet/shared/Microsoft.NETCore.App/"
+cp -r "$resolver" "$tree/dotnet/host/fxr/"
+libraries=$(for file in "$tree/hull/Hull.Cli" "$tree"/dotnet/shared/*/*/*.so "$tree"/dotnet/host/fxr/*/*.so; do
+    ldd "$file" 2>/dev/null || true
+done | sed -n 's/.* => \(\/[^ ]*\) .*/\1/p' | sort -u)
+for name in liblzma.so.5 libzstd.so.1 liblz4.so.1 libz.so.1 libssl.so.3 libcrypto.so.3; do
+    libraries+=" $(ldconfig -p | sed -n "s/^\t$name (.*x86-64) => //p" | head -n 1)"
+done
+for library in $libraries; do
+    case $library in "$work"/*) ;; *) cp -L "$library" "$tree/lib64/" ;; esac
+done
+cp -L /lib64/ld-linux-x86-64.so.2 "$tree/lib64/"
+ln -s lib64 "$tree/lib"
+
+# L2's kernel, as it lies in the store.
+cp -r "${clouds[-1]}" "$tree/store/hull/kernels/"
+cp "$steps" "$tree/steps"
+cat >"$tree/init" <<'INIT'
+#!/usr/bin/busybox sh
+/usr/bin/busybox --install -s /bin
+export PATH=/bin:/usr/bin HOME=/root DOTNET_ROOT=/dotnet DOTNET_EnableDiagnostics=0 DOTNET_TieredPGO=0
+export XDG_DATA_HOME=/store XDG_CACHE_HOME=/tmp/cache LD_LIBRARY_PATH=/lib64
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs dev /dev
+mkdir -p /dev/net
+ip link set lo up
+for module in irqbypass ccp kvm kvm-amd tun; do
+    insmod /modules/$module.ko || echo "step module-$module status 1"
+done
+[ -c /dev/net/tun ] || mknod /dev/net/tun c 10 200
+sh /steps
+poweroff -f
+INIT
+chmod +x "$tree/init"
+(cd "$tree" && find . | busybox cpio -o -H newc 2>/dev/null) >"$work/initrd"
+
+# SMAP and protection keys are off: QEMU's emulator breaks .NET's null checks with them.
+timeout --kill-after=10 "${NESTED_SECONDS:-600}" qemu-system-x86_64 -accel tcg,thread=multi -cpu max,+svm,-smap,-pku \
+    -smp "${NESTED_CPUS:-2}" -m 2048 -nodefaults -no-user-config -display none -serial stdio -no-reboot \
+    -kernel "${kernels[-1]}" -initrd "$work/initrd" -append 'console=ttyS0 quiet panic=-1 mitigations=off' </dev/null
