@@ -210,9 +210,25 @@ public sealed class LocalApicTests
     {
         Dictionary<uint, string> known = new()
         {
-            [0x02] = "r", [0x03] = "r", [0x08] = "rw", [0x0A] = "r", [0x0B] = "w", [0x0D] = "r", [0x0F] = "rw", [0x28] = "rw",
-            [0x30] = "rw", [0x32] = "rw", [0x33] = "rw", [0x34] = "rw", [0x35] = "rw", [0x36] = "rw", [0x37] = "rw",
-            [0x38] = "rw", [0x39] = "r", [0x3E] = "rw", [0x3F] = "w",
+            [0x02] = "r",
+            [0x03] = "r",
+            [0x08] = "rw",
+            [0x0A] = "r",
+            [0x0B] = "w",
+            [0x0D] = "r",
+            [0x0F] = "rw",
+            [0x28] = "rw",
+            [0x30] = "rw",
+            [0x32] = "rw",
+            [0x33] = "rw",
+            [0x34] = "rw",
+            [0x35] = "rw",
+            [0x36] = "rw",
+            [0x37] = "rw",
+            [0x38] = "rw",
+            [0x39] = "r",
+            [0x3E] = "rw",
+            [0x3F] = "w",
         };
         for (uint index = 0x10; index < 0x28; index++)
         {
