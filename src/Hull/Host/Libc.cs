@@ -31,6 +31,9 @@ internal static unsafe partial class Libc
     [LibraryImport("libc", EntryPoint = "madvise", SetLastError = true)]
     internal static partial int Madvise(void* address, nuint length, int advice);
 
+    /// <summary>madvise: the pages of a shared mapping and of the file behind it are freed.</summary>
+    internal const int AdviceRemove = 9;
+
     /// <summary>memfd_create(2).</summary>
     [LibraryImport("libc", EntryPoint = "memfd_create", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     internal static partial int MemfdCreate(string name, uint flags);

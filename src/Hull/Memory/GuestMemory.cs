@@ -221,6 +221,27 @@ public sealed unsafe class GuestMemory : IDisposable
             : (Volatile.Read(ref _protected) & (1u << (int)(shadow / ShadowSection))) == 0;
     }
 
+    /// <summary>
+    /// Gives the pages of a range back to the host: they read as zeros, and take no memory until they are written again.
+    /// The mapping stays, so what translated code knows of the pages stays right.
+    /// </summary>
+    /// <param name="at">The first page's address.</param>
+    /// <param name="length">Bytes; whole pages.</param>
+    /// <returns>False, with nothing changed, when a byte is not RAM, or the host cannot.</returns>
+    internal bool TryDiscard(GuestPhysical at, ulong length)
+    {
+        ulong offset = OffsetOf(at.Value, length);
+        if (offset == ulong.MaxValue || length == 0 || ((at.Value | length) & (PageSize - 1)) != 0)
+        {
+            return false;
+        }
+
+        // SAFETY: OffsetOf has checked that the whole range lies inside the mapping, which outlives the machine.
+        bool done = Libc.Madvise(_base + offset, (nuint)length, Libc.AdviceRemove) == 0;
+        Pages.Written(offset, length);
+        return done;
+    }
+
     /// <summary>A hash of all RAM, for comparing runs. Only while no vCPU runs, or on the only one's thread.</summary>
     internal ulong Hash()
     {

@@ -18,8 +18,11 @@ internal sealed class DescriptorChain
     private int _count;
     private int _readable;
 
-    /// <summary>The descriptor that starts the chain; names it in the used ring.</summary>
-    internal ushort Head { get; private set; }
+    /// <summary>Names the chain in the ring: the descriptor that starts it, or the packed ring's buffer identifier.</summary>
+    internal ushort Head { get; set; }
+
+    /// <summary>Entries of a packed ring that the chain takes.</summary>
+    internal ushort Slots { get; set; }
 
     /// <summary>Which life of the queue it was taken in.</summary>
     internal uint Epoch { get; private set; }
@@ -68,11 +71,21 @@ internal sealed class DescriptorChain
         return done;
     }
 
+    /// <summary>
+    /// Gives the memory of the writable buffers back to the host, where they are whole pages: what is in them is not needed.
+    /// </summary>
+    internal void DiscardWritable()
+    {
+        for (int i = _readable; i < _count; i++)
+        {
+            _memory!.TryDiscard(_segments[i].At, _segments[i].Length);
+        }
+    }
+
     /// <summary>Starts anew.</summary>
-    internal void Begin(GuestMemory memory, ushort head, uint epoch)
+    internal void Begin(GuestMemory memory, uint epoch)
     {
         _memory = memory;
-        Head = head;
         Epoch = epoch;
         _count = 0;
         _readable = 0;

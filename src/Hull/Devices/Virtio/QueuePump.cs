@@ -44,7 +44,7 @@ internal sealed class QueuePump : IDisposable
             return;
         }
 
-        if (Interlocked.Exchange(ref _signalled, 1) == 0)
+        if (!_stopping && Interlocked.Exchange(ref _signalled, 1) == 0)
         {
             StartIfAllAreBusy();
             _wake.Release();
@@ -64,14 +64,17 @@ internal sealed class QueuePump : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
-        _stopping = true;
+        lock (_lock)
+        {
+            _stopping = true;
+        }
+
+        // Its own notifications may still come, from a device's other threads: the semaphore is left to the collector.
         _wake.Release(Math.Max(_most, 1));
         foreach (Thread? thread in _threads)
         {
             thread?.Join();
         }
-
-        _wake.Dispose();
     }
 
     private void StartIfAllAreBusy()

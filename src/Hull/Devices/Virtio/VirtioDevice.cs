@@ -60,6 +60,9 @@ internal abstract class VirtioDevice : IDisposable
     /// <summary>The device stopped because of what the driver did, and waits for a reset.</summary>
     internal bool NeedsReset => Volatile.Read(ref _needsReset) != 0;
 
+    /// <summary>The driver may have packed rings. Set before the machine runs.</summary>
+    internal bool OffersPacked { get; set; }
+
     /// <summary>Connects the device to its transport. Once, before the machine runs.</summary>
     internal void Connect(IVirtioTransport transport) => _transport = transport;
 

@@ -12,6 +12,9 @@ internal static class VirtioFeature
     /// <summary>The device follows this specification, not the older drafts.</summary>
     internal const ulong Version1 = 1UL << 32;
 
+    /// <summary>Queues are packed rings. Offered only where the user asks for it.</summary>
+    internal const ulong RingPacked = 1UL << 34;
+
     /// <summary>One queue may be reset alone.</summary>
     internal const ulong RingReset = 1UL << 40;
 

@@ -62,7 +62,7 @@ internal sealed class VirtioRegisters(VirtioDevice device)
     /// <summary>The driver has said DRIVER_OK, and nothing is broken.</summary>
     internal bool IsRunning => (Status & (VirtioStatus.DriverOk | VirtioStatus.NeedsReset | VirtioStatus.Failed)) == VirtioStatus.DriverOk;
 
-    private ulong Offered => device.DeviceFeatures | VirtioFeature.Common;
+    private ulong Offered => device.DeviceFeatures | VirtioFeature.Common | (device.OffersPacked ? VirtioFeature.RingPacked : 0);
 
     /// <summary>Writes the status field; 0 resets the device.</summary>
     /// <returns>True when the device was reset.</returns>

@@ -4,27 +4,15 @@ using Hull.Memory;
 namespace Hull.Devices.Virtio;
 
 /// <summary>
-/// The device's side of a split virtqueue. The driver may write anything anywhere at any time: each index and descriptor
-/// is copied once and checked then. Any thread; requests may be returned in any order. Virtio 1.2 section 2.7, "Split
-/// Virtqueues".
+/// The device's side of a virtqueue, split or packed. The driver may write anything anywhere at any time: each index and
+/// descriptor is copied once and checked then. Any thread; requests may be returned in any order. Virtio 1.2 section 2.6,
+/// "Virtqueues".
 /// </summary>
 internal sealed class Virtqueue
 {
-    private const ushort DescriptorNext = 1;
-    private const ushort DescriptorWrite = 2;
-    private const ushort DescriptorIndirect = 4;
-    private const ushort NoInterrupt = 1;
-    private const ushort NoNotify = 1;
-    private const uint DescriptorSize = 16;
-
     private readonly Lock _lock = new();
     private readonly GuestMemory _memory;
-    private ushort _nextAvailable;
-    private ushort _nextUsed;
-    private ushort _staged;
-    private ushort _signalledUsed;
-    private bool _eventIndex;
-    private bool _indirect;
+    private IRing? _ring;
     private uint _epoch;
     private string? _fault;
 
@@ -42,17 +30,17 @@ internal sealed class Virtqueue
     /// <summary>Entries, as the driver chose.</summary>
     internal ushort Size { get; set; }
 
-    /// <summary>Where the descriptor table is.</summary>
+    /// <summary>Where the descriptor table is, or the packed ring.</summary>
     internal GuestPhysical Descriptors { get; set; }
 
-    /// <summary>Where the driver's ring is (available).</summary>
+    /// <summary>Where the driver's ring is (available), or its event suppression.</summary>
     internal GuestPhysical DriverRing { get; set; }
 
-    /// <summary>Where the device's ring is (used).</summary>
+    /// <summary>Where the device's ring is (used), or its event suppression.</summary>
     internal GuestPhysical DeviceRing { get; set; }
 
     /// <summary>The driver has set the queue up.</summary>
-    internal bool IsEnabled { get; private set; }
+    internal bool IsEnabled => Volatile.Read(ref _ring) is not null;
 
     /// <summary>What the driver did that no driver may; the device then needs a reset. Null: nothing.</summary>
     internal string? Fault => Volatile.Read(ref _fault);
@@ -61,21 +49,16 @@ internal sealed class Virtqueue
     /// <returns>False when the rings are not in RAM, or not aligned.</returns>
     internal bool TryEnable(ulong features)
     {
+        RingPlace place = new(_memory, Descriptors, DriverRing, DeviceRing, Size, features);
+        bool isPacked = (features & VirtioFeature.RingPacked) != 0;
         lock (_lock)
         {
-            bool good = Size != 0 && Size <= MaximumSize && (Size & (Size - 1)) == 0
-                && (Descriptors.Value & 15) == 0 && (DriverRing.Value & 1) == 0 && (DeviceRing.Value & 3) == 0
-                && _memory.Contains(Descriptors, DescriptorSize * Size)
-                && _memory.Contains(DriverRing, 6u + (2u * Size))
-                && _memory.Contains(DeviceRing, 6u + (8u * Size));
-            if (!good)
+            if (Size == 0 || Size > MaximumSize || !(isPacked ? PackedRing.Fits(place) : SplitRing.Fits(place)))
             {
                 return false;
             }
 
-            _eventIndex = (features & VirtioFeature.EventIndex) != 0;
-            _indirect = (features & VirtioFeature.IndirectDescriptors) != 0;
-            IsEnabled = true;
+            Volatile.Write(ref _ring, isPacked ? new PackedRing(place) : new SplitRing(place));
             return true;
         }
     }
@@ -86,15 +69,11 @@ internal sealed class Virtqueue
         lock (_lock)
         {
             _epoch++;
-            IsEnabled = false;
+            _ring = null;
             Size = MaximumSize;
             Descriptors = default;
             DriverRing = default;
             DeviceRing = default;
-            _nextAvailable = 0;
-            _nextUsed = 0;
-            _staged = 0;
-            _signalledUsed = 0;
             Volatile.Write(ref _fault, null);
         }
     }
@@ -111,16 +90,16 @@ internal sealed class Virtqueue
         lock (_lock)
         {
             more = false;
-            if (!IsEnabled || _fault is not null || !TryFindAvailable(out ushort waiting))
+            if (_ring is null || _fault is not null)
             {
                 return false;
             }
 
-            more = waiting > 1;
-            ushort head = _memory.Read<ushort>(DriverRing + 4u + (2u * (uint)(_nextAvailable & (Size - 1))));
-            _nextAvailable++;
-            chain.Begin(_memory, head, _epoch);
-            return TryCollect(chain, head);
+            chain.Begin(_memory, _epoch);
+            string? fault = null;
+            bool taken = _ring.TryTake(chain, out more, ref fault);
+            _fault = fault;
+            return taken;
         }
     }
 
@@ -132,13 +111,13 @@ internal sealed class Virtqueue
     {
         lock (_lock)
         {
-            if (!IsEnabled || chain.Epoch != _epoch)
+            if (_ring is null || chain.Epoch != _epoch)
             {
                 return false;
             }
 
-            WriteUsed(chain, written);
-            return Advance();
+            _ring.Stage(chain, written);
+            return _ring.Publish();
         }
     }
 
@@ -152,9 +131,9 @@ internal sealed class Virtqueue
     {
         lock (_lock)
         {
-            if (IsEnabled && chain.Epoch == _epoch)
+            if (chain.Epoch == _epoch)
             {
-                WriteUsed(chain, written);
+                _ring?.Stage(chain, written);
             }
         }
     }
@@ -165,7 +144,7 @@ internal sealed class Virtqueue
     {
         lock (_lock)
         {
-            return _staged != 0 && Advance();
+            return _ring is { HasStaged: true } && _ring.Publish();
         }
     }
 
@@ -174,8 +153,7 @@ internal sealed class Virtqueue
     {
         lock (_lock)
         {
-            _nextAvailable -= _staged;
-            _staged = 0;
+            _ring?.Unstage();
         }
     }
 
@@ -187,145 +165,4 @@ internal sealed class Virtqueue
             _fault ??= what;
         }
     }
-
-    private void WriteUsed(DescriptorChain chain, uint written)
-    {
-        GuestPhysical entry = DeviceRing + 4u + (8u * (uint)((_nextUsed + _staged) & (Size - 1)));
-        _memory.Write(entry, (uint)chain.Head);
-        _memory.Write(entry + 4u, written);
-        _staged++;
-    }
-
-    private bool Advance()
-    {
-        _nextUsed += _staged;
-        _staged = 0;
-
-        // x86 keeps stores in order; the compiler must too.
-        Volatile.WriteBarrier();
-        _memory.Write(DeviceRing + 2u, _nextUsed);
-
-        // The driver writes what it wants to be told of, then looks at our index; we do it the other way round.
-        Interlocked.MemoryBarrier();
-        return WantsInterrupt();
-    }
-
-    private bool WantsInterrupt()
-    {
-        if (!_eventIndex)
-        {
-            return (_memory.Read<ushort>(DriverRing) & NoInterrupt) == 0;
-        }
-
-        // Virtio 1.2 section 2.7.7.2: an interrupt when the index has just moved over the driver's mark.
-        ushort mark = _memory.Read<ushort>(DriverRing + 4u + (2u * Size));
-        ushort old = _signalledUsed;
-        bool wants = (ushort)(_nextUsed - mark - 1) < (ushort)(_nextUsed - old);
-        _signalledUsed = _nextUsed;
-        return wants;
-    }
-
-    // How many requests wait. With none the driver's notifications are asked for, and it is looked once more.
-    private bool TryFindAvailable(out ushort waiting)
-    {
-        if (!TryCount(out waiting))
-        {
-            return false;
-        }
-
-        if (waiting != 0)
-        {
-            if (!_eventIndex)
-            {
-                SetNotifications(false);
-            }
-
-            return true;
-        }
-
-        SetNotifications(true);
-        Interlocked.MemoryBarrier();
-        return TryCount(out waiting) && waiting != 0;
-    }
-
-    private bool TryCount(out ushort waiting)
-    {
-        waiting = (ushort)(_memory.Read<ushort>(DriverRing + 2u) - _nextAvailable);
-        Volatile.ReadBarrier();
-        if (waiting > Size)
-        {
-            _fault ??= $"the available index is {waiting} ahead in a queue of {Size}";
-            return false;
-        }
-
-        return true;
-    }
-
-    private void SetNotifications(bool wanted)
-    {
-        if (_eventIndex)
-        {
-            _memory.Write(DeviceRing + 4u + (8u * Size), _nextAvailable);
-        }
-        else
-        {
-            _memory.Write(DeviceRing, wanted ? (ushort)0 : NoNotify);
-        }
-    }
-
-    private bool TryCollect(DescriptorChain chain, ushort head)
-    {
-        GuestPhysical table = Descriptors;
-        uint entries = Size;
-        uint index = head;
-        for (int steps = 0; steps < DescriptorChain.MaximumSegments; steps++)
-        {
-            if (index >= entries)
-            {
-                return Fail($"descriptor {index} of a table of {entries}");
-            }
-
-            Descriptor descriptor = _memory.Read<Descriptor>(table + (index * DescriptorSize));
-            if ((descriptor.Flags & DescriptorIndirect) != 0)
-            {
-                bool inTable = table != Descriptors;
-                uint count = descriptor.Length / DescriptorSize;
-                if (!_indirect || inTable || (descriptor.Flags & DescriptorNext) != 0 || count == 0
-                    || descriptor.Length % DescriptorSize != 0 || count > ushort.MaxValue
-                    || !_memory.Contains(new GuestPhysical(descriptor.Address), descriptor.Length))
-                {
-                    return Fail($"an indirect table of {descriptor.Length} bytes at 0x{descriptor.Address:x}");
-                }
-
-                table = new GuestPhysical(descriptor.Address);
-                entries = count;
-                index = 0;
-                continue;
-            }
-
-            bool writable = (descriptor.Flags & DescriptorWrite) != 0;
-            if (!chain.TryAdd(new GuestPhysical(descriptor.Address), descriptor.Length, writable))
-            {
-                return Fail($"a buffer of {descriptor.Length} bytes at 0x{descriptor.Address:x}");
-            }
-
-            if ((descriptor.Flags & DescriptorNext) == 0)
-            {
-                return true;
-            }
-
-            index = descriptor.Next;
-        }
-
-        return Fail("a chain without an end");
-    }
-
-    private bool Fail(string what)
-    {
-        _fault ??= what;
-        return false;
-    }
-
-    // Virtio 1.2 section 2.7.5, "The Virtqueue Descriptor Table".
-    private readonly record struct Descriptor(ulong Address, uint Length, ushort Flags, ushort Next);
 }
