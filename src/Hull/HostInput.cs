@@ -16,6 +16,7 @@ internal sealed class HostInput
     private const int MostOnTheWay = 32_768;
 
     private readonly Chipset _chipset;
+    private readonly TerminalLink _terminal;
     private readonly VirtualTimerQueue? _timers;
     private readonly Domain? _domain;
     private readonly int[] _onTheWay;
@@ -23,8 +24,9 @@ internal sealed class HostInput
     /// <summary>
     /// Makes the door; <paramref name="timers"/> is null in real time, <paramref name="domain"/> unless the guest finds Xen.
     /// </summary>
-    internal HostInput(Chipset chipset, VirtualTimerQueue? timers, Domain? domain)
+    internal HostInput(Chipset chipset, TerminalLink terminal, VirtualTimerQueue? timers, Domain? domain)
     {
+        _terminal = terminal;
         _chipset = chipset;
         _domain = domain;
         _timers = timers;
@@ -54,6 +56,33 @@ internal sealed class HostInput
         }
 
         return part.Length;
+    }
+
+    /// <summary>Sends bytes to the console that is on the user's terminal.</summary>
+    /// <returns>Bytes taken.</returns>
+    internal int SendTerminal(ReadOnlySpan<byte> bytes)
+    {
+        if (_timers is null)
+        {
+            return _terminal.Send(bytes);
+        }
+
+        byte[] part = bytes.ToArray();
+        _timers.Post(() => _ = _terminal.Send(part));
+        return part.Length;
+    }
+
+    /// <summary>The user's terminal has another size.</summary>
+    internal void ResizeTerminal(int rows, int columns)
+    {
+        if (_timers is null)
+        {
+            _terminal.Resize(rows, columns);
+        }
+        else
+        {
+            _timers.Post(() => _terminal.Resize(rows, columns));
+        }
     }
 
     /// <summary>Presses the power button.</summary>

@@ -29,7 +29,7 @@ internal static class ImageCommand
             return plain;
         }
 
-        return !isBare && RunCommand.TryParseSize(text, out ulong bytes)
+        return !isBare && ByteSize.TryParse(text, out ulong bytes)
             ? bytes
             : throw new HullException($"'{text}' is no size: give 10G, 512M, 64K or a number of bytes");
     }

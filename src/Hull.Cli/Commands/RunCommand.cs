@@ -199,25 +199,6 @@ internal static class RunCommand
         return command;
     }
 
-    /// <summary>Reads "512M", "1G", "65536K" or "512" (MiB).</summary>
-    /// <returns>False when it is no size, or does not fit.</returns>
-    internal static bool TryParseSize(string text, out ulong bytes)
-    {
-        int shift = text.Length == 0 ? 0 : char.ToUpperInvariant(text[^1]) switch
-        {
-            'K' => 10,
-            'M' => 20,
-            'G' => 30,
-            'T' => 40,
-            _ => 0,
-        };
-        string digits = shift == 0 ? text : text[..^1];
-        shift = shift == 0 ? 20 : shift;
-        bool parsed = ulong.TryParse(digits, NumberStyles.None, CultureInfo.InvariantCulture, out ulong count);
-        bytes = parsed && count <= ulong.MaxValue >> shift ? count << shift : 0;
-        return bytes > 0;
-    }
-
     // The parser takes an option that it does not know for the kernel.
     private static void RefuseOption(ArgumentResult result)
     {
@@ -230,7 +211,7 @@ internal static class RunCommand
     internal static ulong? ParseSize(ArgumentResult result)
     {
         string text = result.Tokens[0].Value;
-        if (!TryParseSize(text, out ulong bytes))
+        if (!ByteSize.TryParse(text, out ulong bytes))
         {
             result.AddError($"-m '{text}' is no size: give 512M, 1G or a number of MiB");
         }

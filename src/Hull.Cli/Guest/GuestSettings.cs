@@ -41,6 +41,9 @@ internal sealed record GuestSettings
     /// <summary>The terminal of <see cref="GuestMode.Console"/>.</summary>
     internal string Console { get; init; } = "/dev/ttyS0";
 
+    /// <summary>Console ports with a name.</summary>
+    internal int NamedPorts { get; init; }
+
     /// <summary>The command's words.</summary>
     internal string[] Command { get; init; } = [];
 
@@ -58,7 +61,7 @@ internal sealed record GuestSettings
         text.Append(CultureInfo.InvariantCulture, $"stdin={(FeedInput ? "feed" : "none")}\n");
         text.Append(CultureInfo.InvariantCulture, $"rows={Window.Rows}\ncolumns={Window.Columns}\n");
         text.Append(CultureInfo.InvariantCulture, $"hostname={Quote(HostName)}\nexport TERM={Quote(Term)}\n");
-        text.Append(CultureInfo.InvariantCulture, $"console={Console}\n");
+        text.Append(CultureInfo.InvariantCulture, $"console={Console}\nports={NamedPorts}\n");
         text.Append(HasNetwork ? "network=dhcp\n" : "");
         AppendShares(text);
         text.Append("set --");

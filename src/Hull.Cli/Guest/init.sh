@@ -1,8 +1,9 @@
 #!/bin/busybox sh
 # Process 1 of a guest of Hull's. docs/run-protocol.md says what goes over which serial port.
 # /hull/settings sets: mode (console, command or terminal), stdin (feed or none), network (dhcp or empty), rows, columns,
-# console (the terminal of mode console), TERM, the command's words as the positional parameters; with shares the function mount_shares; with --root: root (its
-# type), root_tag, directory, shell, own_tmp.
+# console (the terminal of mode console), ports (how many console ports have a name), TERM, the command's words as the
+# positional parameters; with shares the function mount_shares; with --root: root (its type), root_tag, directory, shell,
+# own_tmp.
 
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
 mount -a
@@ -14,6 +15,19 @@ echo "$hostname" >/proc/sys/kernel/hostname
 for module in /hull/modules/*.ko; do
     [ ! -e "$module" ] || insmod "$module"
 done
+
+# Console ports by their names, as udev makes them. The ports are there a moment after their driver.
+name_ports() {
+    mkdir -p /dev/virtio-ports
+    for try in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+        for port in /sys/class/virtio-ports/*; do
+            [ ! -e "$port/name" ] || ln -sf "../${port##*/}" "/dev/virtio-ports/$(cat "$port/name")"
+        done
+        [ "$(ls /dev/virtio-ports | wc -l)" -lt "$ports" ] || return 0
+        usleep 50000
+    done
+}
+[ "$ports" = 0 ] || name_ports
 
 # What else the guest needs before its command, such as Xen's daemons in a dom0.
 [ ! -e /hull/prepare ] || . /hull/prepare

@@ -17,11 +17,17 @@ internal static partial class LibcFiles
     private const int Again = 11;
     private const int AccessDenied = 13;
     private const int CurrentFolder = -100;
+    private const int NoFollow = 0x100;
+    private const int EmptyPath = 0x1000;
     private const uint TypeWanted = 1;
+    private const uint ModeWanted = 2;
+    private const uint LinksWanted = 4;
+    private const uint UserWanted = 8;
     private const uint BlocksWanted = 0x400;
     private const uint GroupWanted = 0x10;
     private const int TypeMask = 0xF000;
     private const int RegularType = 0x8000;
+    private const int SocketType = 0xC000;
 
     /// <summary>Gives a range of a file back to the host; it reads as zeros. fallocate(2), FALLOC_FL_PUNCH_HOLE.</summary>
     /// <returns>False when the file system cannot.</returns>
@@ -80,6 +86,28 @@ internal static partial class LibcFiles
         return Statx(CurrentFolder, path, 0, GroupWanted, ref status) == 0 ? status.Gid : 0;
     }
 
+    /// <summary>True when a path leads to a socket. statx(2).</summary>
+    internal static bool IsSocket(string path)
+    {
+        FileStatus status = default;
+        return Statx(CurrentFolder, path, 0, TypeWanted, ref status) == 0 && (status.Mode & TypeMask) == SocketType;
+    }
+
+    /// <summary>True when an open file has no name any more. statx(2).</summary>
+    internal static bool IsRemoved(SafeFileHandle file)
+    {
+        FileStatus status = default;
+        return Statx(file, "", EmptyPath, LinksWanted, ref status) == 0 && status.Links == 0;
+    }
+
+    /// <summary>True for a folder of a user's, not behind a link, with just these permissions. statx(2).</summary>
+    internal static bool IsFolderOf(string path, uint user, uint permissions)
+    {
+        FileStatus status = default;
+        return Statx(CurrentFolder, path, NoFollow, TypeWanted | ModeWanted | UserWanted, ref status) == 0
+            && (status.Mode & TypeMask) == FileKind.Directory && status.Uid == user && (status.Mode & FileKind.Permissions) == permissions;
+    }
+
     /// <summary>Bytes that a file takes on the host's disk; 0 when the host does not say. statx(2).</summary>
     internal static ulong TakenBytes(string path)
     {
@@ -87,8 +115,15 @@ internal static partial class LibcFiles
         return Statx(CurrentFolder, path, 0, BlocksWanted, ref status) == 0 ? status.Blocks * 512 : 0;
     }
 
+    /// <summary>chmod(2).</summary>
+    [LibraryImport("libc", EntryPoint = "chmod", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    internal static partial int ChangeMode(string path, uint mode);
+
     [LibraryImport("libc", EntryPoint = "statx", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial int Statx(int folder, string path, int flags, uint mask, ref FileStatus status);
+
+    [LibraryImport("libc", EntryPoint = "statx", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int Statx(SafeFileHandle folder, string path, int flags, uint mask, ref FileStatus status);
 
     [LibraryImport("libc", EntryPoint = "fallocate", SetLastError = true)]
     private static partial int Fallocate(SafeFileHandle fd, int mode, long offset, long length);
@@ -117,6 +152,12 @@ internal static partial class LibcFiles
     [StructLayout(LayoutKind.Explicit, Size = 256)]
     private struct FileStatus
     {
+        [FieldOffset(16)]
+        internal uint Links;
+
+        [FieldOffset(20)]
+        internal uint Uid;
+
         [FieldOffset(24)]
         internal uint Gid;
 

@@ -1,4 +1,5 @@
 using Hull.Cli.Commands;
+using Hull.Host;
 using Hull.Cli.Guest;
 using Xunit;
 
@@ -14,7 +15,7 @@ public sealed class RunArgumentsTests
     [InlineData("2T", 2ul << 40)]
     public void Size_IsRead(string text, ulong bytes)
     {
-        Assert.True(RunCommand.TryParseSize(text, out ulong read));
+        Assert.True(ByteSize.TryParse(text, out ulong read));
         Assert.Equal(bytes, read);
     }
 
@@ -28,7 +29,7 @@ public sealed class RunArgumentsTests
     [InlineData(" 5")]
     [InlineData("99999999999999999999")]
     [InlineData("99999999T")]
-    public void NoSize_IsRefused(string text) => Assert.False(RunCommand.TryParseSize(text, out _));
+    public void NoSize_IsRefused(string text) => Assert.False(ByteSize.TryParse(text, out _));
 
     [Theory]
     [InlineData("", true, "console=ttyS0 panic=-1 quiet")]
@@ -60,7 +61,7 @@ public sealed class RunArgumentsTests
         };
 
         Assert.Equal(
-            "mode=command\nstdin=feed\nrows=24\ncolumns=80\nhostname='tub'\nexport TERM='xterm'\nconsole=/dev/ttyS0\nset -- 'echo' 'a b'\n",
+            "mode=command\nstdin=feed\nrows=24\ncolumns=80\nhostname='tub'\nexport TERM='xterm'\nconsole=/dev/ttyS0\nports=0\nset -- 'echo' 'a b'\n",
             settings.ToShell());
     }
 }
