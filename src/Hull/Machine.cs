@@ -3,6 +3,8 @@ using System.Collections.Concurrent;
 using System.Collections.Generic;
 using System.Threading;
 using System.Threading.Tasks;
+using Hull.Devices;
+using Hull.Devices.Virtio;
 using Hull.Engine;
 using Hull.Host;
 
@@ -19,7 +21,7 @@ public sealed class Machine : IAsyncDisposable
     // A kernel that panics prints for a while, then resets or loops for ever; it is not waited for longer than this.
     private static readonly TimeSpan PanicGrace = TimeSpan.FromSeconds(2);
 
-    private readonly MachineSpec _spec;
+    private MachineSpec _spec;
     private readonly ConsoleTail _tail = new(LinesKept);
     private readonly BlockingCollection<Request> _requests = [];
     private readonly TaskCompletionSource<MachineEnd> _end = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -80,6 +82,40 @@ public sealed class Machine : IAsyncDisposable
     /// <returns>False when the guest does not listen to it, so nothing will come of it.</returns>
     public bool PressPowerButton() => _parts.PressPowerButton();
 
+    /// <summary>What is in the PCI slots for the user's devices. Any thread.</summary>
+    public IReadOnlyList<DeviceStatus> ListDevices() => _parts.Devices.List();
+
+    /// <summary>Puts a device into a free PCI slot of the running machine, and tells the guest. Any thread.</summary>
+    /// <returns>The device's name: its own, or one that Hull makes.</returns>
+    /// <exception cref="HullException">It cannot be had, or there is no slot.</exception>
+    public string AddDevice(DeviceSpec spec)
+    {
+        ArgumentNullException.ThrowIfNull(spec);
+        return _parts.Devices.Add(spec);
+    }
+
+    /// <summary>
+    /// Asks the guest to let go of a device, and takes it out when the guest has. A guest that does not listen, or still
+    /// needs it, keeps it. Any thread.
+    /// </summary>
+    /// <param name="id">The device's name.</param>
+    /// <param name="wait">For how long to wait for the guest.</param>
+    /// <returns>False when the guest has not let go of it in time.</returns>
+    /// <exception cref="HullException">There is no such device.</exception>
+    public async Task<bool> RemoveDeviceAsync(string id, TimeSpan wait)
+    {
+        Task gone = _parts.Devices.Remove(id);
+        return await Task.WhenAny(gone, Task.Delay(wait)).ConfigureAwait(false) == gone;
+    }
+
+    /// <summary>Asks the guest to keep so many bytes of its memory, and to give the rest to the host. Any thread.</summary>
+    /// <exception cref="HullException">The machine has no balloon.</exception>
+    public void SetBalloon(ulong bytes) => Balloon.SetTarget(bytes);
+
+    /// <summary>Bytes of memory that the guest has now. Any thread.</summary>
+    /// <exception cref="HullException">The machine has no balloon.</exception>
+    public ulong GuestMemoryBytes => Balloon.Size;
+
     /// <summary>Restarts the machine as a reset button does. Any thread.</summary>
     public void Reset() => Post(new Request(RequestKind.Reset, _parts.Life, null, Forced: true));
 
@@ -99,6 +135,13 @@ public sealed class Machine : IAsyncDisposable
     /// <returns>Bytes taken; the rest is to be sent again later.</returns>
     public int SendSerial(int port, ReadOnlySpan<byte> bytes) => _parts.SendSerial(port, bytes);
 
+    /// <summary>Sends bytes to the virtio console that is on the user's terminal, as far as it has room. Any thread.</summary>
+    /// <returns>Bytes taken; the rest is to be sent again later.</returns>
+    public int SendTerminal(ReadOnlySpan<byte> bytes) => _parts.SendTerminal(bytes);
+
+    /// <summary>The user's terminal has another size. Any thread.</summary>
+    public void ResizeTerminal(int rows, int columns) => _parts.ResizeTerminal(rows, columns);
+
     /// <summary>The last lines that the guest wrote to its first serial port.</summary>
     public string[] LastLines() => _tail.ToArray();
 
@@ -112,6 +155,9 @@ public sealed class Machine : IAsyncDisposable
         await _panicTimer.DisposeAsync().ConfigureAwait(false);
         _requests.Dispose();
     }
+
+    private BalloonDevice Balloon => _parts.Devices.FindFirst<BalloonDevice>()
+        ?? throw new HullException($"{Name} has no balloon: start it with --device balloon");
 
     private MachineParts Build(MachineSpec spec, int life) => MachineBuilder.Build(spec, life, new MachineHooks
     {
@@ -214,6 +260,7 @@ public sealed class Machine : IAsyncDisposable
         int life = _parts.Life + 1;
         try
         {
+            _spec = _spec with { Devices = _parts.Devices.Specs() };
             _parts.Dispose();
             _tail.Clear();
             _parts = Build(_spec, life);

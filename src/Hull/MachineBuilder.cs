@@ -7,7 +7,6 @@ using Hull.Cpu;
 using Hull.Devices;
 using Hull.Devices.Irq;
 using Hull.Devices.Serial;
-using Hull.Devices.Virtio;
 using Hull.Engine;
 using Hull.Host;
 using Hull.Kvm;
@@ -37,6 +36,7 @@ internal static class MachineBuilder
                 Modules = spec.Modules,
                 CommandLine = spec.CommandLine,
                 VcpuCount = spec.VcpuCount,
+                MmioDevices = CountMmio(spec),
                 MemoryIsFresh = true,
                 StartAsPvh = spec.Xen,
                 Cache = spec.BootCache,
@@ -76,10 +76,11 @@ internal static class MachineBuilder
             chipset.PoweredOff += hooks.PowerOff;
             chipset.ResetRequested += hooks.Reset;
             chipset.Exited += hooks.Exited;
-            VirtioDevice[] devices = AddDevices(spec, memory, chipset, made, out List<int> disks);
+            TerminalLink terminal = new(bytes => spec.Terminal?.Invoke(bytes));
+            MachineDevices devices = Keep(made, new MachineDevices(spec, memory, bus, chipset, terminal));
             if (spec.Kernel is null)
             {
-                DescribeMachine(spec, memory, chipset, disks);
+                DescribeMachine(spec, memory, chipset, devices.DiskSlots());
             }
             else
             {
@@ -110,7 +111,7 @@ internal static class MachineBuilder
                 new Checkpoints(checkpoints, virtualTimers, (SoftEngine)engine, hooks.Stop).Start();
             }
 
-            HostInput input = new(chipset, virtualTimers, domain);
+            HostInput input = new(chipset, terminal, virtualTimers, domain);
             return new MachineParts(life, memory, realTimers, input, engine, vcpus)
             {
                 Notice = kernel?.Notice,
@@ -155,38 +156,23 @@ internal static class MachineBuilder
     }
 
     // Firmware finds all that it needs by itself, and gives the BARs their addresses; it starts as a processor after reset.
-    private static void DescribeMachine(MachineSpec spec, GuestMemory memory, Chipset chipset, List<int> disks)
+    private static void DescribeMachine(MachineSpec spec, GuestMemory memory, Chipset chipset, IReadOnlyList<int> disks)
     {
-        foreach (FirmwareFile file in FirmwareLoader.Describe(memory, spec.VcpuCount, disks))
+        foreach (FirmwareFile file in FirmwareLoader.Describe(memory, spec.VcpuCount, disks, CountMmio(spec)))
         {
             chipset.FwCfg.AddFile(file.Name, file.Content);
         }
     }
 
-    private static VirtioDevice[] AddDevices(
-        MachineSpec spec, GuestMemory memory, Chipset chipset, Stack<IDisposable> made, out List<int> disks)
+    private static int CountMmio(MachineSpec spec)
     {
-        disks = [];
-        VirtioDevice[] devices = new VirtioDevice[spec.Devices.Count];
-        for (int i = 0; i < devices.Length; i++)
+        int count = 0;
+        foreach (DeviceSpec device in spec.Devices)
         {
-            devices[i] = Keep(made, spec.Devices[i].Create(new DeviceContext
-            {
-                Memory = memory,
-                VcpuCount = spec.VcpuCount,
-                IsDeterministic = spec.Deterministic,
-                Notice = spec.Notice ?? (static _ => { }),
-                Index = i,
-            }));
-            int slot = chipset.Pci.FindFreeDevice();
-            chipset.Pci.Attach(new VirtioPci(devices[i], chipset.Messages), slot);
-            if (spec.Devices[i] is DiskSpec)
-            {
-                disks.Add(slot);
-            }
+            count += device.Mmio ? 1 : 0;
         }
 
-        return devices;
+        return count;
     }
 
     // These two are the only places that make an engine; EngineChoice has made one of the two of "auto".

@@ -1,5 +1,4 @@
 using System;
-using System.Collections.Generic;
 using System.Threading;
 using Hull.Engine;
 using Hull.Memory;
@@ -59,8 +58,8 @@ internal sealed class MachineParts : IDisposable
     /// <summary>What the kernel asks for and does not get; null: nothing.</summary>
     internal string? Notice { get; init; }
 
-    /// <summary>Devices with threads or files of their own.</summary>
-    internal IReadOnlyList<IDisposable> Devices { get; init; } = [];
+    /// <summary>The user's devices.</summary>
+    internal required MachineDevices Devices { get; init; }
 
     /// <summary>What runs the vCPUs.</summary>
     internal IEngine Engine { get; }
@@ -118,6 +117,28 @@ internal sealed class MachineParts : IDisposable
         }
     }
 
+    /// <summary>Sends bytes to the console that is on the user's terminal.</summary>
+    /// <returns>Bytes taken.</returns>
+    internal int SendTerminal(ReadOnlySpan<byte> bytes)
+    {
+        lock (_inputLock)
+        {
+            return _disposed ? 0 : _input.SendTerminal(bytes);
+        }
+    }
+
+    /// <summary>The user's terminal has another size.</summary>
+    internal void ResizeTerminal(int rows, int columns)
+    {
+        lock (_inputLock)
+        {
+            if (!_disposed)
+            {
+                _input.ResizeTerminal(rows, columns);
+            }
+        }
+    }
+
     /// <inheritdoc/>
     public void Dispose()
     {
@@ -135,10 +156,7 @@ internal sealed class MachineParts : IDisposable
         // them use.
         StopVcpus();
         _timers?.Dispose();
-        foreach (IDisposable device in Devices)
-        {
-            device.Dispose();
-        }
+        Devices.Dispose();
 
         foreach (VcpuThread vcpu in _vcpus)
         {

@@ -78,6 +78,9 @@ public sealed record MachineSpec
     /// <summary>Where the output of COM1 to COM4 goes; a missing or null entry drops it.</summary>
     public IReadOnlyList<SerialOutput?> Serial { get; init; } = [];
 
+    /// <summary>Where the output of the virtio console on the user's terminal goes; null drops it.</summary>
+    public SerialOutput? Terminal { get; init; }
+
     /// <summary>
     /// Gets a line for the user: why <see cref="EngineKind.Auto"/> does not take KVM, and when something of the host's that
     /// the guest uses fails, or comes back, while the machine runs. Any thread; returns soon.

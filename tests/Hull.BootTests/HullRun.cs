@@ -62,6 +62,9 @@ internal sealed class HullRun : IDisposable
     /// <summary>Starts `hull`.</summary>
     internal static HullRun Start(params string[] arguments) => new(Checkout.Hull, arguments, null);
 
+    /// <summary>Starts a program that starts `hull` in its turn.</summary>
+    internal static HullRun StartProgram(string program, params string[] arguments) => new(program, arguments, null);
+
     /// <summary>Starts `hull` in another environment.</summary>
     internal static HullRun StartIn(IReadOnlyDictionary<string, string> environment, params string[] arguments) =>
         new(Checkout.Hull, arguments, environment);

@@ -70,7 +70,7 @@ internal sealed record GuestImage
             Initrd = settings is not null
                 ? OwnInitramfs(
                     settings with { Mounts = shares.Mounts, Root = shares.Root },
-                    ModulesFor(devices, shares, modules),
+                    ModulesFor(devices, request.Name is not null, shares, modules),
                     cache,
                     progress)
                 : request.Initrd is null or RunRequest.NoInitrd ? [] : [BootBlob.FromFile(request.Initrd)],
@@ -139,17 +139,23 @@ internal sealed record GuestImage
     }
 
     // Debian's kernels have their drivers as modules; one without modules is taken to have them built in.
-    private static IReadOnlyList<string> ModulesFor(DeviceSpec[] devices, SharePlan shares, KernelModules? modules)
+    private static IReadOnlyList<string> ModulesFor(
+        DeviceSpec[] devices, bool mayGetMore, SharePlan shares, KernelModules? modules)
     {
-        if (devices.Length == 0 || modules is null)
+        if ((devices.Length == 0 && !mayGetMore) || modules is null)
         {
             return [];
         }
 
-        List<string> drivers = ["virtio_pci"];
+        // A guest with a name may get disks and cards while it runs.
+        List<string> drivers = mayGetMore ? ["virtio_pci", "virtio_blk", "virtio_net"] : ["virtio_pci"];
         foreach (DeviceSpec device in devices)
         {
             drivers.AddRange(device.LinuxDriver.Split(' '));
+            if (device.Mmio)
+            {
+                drivers.Add("virtio_mmio");
+            }
         }
 
         drivers.AddRange(shares.Drivers);

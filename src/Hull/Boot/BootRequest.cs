@@ -30,6 +30,9 @@ public sealed record BootRequest
     /// <summary>Serial ports that ACPI names, COM1 first, 0-4.</summary>
     public int SerialPorts { get; init; } = 4;
 
+    /// <summary>Virtio devices behind MMIO that ACPI names.</summary>
+    public int MmioDevices { get; init; }
+
     /// <summary>
     /// True when guest memory holds only zeros, as after its making: uninitialised data need not be cleared,
     /// which would cost a host page each.

@@ -86,6 +86,10 @@ internal sealed class Chipset
         bus.MapPorts(PlatformMap.PostPort, 1, new BytePorts(new PostPort(), 1));
         new ApmPorts().Map(bus);
 
+        AcpiGpe events = new(Interrupts.CreateIsaLine(PlatformMap.AcpiSciIrq));
+        events.Map(bus);
+        Hotplug = new PciHotplugPorts(events);
+        Hotplug.Map(bus);
         Pci = new PciBus(bus, Interrupts);
         ShadowMemory? shadow = options.Memory is null ? null : new ShadowMemory(options.Memory, bus);
         Pci.Attach(new HostBridge(Pci, shadow, isOpen: options.Memory is not { RomSize: > 0 }), 0, intx: false);
@@ -154,6 +158,9 @@ internal sealed class Chipset
 
     /// <summary>What firmware reads; files are added before the machine starts.</summary>
     internal FwCfg FwCfg { get; }
+
+    /// <summary>Tells the guest of PCI cards that come and go.</summary>
+    internal PciHotplugPorts Hotplug { get; }
 
     /// <summary>Presses the power button. Any thread.</summary>
     /// <returns>False when the guest has not enabled the event, so nothing will come of it.</returns>

@@ -12,13 +12,25 @@ namespace Hull.Devices;
 /// have to mean the default.
 /// </summary>
 [JsonPolymorphic(TypeDiscriminatorPropertyName = "kind")]
+[JsonDerivedType(typeof(BalloonSpec), "balloon")]
+[JsonDerivedType(typeof(ConsoleSpec), "console")]
 [JsonDerivedType(typeof(DiskSpec), "disk")]
 [JsonDerivedType(typeof(FsSpec), "fs")]
 [JsonDerivedType(typeof(NetSpec), "net")]
 [JsonDerivedType(typeof(P9Spec), "p9")]
 [JsonDerivedType(typeof(RngSpec), "rng")]
+[JsonDerivedType(typeof(VsockSpec), "vsock")]
 public abstract record DeviceSpec
 {
+    /// <summary>The device's name among the machine's; one that Hull makes when null.</summary>
+    public string? Id { get; init; }
+
+    /// <summary>The device is not a PCI card but a page of registers, for guests without PCI (virtio over MMIO).</summary>
+    public bool Mmio { get; init; }
+
+    /// <summary>The driver may have packed rings; Linux's then does.</summary>
+    public bool Packed { get; init; }
+
     /// <summary>Linux's name of the driver, for Hull's own init to load; several with blanks between them.</summary>
     [JsonIgnore]
     public abstract string LinuxDriver { get; }
@@ -42,6 +54,9 @@ internal sealed record DeviceContext
 
     /// <summary>Gets a line for the user when something of the host's fails or comes back. Any thread; seldom.</summary>
     internal Action<string> Notice { get; init; } = static _ => { };
+
+    /// <summary>The user's terminal; what goes there is dropped where there is none.</summary>
+    internal TerminalLink Terminal { get; init; } = new(static _ => { });
 
     /// <summary>The device's number among all of the machine, from 0; for names.</summary>
     internal int Index { get; init; }

@@ -61,6 +61,38 @@ public static class DeviceText
             : throw new HullException($"--net '{text}': give user, none or tap=NAME");
     }
 
+    /// <summary>A device as JSON, for <see cref="FromJson"/>.</summary>
+    public static string ToJson(DeviceSpec spec) => JsonSerializer.Serialize(spec, DeviceJson.Default.DeviceSpec);
+
+    /// <summary>Reads a device from JSON.</summary>
+    /// <exception cref="HullException">It is none.</exception>
+    public static DeviceSpec FromJson(string json)
+    {
+        try
+        {
+            return JsonSerializer.Deserialize(json, DeviceJson.Default.DeviceSpec)
+                ?? throw new HullException("no device");
+        }
+        catch (JsonException e)
+        {
+            throw new HullException($"no device: {FirstSentence(e.Message)}");
+        }
+    }
+
+    /// <summary>The kind of a device.</summary>
+    internal static string KindOf(DeviceSpec spec)
+    {
+        foreach (JsonDerivedType derived in DeviceJson.Default.DeviceSpec.PolymorphismOptions!.DerivedTypes)
+        {
+            if (derived.DerivedType == spec.GetType())
+            {
+                return (string)derived.TypeDiscriminator!;
+            }
+        }
+
+        throw new System.Diagnostics.UnreachableException(spec.GetType().Name);
+    }
+
     private static DeviceSpec Parse(string kind, ReadOnlySpan<string> options, string text)
     {
         JsonTypeInfo type = FindType(kind)

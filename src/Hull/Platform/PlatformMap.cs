@@ -24,6 +24,15 @@ public static class PlatformMap
     /// <summary>With firmware, the end (exclusive) of PCI memory below 4 GiB.</summary>
     public const ulong FirmwarePciMemoryEnd = IoApicBase;
 
+    /// <summary>Virtio devices behind MMIO: a page each from here on.</summary>
+    public const ulong VirtioMmioBase = 0xFED8_0000;
+
+    /// <summary>Bytes for each of those.</summary>
+    public const ulong VirtioMmioBytes = 0x1000;
+
+    /// <summary>Virtio devices behind MMIO at the most.</summary>
+    public const int VirtioMmioDevices = 8;
+
     /// <summary>I/O APIC registers.</summary>
     public const ulong IoApicBase = 0xFEC0_0000;
 
@@ -111,6 +120,30 @@ public static class PlatformMap
     /// <summary>ACPI PM timer (4 bytes, 3.579545 MHz).</summary>
     public const ushort AcpiPmTimerPort = 0x608;
 
+    /// <summary>ACPI general-purpose event block 0: status, then enable bits.</summary>
+    public const ushort AcpiGpePort = 0x610;
+
+    /// <summary>Bytes of the event block.</summary>
+    public const int AcpiGpeBytes = 4;
+
+    /// <summary>The general-purpose event of a PCI card that came, or that is asked for.</summary>
+    public const int AcpiGpePciHotplug = 1;
+
+    /// <summary>Registers of PCI hotplug, for the DSDT's methods.</summary>
+    public const ushort PciHotplugPort = 0x620;
+
+    /// <summary>Bytes of those.</summary>
+    public const int PciHotplugBytes = 12;
+
+    /// <summary>Slots with a new card, a bit each; reading clears them.</summary>
+    public const int PciHotplugAddedOffset = 0;
+
+    /// <summary>Slots whose card is asked for, a bit each; reading clears them.</summary>
+    public const int PciHotplugUnwantedOffset = 4;
+
+    /// <summary>Slots whose card may be taken out, a bit each, to be written.</summary>
+    public const int PciHotplugEjectOffset = 8;
+
     /// <summary>PCI configuration mechanism 1: address.</summary>
     public const ushort PciConfigAddressPort = 0xCF8;
 
@@ -140,6 +173,14 @@ public static class PlatformMap
 
     /// <summary>ACPI system control interrupt (level, active high).</summary>
     public const int AcpiSciIrq = 9;
+
+    /// <summary>The ISA interrupt of a virtio device behind MMIO (level, active high): those that no other chip has.</summary>
+    public static int VirtioMmioIrq(int index) => index switch
+    {
+        < 3 => 5 + index,
+        < 5 => 7 + index,
+        _ => 8 + index,
+    };
 
     /// <summary>Inputs of the I/O APIC.</summary>
     public const int IoApicInputs = 24;

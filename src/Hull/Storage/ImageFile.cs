@@ -9,11 +9,13 @@ namespace Hull.Storage;
 internal sealed class ImageFile : IImageFile
 {
     private readonly SafeFileHandle _file;
+    private readonly bool _hasName;
 
     private ImageFile(string name, SafeFileHandle file)
     {
         Name = name;
         _file = file;
+        _hasName = !LibcFiles.IsRemoved(file);
     }
 
     /// <inheritdoc/>
@@ -84,7 +86,17 @@ internal sealed class ImageFile : IImageFile
     public void SetLength(ulong length) => RandomAccess.SetLength(_file, (long)length);
 
     /// <inheritdoc/>
-    public void Sync() => LibcFiles.SyncData(_file, Name);
+    public void Sync()
+    {
+        LibcFiles.SyncData(_file, Name);
+
+        // What is on the disk under no name is lost with this process: nobody may be told that it is safe.
+        if (_hasName && LibcFiles.IsRemoved(_file))
+        {
+            throw new IOException(
+                $"{Name} was removed while in use (its bytes are in /proc/{Environment.ProcessId}/fd/{_file.DangerousGetHandle()} still)");
+        }
+    }
 
     /// <inheritdoc/>
     public bool TryPunch(ulong offset, ulong length) => LibcFiles.TryPunch(_file, offset, length);

@@ -26,6 +26,8 @@ public sealed class FuzzTests
     [InlineData(0x3F8, 8)]
     [InlineData(0x4D0, 2)]
     [InlineData(0x600, 12)]
+    [InlineData(0x610, 4)]
+    [InlineData(0x620, 12)]
     [InlineData(0xCF8, 8)]
     public void RandomPortAccesses_DoNoHarm(int first, int count)
     {

@@ -27,6 +27,9 @@ internal sealed record AcpiConfig
     /// <summary>End (exclusive) of PCI memory below 4 GiB.</summary>
     internal ulong PciMemoryEnd { get; init; } = PlatformMap.PciMemoryEnd;
 
+    /// <summary>Virtio devices behind MMIO.</summary>
+    internal int MmioDevices { get; init; }
+
     /// <summary>Where PCI memory above RAM starts.</summary>
     internal ulong PciMemory64Base { get; init; } = PlatformMap.PciMemory64Alignment;
 
@@ -39,6 +42,7 @@ internal sealed record AcpiConfig
             VcpuCount = request.VcpuCount,
             HasHpet = request.Hpet,
             SerialPorts = request.SerialPorts,
+            MmioDevices = request.MmioDevices,
             PciMemory64Base = (GuestMemory.HighBase + memory.HighSize + step - 1) / step * step,
         };
     }

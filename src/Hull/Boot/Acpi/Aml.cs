@@ -49,6 +49,50 @@ internal static class Aml
         return raw[..(size + 1)];
     }
 
+    /// <summary>Local0: a method's first variable.</summary>
+    internal static byte[] Local0 => [0x60];
+
+    /// <summary>Local1: a method's second variable.</summary>
+    internal static byte[] Local1 => [0x61];
+
+    /// <summary>DefMethod: up to seven arguments; one thread at a time.</summary>
+    internal static byte[] Method(string name, int arguments, params byte[][] terms) =>
+        WithLength([0x14], Join(Path(name), [(byte)(arguments | 8)], Join(terms)));
+
+    /// <summary>DefOpRegion in I/O ports.</summary>
+    internal static byte[] PortRegion(string name, ushort first, int count) =>
+        Join([0x5B, 0x80], Path(name), [0x01], Integer(first), Integer((ulong)count));
+
+    /// <summary>DefField: names for the 32-bit registers of a region, one after the other; each access is of all 32 bits.</summary>
+    internal static byte[] DwordFields(string region, params string[] names)
+    {
+        const byte dwordAccess = 3;
+        const byte writeAsZeros = 2 << 5;
+        const byte bits = 32;
+        byte[] fields = [];
+        foreach (string name in names)
+        {
+            fields = Join(fields, Path(name), [bits]);
+        }
+
+        return WithLength([0x5B, 0x81], Join(Path(region), [dwordAccess | writeAsZeros], fields));
+    }
+
+    /// <summary>DefStore.</summary>
+    internal static byte[] Store(byte[] value, byte[] target) => Join([0x70], value, target);
+
+    /// <summary>DefAnd, with its value only.</summary>
+    internal static byte[] And(byte[] left, byte[] right) => Join([0x7B], left, right, [0]);
+
+    /// <summary>DefIfElse without an else.</summary>
+    internal static byte[] If(byte[] condition, params byte[][] terms) => WithLength([0xA0], Join(condition, Join(terms)));
+
+    /// <summary>DefNotify: tells the system of something about a device. ACPI 6.4, "Device Object Notifications".</summary>
+    internal static byte[] Notify(string device, int value) => Join([0x86], Path(device), Integer((ulong)value));
+
+    /// <summary>A string of ASCII.</summary>
+    internal static byte[] Text(string text) => [0x0D, .. Encoding.ASCII.GetBytes(text), 0];
+
     /// <summary>A compressed EISA identity, such as "PNP0A08". ACPI 6.4, "EISAID Macro".</summary>
     internal static byte[] EisaId(string id)
     {

@@ -32,6 +32,15 @@ internal static class AmlResources
         return raw;
     }
 
+    /// <summary>An interrupt by its number at the I/O APIC: level, active high, not shared.</summary>
+    internal static byte[] LevelInterrupt(int number)
+    {
+        const byte consumer = 1;
+        byte[] raw = [0x89, 6, 0, consumer, 1, 0, 0, 0, 0];
+        BinaryPrimitives.WriteUInt32LittleEndian(raw.AsSpan(5), (uint)number);
+        return raw;
+    }
+
     /// <summary>A fixed range of memory below 4 GiB, read and written.</summary>
     internal static byte[] Memory32(ulong start, ulong length)
     {

@@ -27,10 +27,16 @@ internal static class Dsdt
             devices.Add(SerialPort(i));
         }
 
+        for (int i = 0; i < config.MmioDevices; i++)
+        {
+            devices.Add(VirtioMmio(i));
+        }
+
         byte[] s5 = Aml.Integer(PlatformMap.AcpiSleepTypeS5);
         return Aml.Join(
             Aml.Name("\\_S5", Aml.Package(s5, s5, Aml.Integer(0), Aml.Integer(0))),
-            Aml.Scope("\\_SB", [.. devices]));
+            Aml.Scope("\\_SB", [.. devices]),
+            PciHotplug.EventScope());
     }
 
     private static byte[] HostBridge(AcpiConfig config)
@@ -55,7 +61,8 @@ internal static class Dsdt
             Aml.Name("_SEG", Aml.Integer(0)),
             Aml.Name("_BBN", Aml.Integer(0)),
             Aml.Name("_CRS", AmlResources.Template([.. windows])),
-            Aml.Name("_PRT", Routing()));
+            Aml.Name("_PRT", Routing()),
+            PciHotplug.BridgeTerms());
     }
 
     /// <summary>
@@ -90,6 +97,8 @@ internal static class Dsdt
         Aml.Name("_CRS", AmlResources.Template(
             AmlResources.Memory32(config.EcamBase, PlatformMap.EcamSize),
             AmlResources.Io(PlatformMap.AcpiPm1EventPort, 0x10),
+            AmlResources.Io(PlatformMap.AcpiGpePort, PlatformMap.AcpiGpeBytes),
+            AmlResources.Io(PlatformMap.PciHotplugPort, PlatformMap.PciHotplugBytes),
             AmlResources.Io(PlatformMap.ElcrPort, 2))));
 
     private static byte[] Rtc() => Aml.Device(
@@ -111,6 +120,17 @@ internal static class Dsdt
         "MOU0",
         Aml.Name("_HID", Aml.EisaId("PNP0F13")),
         Aml.Name("_CRS", AmlResources.Template(AmlResources.Irq(12))));
+
+    // The identity under which Linux's virtio_mmio driver looks for its devices.
+    private static byte[] VirtioMmio(int index) => Aml.Device(
+        $"VM{index:D2}",
+        Aml.Name("_HID", Aml.Text("LNRO0005")),
+        Aml.Name("_UID", Aml.Integer((ulong)index)),
+        Aml.Name("_CRS", AmlResources.Template(
+            AmlResources.Memory32(
+                PlatformMap.VirtioMmioBase + ((ulong)index * PlatformMap.VirtioMmioBytes),
+                PlatformMap.VirtioMmioBytes),
+            AmlResources.LevelInterrupt(PlatformMap.VirtioMmioIrq(index)))));
 
     private static byte[] SerialPort(int index)
     {

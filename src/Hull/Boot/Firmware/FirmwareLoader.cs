@@ -41,10 +41,12 @@ internal static class FirmwareLoader
     /// <param name="memory">The guest's RAM.</param>
     /// <param name="vcpus">Virtual processors.</param>
     /// <param name="disks">PCI devices to boot from, in order.</param>
-    internal static List<FirmwareFile> Describe(GuestMemory memory, int vcpus, IReadOnlyList<int> disks)
+    /// <param name="mmioDevices">Virtio devices behind MMIO.</param>
+    internal static List<FirmwareFile> Describe(GuestMemory memory, int vcpus, IReadOnlyList<int> disks, int mmioDevices = 0)
     {
         List<FirmwareFile> files = TableLoader.Split(AcpiConfig.For(memory, new BootRequest { VcpuCount = vcpus }) with
         {
+            MmioDevices = mmioDevices,
             EcamBase = PlatformMap.FirmwareLowLimit,
             PciMemoryEnd = PlatformMap.FirmwarePciMemoryEnd,
         });

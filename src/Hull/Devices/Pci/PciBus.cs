@@ -9,7 +9,7 @@ namespace Hull.Devices.Pci;
 
 /// <summary>
 /// PCI bus 0: 32 devices of 8 functions, found through ECAM or configuration mechanism 1. Functions are attached before
-/// the machine runs. PCI Express Base, "PCI Express Enhanced Configuration Access Mechanism (ECAM)".
+/// the machine runs, or into a free slot of a running one. PCI Express Base, "PCI Express Enhanced Configuration Access Mechanism (ECAM)".
 /// </summary>
 internal sealed class PciBus : IMmioDevice
 {
@@ -60,6 +60,13 @@ internal sealed class PciBus : IMmioDevice
         {
             _functions[device << 3]?.SetMultifunction();
         }
+    }
+
+    /// <summary>Takes a function out of its slot: nobody finds it, or its BARs, any more. Any thread.</summary>
+    internal void Detach(int device)
+    {
+        PciFunction? function = Interlocked.Exchange(ref _functions[device << 3], null);
+        function?.Detach();
     }
 
     /// <summary>The first free device number from 1 on.</summary>

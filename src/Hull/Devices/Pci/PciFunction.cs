@@ -94,6 +94,14 @@ internal class PciFunction : IIrqSource
         }
     }
 
+    /// <summary>The function is out of its slot: its BARs decode nothing, its interrupt is low.</summary>
+    internal void Detach()
+    {
+        WriteConfig(Command, 2, 0);
+        SetIntx(false);
+        Detached();
+    }
+
     /// <summary>The multi-function bit of the header type.</summary>
     internal void SetMultifunction() => _config[0x0E] |= 0x80;
 
@@ -213,6 +221,11 @@ internal class PciFunction : IIrqSource
         }
 
         _intx?.Follow(this);
+    }
+
+    /// <summary>The function was taken out. Returns when no access is under way any more.</summary>
+    protected virtual void Detached()
+    {
     }
 
     /// <summary>The guest wrote configuration space. With no lock held.</summary>

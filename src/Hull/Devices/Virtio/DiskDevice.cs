@@ -82,12 +82,16 @@ internal sealed class DiskDevice : VirtioDevice
     private readonly byte[] _configuration = new byte[60];
     private readonly QueuePump[] _pumps;
     private readonly ConcurrentBag<Work> _free = [];
+    private readonly HostTrouble _reading;
+    private readonly HostTrouble _writing;
     private volatile bool _writeBack = true;
 
     internal DiskDevice(DeviceContext context, IByteStore store, string serial, int queues)
         : base(2, context.Memory, QueueSizes(queues))
     {
         _store = store;
+        _reading = new HostTrouble(context.Notice, "reading the guest's disk");
+        _writing = new HostTrouble(context.Notice, "writing the guest's disk");
         Encoding.ASCII.GetBytes(serial.AsSpan(0, Math.Min(serial.Length, IdBytes)), _id);
         FillConfiguration(queues);
         _pumps = new QueuePump[queues];
@@ -240,13 +244,21 @@ internal sealed class DiskDevice : VirtioDevice
 
         // The status is the last byte that the device may write; the data is what lies before it.
         ulong room = chain.WritableBytes - 1;
+        RequestKind kind = (RequestKind)BinaryPrimitives.ReadUInt32LittleEndian(header);
+        HostTrouble trouble = kind is RequestKind.Read or RequestKind.GetId ? _reading : _writing;
         RequestStatus status;
         try
         {
-            status = Run(work, header, room);
+            status = Run(work, kind, header, room);
+            if (status == RequestStatus.Ok)
+            {
+                trouble.Worked();
+            }
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
+            // The message names the file.
+            trouble.Failed(e.Message);
             status = RequestStatus.Failed;
         }
 
@@ -254,11 +266,11 @@ internal sealed class DiskDevice : VirtioDevice
         Return(queue, chain, (uint)Math.Min(chain.WritableBytes, uint.MaxValue));
     }
 
-    private RequestStatus Run(Work work, ReadOnlySpan<byte> header, ulong room)
+    private RequestStatus Run(Work work, RequestKind kind, ReadOnlySpan<byte> header, ulong room)
     {
         ulong sector = BinaryPrimitives.ReadUInt64LittleEndian(header[8..]);
         ulong payload = work.Chain.ReadableBytes - HeaderBytes;
-        switch ((RequestKind)BinaryPrimitives.ReadUInt32LittleEndian(header))
+        switch (kind)
         {
             case RequestKind.Read:
                 return IsOnDisk(sector, room) ? Read(work, sector << SectorShift, room) : RequestStatus.Failed;

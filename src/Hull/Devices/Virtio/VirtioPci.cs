@@ -24,6 +24,7 @@ internal sealed class VirtioPci : PciFunction, IMmioDevice, IVirtioTransport
     private const ushort NoVector = 0xFFFF;
 
     private readonly Lock _lock = new();
+    private readonly Doorway _users = new();
     private readonly VirtioRegisters _registers;
     private readonly MsixTable _msix;
     private readonly int _msixControl;
@@ -95,6 +96,31 @@ internal sealed class VirtioPci : PciFunction, IMmioDevice, IVirtioTransport
     /// <inheritdoc/>
     public ulong ReadMmio(ulong offset, int size)
     {
+        if (!_users.TryEnter())
+        {
+            return ulong.MaxValue;
+        }
+
+        ulong value = ReadRegister(offset, size);
+        _users.Leave();
+        return value;
+    }
+
+    /// <inheritdoc/>
+    public void WriteMmio(ulong offset, int size, ulong value)
+    {
+        if (_users.TryEnter())
+        {
+            WriteRegister(offset, size, value);
+            _users.Leave();
+        }
+    }
+
+    /// <inheritdoc/>
+    protected override void Detached() => _users.Close();
+
+    private ulong ReadRegister(ulong offset, int size)
+    {
         uint page = (uint)(offset / Page);
         int at = (int)(offset % Page);
         switch (page)
@@ -125,8 +151,7 @@ internal sealed class VirtioPci : PciFunction, IMmioDevice, IVirtioTransport
         }
     }
 
-    /// <inheritdoc/>
-    public void WriteMmio(ulong offset, int size, ulong value)
+    private void WriteRegister(ulong offset, int size, ulong value)
     {
         uint page = (uint)(offset / Page);
         int at = (int)(offset % Page);

@@ -1,0 +1,238 @@
+using System;
+using System.Collections.Generic;
+using System.Threading;
+using System.Threading.Tasks;
+using Hull.Bus;
+using Hull.Devices;
+using Hull.Devices.Virtio;
+using Hull.Host;
+using Hull.Memory;
+using Hull.Platform;
+
+namespace Hull;
+
+/// <summary>A device of a running machine.</summary>
+/// <param name="Id">Its name among the machine's.</param>
+/// <param name="Kind">As in <c>--device KIND</c>.</param>
+/// <param name="Slot">Its PCI slot, as the guest sees it; null for one behind MMIO.</param>
+public sealed record DeviceStatus(string Id, string Kind, int? Slot);
+
+/// <summary>
+/// The devices that the user gave a machine, in their PCI slots; they come and go while the guest runs. Any thread.
+/// </summary>
+internal sealed class MachineDevices : IDisposable
+{
+    private readonly MachineSpec _spec;
+    private readonly GuestMemory _memory;
+    private readonly IoBus _bus;
+    private readonly Chipset _chipset;
+    private readonly TerminalLink _terminal;
+    private readonly Lock _lock = new();
+    private readonly List<Card> _cards = [];
+    private int _nextIndex;
+    private int _mmioDevices;
+    private bool _disposed;
+
+    /// <summary>Makes the devices of a specification.</summary>
+    /// <exception cref="HullException">One of them cannot be had.</exception>
+    internal MachineDevices(MachineSpec spec, GuestMemory memory, IoBus bus, Chipset chipset, TerminalLink terminal)
+    {
+        _bus = bus;
+        _spec = spec;
+        _memory = memory;
+        _chipset = chipset;
+        _terminal = terminal;
+        chipset.Hotplug.Ejected = Ejected;
+        try
+        {
+            foreach (DeviceSpec device in spec.Devices)
+            {
+                Insert(device);
+            }
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>What is in the slots.</summary>
+    internal IReadOnlyList<DeviceStatus> List() =>
+        All(static card => new DeviceStatus(card.Id, DeviceText.KindOf(card.Spec), card.Slot));
+
+    /// <summary>The specifications of what is in the slots, for the machine's next life.</summary>
+    internal IReadOnlyList<DeviceSpec> Specs() => All(static card => card.Spec);
+
+    /// <summary>The PCI slots of the disks, in the order in which they are tried for a boot.</summary>
+    internal IReadOnlyList<int> DiskSlots() => All(static card => card.Spec is DiskSpec ? card.Slot : null).FindAll(static slot => slot is not null)
+        .ConvertAll(static slot => slot!.Value); // those that are left have one
+
+    /// <summary>Puts a device into a free slot of the running machine, and tells the guest.</summary>
+    /// <returns>Its name.</returns>
+    /// <exception cref="HullException">It cannot be had, or there is no slot.</exception>
+    internal string Add(DeviceSpec spec)
+    {
+        if (_spec.Deterministic)
+        {
+            throw new HullException("--deterministic: the machine has the devices that it started with");
+        }
+
+        if (spec.Mmio)
+        {
+            throw new HullException("a device behind MMIO cannot come while the guest runs: leave out mmio");
+        }
+
+        Card card = Insert(spec);
+        _chipset.Hotplug.Add(card.Slot!.Value); // not behind MMIO
+        return card.Id;
+    }
+
+    /// <summary>Asks the guest to let go of a device.</summary>
+    /// <returns>Ends when the guest has.</returns>
+    /// <exception cref="HullException">There is no such device.</exception>
+    internal Task Remove(string id)
+    {
+        Card card = Find(card => card.Id == id)
+            ?? throw new HullException($"there is no device '{id}': the machine has {string.Join(", ", All(static card => card.Id))}");
+        _chipset.Hotplug.AskFor(card.Slot ?? throw new HullException($"{id} is behind MMIO: it stays"));
+        return card.Gone.Task;
+    }
+
+    /// <summary>The first device of a type; null when there is none.</summary>
+    internal T? FindFirst<T>()
+        where T : VirtioDevice => (T?)Find(static card => card.Device is T)?.Device;
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        Card[] cards;
+        lock (_lock)
+        {
+            _disposed = true;
+            cards = [.. _cards];
+            _cards.Clear();
+        }
+
+        // A driver of the guest's may be in one still: only its own thread stops later.
+        foreach (Card card in cards)
+        {
+            if (card.Slot is int slot)
+            {
+                _chipset.Pci.Detach(slot);
+            }
+
+            card.Device.Dispose();
+        }
+    }
+
+    private List<T> All<T>(Converter<Card, T> part)
+    {
+        lock (_lock)
+        {
+            return _cards.ConvertAll(part);
+        }
+    }
+
+    private Card? Find(Predicate<Card> wanted)
+    {
+        lock (_lock)
+        {
+            return _cards.Find(wanted);
+        }
+    }
+
+    private Card Insert(DeviceSpec spec)
+    {
+        lock (_lock)
+        {
+            if (_disposed)
+            {
+                throw new HullException("the machine has ended");
+            }
+
+            string id = spec.Id ?? FreeId(DeviceText.KindOf(spec));
+            if (_cards.Exists(card => card.Id == id))
+            {
+                throw new HullException($"two devices want the name '{id}': give one of them another (id=NAME)");
+            }
+
+            int? slot = spec.Mmio ? null : _chipset.Pci.FindFreeDevice();
+            VirtioDevice device = spec.Create(new DeviceContext
+            {
+                Memory = _memory,
+                VcpuCount = _spec.VcpuCount,
+                IsDeterministic = _spec.Deterministic,
+                Notice = _spec.Notice ?? (static _ => { }),
+                Terminal = _terminal,
+                Index = _nextIndex++,
+            });
+            device.OffersPacked = spec.Packed;
+            Card card = new(id, spec, device, slot);
+            _cards.Add(card);
+            Connect(device, slot);
+            return card;
+        }
+    }
+
+    private void Connect(VirtioDevice device, int? slot)
+    {
+        if (slot is int pci)
+        {
+            _chipset.Pci.Attach(new VirtioPci(device, _chipset.Messages), pci);
+            return;
+        }
+
+        int index = _mmioDevices++;
+        if (index == PlatformMap.VirtioMmioDevices)
+        {
+            throw new HullException($"at most {PlatformMap.VirtioMmioDevices} devices fit behind MMIO: leave out mmio");
+        }
+
+        VirtioMmio registers = new(device, _chipset.Interrupts.CreateIsaLine(PlatformMap.VirtioMmioIrq(index)));
+        ulong at = PlatformMap.VirtioMmioBase + ((ulong)index * PlatformMap.VirtioMmioBytes);
+        _bus.MapMmio(new GuestPhysical(at), PlatformMap.VirtioMmioBytes, registers);
+    }
+
+    private string FreeId(string kind)
+    {
+        int number = 0;
+        while (_cards.Exists(card => card.Id == $"{kind}{number}"))
+        {
+            number++;
+        }
+
+        return $"{kind}{number}";
+    }
+
+    // On a vCPU's thread: the host's files are closed on another.
+    private void Ejected(int slot)
+    {
+        Card? card;
+        lock (_lock)
+        {
+            card = _cards.Find(card => card.Slot == slot);
+            if (card is null)
+            {
+                return;
+            }
+
+            _cards.Remove(card);
+        }
+
+        _chipset.Pci.Detach(slot);
+        ThreadPool.UnsafeQueueUserWorkItem(
+            static card =>
+            {
+                card.Device.Dispose();
+                card.Gone.TrySetResult();
+            },
+            card,
+            preferLocal: false);
+    }
+
+    private sealed record Card(string Id, DeviceSpec Spec, VirtioDevice Device, int? Slot)
+    {
+        internal TaskCompletionSource Gone { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    }
+}

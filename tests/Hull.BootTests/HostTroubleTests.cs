@@ -1,0 +1,88 @@
+using System;
+using System.Diagnostics;
+using System.IO;
+using Xunit;
+
+namespace Hull.BootTests;
+
+/// <summary>
+/// The host lets its guest down: a full disk, an image that goes away. The guest sees errors, the user which file it is and
+/// why, and all is well again when the cause is gone.
+/// </summary>
+public sealed class HostTroubleTests : IDisposable
+{
+    private readonly string _folder = Directory.CreateTempSubdirectory("hull-trouble").FullName;
+
+    private string Image => Path.Combine(_folder, "disk.img");
+
+    [MountFact]
+    public void FullDisk_IsAnErrorInTheGuest_UntilThereIsRoom()
+    {
+        // A small file system in a mount name space of its own; something else fills half of it until the test says so.
+        string go = Path.Combine(_folder, "go");
+        string guest = "dd if=/dev/zero of=/dev/vda bs=1M count=12 conv=fsync 2>/dev/null || echo failed; "
+            + "until dd if=/dev/zero of=/dev/vda bs=1M count=12 conv=fsync 2>/dev/null; do sleep 0.2; done; echo recovered";
+        string script = $"mkdir {_folder}/small && mount -t tmpfs -o size=16m tmpfs {_folder}/small && cd {_folder}/small "
+            + "&& truncate -s 64M disk.img && dd if=/dev/zero of=filler bs=1M count=8 2>/dev/null || exit 1; "
+            + $"(until [ -e {go} ]; do sleep 0.1; done; rm filler) & exec {Checkout.Hull} run --disk disk.img -- sh -c '{guest}'";
+        using HullRun run = HullRun.StartProgram("unshare", "-m", "bash", "-c", script);
+        run.WaitFor("failed\n");
+        File.WriteAllText(go, "");
+        run.WaitFor("recovered\n");
+        RunResult result = run.WaitForEnd();
+
+        Assert.Equal(0, result.Status);
+        Assert.Matches("hull: writing the guest's disk fails: .*disk.img", result.Error);
+        Assert.Contains("No space left", result.Error, StringComparison.Ordinal);
+        Assert.Contains("hull: writing the guest's disk works again", result.Error, StringComparison.Ordinal);
+        Assert.True(result.Error.Split('\n').Length < 6, result.Error);
+    }
+
+    [Fact]
+    public void RemovedImage_IsAnErrorInTheGuest()
+    {
+        MakeImage();
+        using HullRun run = HullRun.Start("run", "--disk", Image, "--", "sh", "-c",
+            "echo up; while echo x | dd of=/dev/vda conv=fsync 2>/dev/null; do sleep 0.1; done; echo failed");
+        run.WaitFor("up\n");
+        File.Delete(Image);
+        RunResult result = run.WaitForEnd();
+
+        Assert.True(result is { Status: 0, Text: "failed\n" }, result.ToString());
+        Assert.Contains($"hull: writing the guest's disk fails: {Image} was removed while in use", result.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void CutImage_IsAnErrorInTheGuest_UntilItIsWhole()
+    {
+        MakeImage();
+        using HullRun run = HullRun.Start("run", "--disk", Image, "--", "sh", "-c",
+            "echo up; while dd if=/dev/vda of=/dev/null bs=4096 count=1 iflag=direct 2>/dev/null; do sleep 0.1; done; echo failed; "
+            + "until dd if=/dev/vda of=/dev/null bs=4096 count=1 iflag=direct 2>/dev/null; do sleep 0.1; done; echo recovered");
+        run.WaitFor("up\n");
+        Run("truncate", "-s", "0", Image);
+        run.WaitFor("failed\n");
+        Run("truncate", "-s", "32M", Image);
+        run.WaitFor("recovered\n");
+        RunResult result = run.WaitForEnd();
+
+        Assert.Equal(0, result.Status);
+        Assert.Contains($"hull: reading the guest's disk fails: {Image} ends at 0", result.Error, StringComparison.Ordinal);
+        Assert.Contains("hull: reading the guest's disk works again", result.Error, StringComparison.Ordinal);
+    }
+
+    public void Dispose() => Directory.Delete(_folder, recursive: true);
+
+    private static void Run(string program, params string[] arguments)
+    {
+        using Process process = Process.Start(program, arguments);
+        process.WaitForExit();
+        Assert.Equal(0, process.ExitCode);
+    }
+
+    private void MakeImage()
+    {
+        using FileStream file = File.Create(Image);
+        file.SetLength(32 << 20);
+    }
+}
