@@ -66,6 +66,15 @@ public sealed class HostileImageTests(ITestOutputHelper output) : BootFixture
         }
     }
 
+    [Theory]
+    [Trait("Category", "Long")]
+    [InlineData("elf", 201)]
+    [InlineData("multiboot", 207)]
+    [InlineData("multiboot-flat", 208)]
+    [InlineData("multiboot2", 209)]
+    public void ManySeededMutations_OnlyHullExceptions(string kind, int seed) =>
+        SeededMutations_OnlyHullExceptions(kind, 200_000, seed);
+
     [Fact]
     public void BombOfZeros_StopsAtTheLimit()
     {

@@ -26,17 +26,21 @@ internal sealed class VirtioDriver : IDisposable
     private readonly RecordingSink _messages = new();
     private readonly Dictionary<int, ushort> _available = [];
     private readonly Dictionary<int, ushort> _used = [];
+    private readonly Dictionary<int, PackedSide> _packed = [];
+    private readonly bool _isPacked;
 
     /// <summary>Makes the device that a spec describes, behind the transport.</summary>
-    internal VirtioDriver(DeviceSpec spec, bool threads = false)
-        : this(spec.Create, threads)
+    internal VirtioDriver(DeviceSpec spec, bool threads = false, bool packed = false)
+        : this(spec.Create, threads, packed)
     {
     }
 
     /// <summary>Puts a device behind the transport.</summary>
-    internal VirtioDriver(Func<DeviceContext, VirtioDevice> create, bool threads)
+    internal VirtioDriver(Func<DeviceContext, VirtioDevice> create, bool threads, bool packed = false)
     {
+        _isPacked = packed;
         Device = create(new DeviceContext { Memory = Memory, IsDeterministic = !threads });
+        Device.OffersPacked = packed;
         _pci = new VirtioPci(Device, _messages);
     }
 
@@ -58,7 +62,7 @@ internal sealed class VirtioDriver : IDisposable
     /// <summary>Brings the device up to DRIVER_OK with features, all queues enabled.</summary>
     internal VirtioDriver Start(ulong features = VirtioFeature.Version1, ushort size = 16)
     {
-        Negotiate(features);
+        Negotiate(features | (_isPacked ? VirtioFeature.RingPacked : 0));
         for (int i = 0; i < Device.Queues.Length; i++)
         {
             SetUpQueue(i, size);
@@ -73,6 +77,7 @@ internal sealed class VirtioDriver : IDisposable
         WriteRegister(0x14, 1, 0);
         _available.Clear();
         _used.Clear();
+        _packed.Clear();
         WriteRegister(0x14, 1, VirtioStatus.Acknowledge | VirtioStatus.Driver);
         for (uint half = 0; half < 2; half++)
         {
@@ -88,9 +93,29 @@ internal sealed class VirtioDriver : IDisposable
         WriteRegister(0x16, 2, (ulong)queue);
         WriteRegister(0x18, 2, size);
         Memory.TryClear(new GuestPhysical(Table(queue)), RingBytes);
-        WriteRegister(0x20, 8, Table(queue));
+        WriteRegister(0x20, 8, Table(queue) + (_isPacked ? PackedSide.RingOffset : 0));
         WriteRegister(0x28, 8, Table(queue) + 0x8000);
         WriteRegister(0x30, 8, Table(queue) + 0xC000);
+        WriteRegister(0x1C, 2, 1);
+    }
+
+    /// <summary>The queue starts from its first entry again.</summary>
+    internal void Forget(int queue)
+    {
+        _available.Remove(queue);
+        _used.Remove(queue);
+        _packed.Remove(queue);
+    }
+
+    /// <summary>Resets a queue alone, and sets it up with its three parts where the test wants them.</summary>
+    internal void ReplaceQueue(int queue, ulong descriptors, ulong driverRing, ulong deviceRing)
+    {
+        WriteRegister(0x16, 2, (ulong)queue);
+        WriteRegister(0x3A, 2, 1);
+        WriteRegister(0x18, 2, 16);
+        WriteRegister(0x20, 8, descriptors);
+        WriteRegister(0x28, 8, driverRing);
+        WriteRegister(0x30, 8, deviceRing);
         WriteRegister(0x1C, 2, 1);
     }
 
@@ -98,19 +123,30 @@ internal sealed class VirtioDriver : IDisposable
 
     /// <summary>Writes one descriptor.</summary>
     internal void Describe(int queue, int index, ulong address, uint length, int flags, int next = 0) =>
-        DescribeAt(Table(queue) + ((ulong)index * 16), address, length, flags, next);
+        WriteDescriptor(Table(queue) + ((ulong)index * 16), address, length, (ushort)flags, (ushort)next);
 
-    internal void DescribeAt(ulong at, ulong address, uint length, int flags, int next = 0)
+    /// <summary>Writes one descriptor of an indirect table; those of packed rings have their flags last.</summary>
+    internal void DescribeAt(ulong at, ulong address, uint length, int flags, int next = 0) => WriteDescriptor(
+        at, address, length, _isPacked ? (ushort)0 : (ushort)flags, _isPacked ? (ushort)flags : (ushort)next);
+
+    private void WriteDescriptor(ulong at, ulong address, uint length, ushort low, ushort high)
     {
         Memory.Write(new GuestPhysical(at), address);
         Memory.Write(new GuestPhysical(at + 8), length);
-        Memory.Write(new GuestPhysical(at + 12), (ushort)flags);
-        Memory.Write(new GuestPhysical(at + 14), (ushort)next);
+        Memory.Write(new GuestPhysical(at + 12), low);
+        Memory.Write(new GuestPhysical(at + 14), high);
     }
 
     /// <summary>Makes a chain available and notifies.</summary>
     internal void Offer(int queue, ushort head, ushort size = 16)
     {
+        if (_isPacked)
+        {
+            Packed(queue).Offer(head);
+            WriteRegister(Notify, 2, (ulong)queue);
+            return;
+        }
+
         ushort index = _available.GetValueOrDefault(queue);
         Memory.Write(new GuestPhysical(Table(queue) + 0x8004 + ((ulong)(index & (size - 1)) * 2)), head);
         _available[queue] = ++index;
@@ -144,6 +180,13 @@ internal sealed class VirtioDriver : IDisposable
     {
         ushort seen = _used.GetValueOrDefault(queue);
         bool came = SpinWait.SpinUntil(() => Used(queue) != seen || NeedsReset, TimeSpan.FromSeconds(20)) && Used(queue) != seen;
+        if (_isPacked)
+        {
+            (id, length) = (Packed(queue).Id, Packed(queue).Length);
+            _used[queue] = (ushort)(seen + (came ? 1 : 0));
+            return came;
+        }
+
         ulong at = Table(queue) + 0xC004 + ((ulong)(seen & (size - 1)) * 8);
         id = Memory.Read<uint>(new GuestPhysical(at));
         length = Memory.Read<uint>(new GuestPhysical(at + 4));
@@ -151,7 +194,20 @@ internal sealed class VirtioDriver : IDisposable
         return came;
     }
 
-    internal ushort Used(int queue) => Memory.Read<ushort>(new GuestPhysical(Table(queue) + 0xC002));
+    internal ushort Used(int queue) => _isPacked
+        ? Packed(queue).CountUsed()
+        : Memory.Read<ushort>(new GuestPhysical(Table(queue) + 0xC002));
+
+    private PackedSide Packed(int queue)
+    {
+        if (!_packed.TryGetValue(queue, out PackedSide? side))
+        {
+            side = new PackedSide(Memory, Table(queue), 16);
+            _packed.Add(queue, side);
+        }
+
+        return side;
+    }
 
     public void Dispose()
     {
