@@ -1,5 +1,6 @@
 using System.Text.Json.Serialization;
 using Hull.Cli.Commands;
+using Hull.Cli.Control;
 using Hull.Cli.Run;
 using Hull.Storage;
 
@@ -14,9 +15,15 @@ namespace Hull.Cli;
 [JsonSerializable(typeof(DoctorReport))]
 [JsonSerializable(typeof(DiskReport))]
 [JsonSerializable(typeof(CheckReport))]
+[JsonSerializable(typeof(GuestReport[]))]
+[JsonSerializable(typeof(DeviceReport[]))]
 internal sealed partial class CliJson : JsonSerializerContext;
 
 /// <summary>As <see cref="CliJson"/>, on one line.</summary>
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase)]
+[JsonSourceGenerationOptions(
+    PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase,
+    DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
 [JsonSerializable(typeof(StatJson))]
-internal sealed partial class StatJsonContext : JsonSerializerContext;
+[JsonSerializable(typeof(ControlRequest))]
+[JsonSerializable(typeof(ControlAnswer))]
+internal sealed partial class LineJson : JsonSerializerContext;

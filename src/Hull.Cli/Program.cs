@@ -12,6 +12,10 @@ internal static class Program
     private static readonly (string Name, Func<string[], Command> Create)[] Verbs =
     [
         ("run", RunCommand.Create),
+        ("ps", PsCommand.Create),
+        ("stop", StopCommand.Create),
+        ("device", DeviceCommand.Create),
+        ("balloon", BalloonCommand.Create),
         ("image", ImageCommand.Create),
         ("xen", XenCommand.Create),
         ("version", VersionCommand.Create),

@@ -4,8 +4,11 @@ using System.Runtime.InteropServices;
 using System.Threading;
 using System.Threading.Tasks;
 using Hull.Boot;
+using Hull.Cli.Control;
 using Hull.Cli.Guest;
 using Hull.Cli.Store;
+using Hull.Devices;
+using Hull.Devices.Virtio;
 using Hull.Host;
 
 namespace Hull.Cli.Run;
@@ -23,6 +26,8 @@ internal sealed class GuestRun : IDisposable
     private readonly CommandChannel? _channel;
     private readonly CheckpointFile? _checkpoints;
     private readonly ConsoleLog? _log;
+    private readonly ControlServer? _control;
+    private volatile GuestControl? _guest;
     private Machine? _machine;
     private Timer? _timeLimit;
     private Timer? _grace;
@@ -36,6 +41,7 @@ internal sealed class GuestRun : IDisposable
         _error = new OutputPump(StandardStream.Error, "stderr", OutputBroke);
         _checkpoints = request.Checkpoints is null ? null : CheckpointFile.Open(request.Checkpoints);
         _log = request.Log is null ? null : new ConsoleLog(request.Log);
+        _control = StartControl(request.Name, Answer);
         _channel = settings is null ? null : new CommandChannel(settings, Exited);
     }
 
@@ -43,6 +49,9 @@ internal sealed class GuestRun : IDisposable
 
     /// <summary>The port that the terminal talks to: COM1, or COM2 for a command on a terminal.</summary>
     private int TerminalPort => _settings?.Mode == GuestMode.Terminal ? 1 : 0;
+
+    /// <summary>The terminal is a virtio console's, not a serial port's: a command on a terminal keeps its own.</summary>
+    private bool HasConsoleDevice => _settings?.Mode != GuestMode.Terminal && HasTerminalIn(_request);
 
     /// <summary>Runs the guest to its end.</summary>
     /// <returns>The exit status.</returns>
@@ -73,6 +82,7 @@ internal sealed class GuestRun : IDisposable
     {
         _timeLimit?.Dispose();
         _grace?.Dispose();
+        _control?.Dispose();
         _channel?.Dispose();
         _checkpoints?.Dispose();
         _log?.Dispose();
@@ -107,9 +117,24 @@ internal sealed class GuestRun : IDisposable
             Term = Environment.GetEnvironmentVariable("TERM") ?? "vt100",
             HostName = request.Name ?? "hull",
             HasNetwork = Networks.IsIn(request),
-            Console = request.Xen ? "/dev/hvc0" : "/dev/ttyS0",
+            NamedPorts = CountPorts(request),
+            Console = request.Xen || HasTerminalIn(request) ? "/dev/hvc0" : "/dev/ttyS0",
             Command = request.Command,
         };
+    }
+
+    private static bool HasTerminalIn(RunRequest request) =>
+        Array.Exists(request.Devices, static device => device is ConsoleSpec { HasTerminal: true });
+
+    private static int CountPorts(RunRequest request)
+    {
+        int count = 0;
+        foreach (DeviceSpec device in request.Devices)
+        {
+            count += device is ConsoleSpec console ? console.NamedPorts : 0;
+        }
+
+        return count;
     }
 
     private int Run(GuestImage image)
@@ -137,7 +162,13 @@ internal sealed class GuestRun : IDisposable
             Notice.Write(notice);
         }
 
+        if (HasTerminalIn(_request) && HostTerminal.TryGetSize(out int rows, out int columns))
+        {
+            _machine.ResizeTerminal(rows, columns);
+        }
+
         _channel?.Attach(_machine);
+        _guest = new GuestControl(_request, _machine, AskToStop);
         StartInput(terminal is not null);
 
         RunOutcome outcome = _outcome.Task.GetAwaiter().GetResult();
@@ -152,6 +183,13 @@ internal sealed class GuestRun : IDisposable
         stat?.Print(_request.StatForm);
         return outcome.Status;
     }
+
+    // A guest without a name is nobody's business but its user's.
+    private static ControlServer? StartControl(string? name, Func<ControlRequest, ControlAnswer> answer) =>
+        name is null ? null : ControlServer.Start(name, answer);
+
+    private ControlAnswer Answer(ControlRequest asked) => _guest?.Answer(asked)
+        ?? throw new HullException($"the guest {_request.Name} is not up yet: try again");
 
     // What the engine counted, once no vCPU runs any more.
     private static StatReport Measure(Machine machine)
@@ -191,6 +229,7 @@ internal sealed class GuestRun : IDisposable
         CommandLine = image.CommandLine,
         BootCache = image.Cache,
         Notice = Hull.Cli.Notice.Write,
+        Terminal = _output.Write,
         Serial = HasCommand
             ? [_log is null ? null : _log.Write, _output.Write, _error.Write, _channel!.Receive] // a command implies Hull's init and its channel
             : [_output.Write, null, null, _channel is null ? null : _channel.Receive],
@@ -213,15 +252,31 @@ internal sealed class GuestRun : IDisposable
             return;
         }
 
-        bool listens = _machine.PressPowerButton();
-        listens |= _channel?.TrySendPowerOff() ?? false;
-        if (!listens)
+        if (TryPowerOff(_machine))
+        {
+            _grace = new Timer(_ => End(SignalOutcome()), null, PowerOffGrace, Timeout.InfiniteTimeSpan);
+        }
+        else
         {
             End(SignalOutcome());
-            return;
+        }
+    }
+
+    // `hull stop`: as a signal, with the time that its user gives.
+    private void AskToStop(TimeSpan grace)
+    {
+        if (Interlocked.CompareExchange(ref _signal, 15, 0) == 0)
+        {
+            _ = TryPowerOff(_machine!); // it runs: its socket answered
         }
 
-        _grace = new Timer(_ => End(SignalOutcome()), null, PowerOffGrace, Timeout.InfiniteTimeSpan);
+        _grace = new Timer(_ => End(SignalOutcome()), null, grace, Timeout.InfiniteTimeSpan);
+    }
+
+    private bool TryPowerOff(Machine machine)
+    {
+        bool listens = machine.PressPowerButton();
+        return (_channel?.TrySendPowerOff() ?? false) || listens;
     }
 
     private void StartInput(bool onTerminal)
@@ -231,8 +286,10 @@ internal sealed class GuestRun : IDisposable
             return;
         }
 
-        InputPump pump = new(_machine!, TerminalPort, onTerminal, Escaped); // made just before
-        pump.Start();
+        Machine machine = _machine!; // made just before
+        int port = TerminalPort;
+        Func<ReadOnlySpan<byte>, int> send = HasConsoleDevice ? machine.SendTerminal : bytes => machine.SendSerial(port, bytes);
+        new InputPump(send, onTerminal, Escaped).Start();
     }
 
     private void Escaped(EscapeAction action)
@@ -252,6 +309,7 @@ internal sealed class GuestRun : IDisposable
         if (HostTerminal.TryGetSize(out int rows, out int columns))
         {
             _channel?.SendWindow(rows, columns);
+            _machine?.ResizeTerminal(rows, columns);
         }
     }
 

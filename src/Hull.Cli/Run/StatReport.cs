@@ -35,7 +35,7 @@ internal sealed class StatReport(string engine, IReadOnlyList<EngineCounter> cou
     /// <summary>An object: the engine, and the counters by name.</summary>
     internal string Json() => JsonSerializer.Serialize(
         new StatJson(engine, counters.ToDictionary(static counter => counter.Name, static counter => counter.Value)),
-        StatJsonContext.Default.StatJson);
+        LineJson.Default.StatJson);
 
     private static string Digits(ulong value) => value.ToString(CultureInfo.InvariantCulture);
 }
