@@ -231,7 +231,7 @@ internal static class KvmCalibration
     /// <summary>A PC without a hypervisor's leaves.</summary>
     private sealed class NoPersonality : IPersonality
     {
-        public bool TryCpuid(uint leaf, uint subleaf, out CpuidResult result)
+        public bool TryCpuid(int vcpu, uint leaf, uint subleaf, out CpuidResult result)
         {
             result = default;
             return false;
@@ -246,5 +246,9 @@ internal static class KvmCalibration
         public bool TryWriteMsr(int vcpu, uint index, ulong value) => false;
 
         public bool TryHypercall(int vcpu, IHypercallRegisters registers) => false;
+
+        public void HaltedWithInterruptsOff(int vcpu)
+        {
+        }
     }
 }

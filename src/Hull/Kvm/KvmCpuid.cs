@@ -67,7 +67,7 @@ internal sealed class KvmCpuid
 
         for (uint leaf = FirstHypervisorLeaf; leaf <= LastHypervisorLeaf; leaf++)
         {
-            if (_personality.TryCpuid(leaf, 0, out CpuidResult result))
+            if (_personality.TryCpuid((int)apicId, leaf, 0, out CpuidResult result))
             {
                 entries.Add(Entry(leaf, 0, false, Restrict(leaf, 0, result)));
             }
