@@ -149,7 +149,8 @@ internal sealed unsafe class SoftEngine : IEngine, ICodeWatcher
             new("late-stores", Guard.LateStores),
             new("blocks-in-doubt", Guard.Doubts),
             new("exclusive-sections", Exclusive.Stops),
-            new("code-bytes", (ulong)(Cache.Emitter.At - Cache.CodeStart)),
+            new("code-bytes", Cache.CodeBytes),
+            new("cold-code-bytes", Cache.ColdBytes),
         ];
         if (VirtualTimers is not null)
         {

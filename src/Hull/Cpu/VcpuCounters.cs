@@ -6,7 +6,7 @@ using Iced.Intel;
 
 namespace Hull.Cpu;
 
-/// <summary>What a vCPU counts on its slow paths; translated code counts nothing.</summary>
+/// <summary>What a vCPU counts on its slow paths; translated code counts only the accesses that missed their page slot.</summary>
 internal sealed class VcpuCounters
 {
     private readonly ulong[] _exits = new ulong[16];
@@ -67,6 +67,7 @@ internal sealed class VcpuCounters
         yield return new("exits-host-fault", _exits[(int)ExitReason.HostFault]);
         yield return new("block-lookups", Lookups);
         yield return new("events", Events);
+        yield return new("slot-misses", tlb.SlotMisses);
         yield return new("tlb-load-misses", LoadMisses);
         yield return new("tlb-store-misses", StoreMisses);
         yield return new("tlb-victim-hits", VictimHits);

@@ -37,6 +37,9 @@ internal sealed unsafe class Tlb
     /// <summary>The jump caches, which are emptied with the tables.</summary>
     internal JumpCaches Jumps { get; }
 
+    /// <summary>Accesses that missed their page slot.</summary>
+    internal ulong SlotMisses => _cpu->SlotMisses;
+
     /// <summary>Times that what is not global was emptied.</summary>
     internal ulong Flushes { get; private set; }
 
@@ -135,7 +138,7 @@ internal sealed unsafe class Tlb
     /// <summary>AC was cleared: user pages leave the supervisor's slots. CLAC has code for it, see Thunks.</summary>
     internal void CloseUserPages()
     {
-        TlbEntry* slots = (TlbEntry*)((byte*)_cpu + StateLayout.SlotBase);
+        TlbEntry* slots = Slots;
         for (ulong left = _cpu->UserPageSlots; left != 0; left &= left - 1)
         {
             slots[BitOperations.TrailingZeroCount(left)].Tag = NotCanonical;
@@ -159,6 +162,7 @@ internal sealed unsafe class Tlb
             ways[1].Tag = Empty(0);
         }
 
+        EmptyHashedSlots();
         System.Array.Clear(_notGlobal);
         _largePages.Clear();
         EmptySlots();
@@ -235,12 +239,15 @@ internal sealed unsafe class Tlb
             Drop(Table((table & 2) != 0, (table & 1) != 0) + (2 * set), set, tag);
         }
 
-        TlbEntry* slots = (TlbEntry*)((byte*)_cpu + StateLayout.SlotBase);
-        for (int i = 0; i < 4 * StateLayout.SlotEntries; i++)
+        DropSlots(NearSlots, StateLayout.NearSlots, tag);
+        DropSlots(Slots, 4 * StateLayout.SlotEntries, tag);
+        int hashed = (int)(linear >> 12) & (StateLayout.HashedSlots - 1);
+        for (int kind = 0; kind < 4; kind++)
         {
-            if (slots[i].Tag == tag)
+            TlbEntry* slot = HashedSlots(kind) + hashed;
+            if (slot->Tag == tag)
             {
-                slots[i].Tag = NotCanonical;
+                slot->Tag = Empty(hashed);
             }
         }
 
@@ -266,16 +273,13 @@ internal sealed unsafe class Tlb
 
         DropStoreLines(hostPage);
         _homes.Clear(hostPage);
-        for (int user = 0; user < 2; user++)
+        FindHostPage(NearSlots + 1, 1, hostPage, true);
+        FindHostPage(StoreSlots(0), StateLayout.SlotEntries, hostPage, true);
+        FindHostPage(StoreSlots(1), StateLayout.SlotEntries, hostPage, true);
+        if (_cpu->HashedSlotsUsed != 0)
         {
-            TlbEntry* slots = StoreSlots(user);
-            for (int i = 0; i < StateLayout.SlotEntries; i++)
-            {
-                if (slots[i].Tag + slots[i].Addend == (ulong)hostPage)
-                {
-                    slots[i].Tag = NotCanonical;
-                }
-            }
+            FindHashedHostPage(HashedSlots(1), hostPage, true);
+            FindHashedHostPage(HashedSlots(3), hostPage, true);
         }
     }
 
@@ -296,16 +300,12 @@ internal sealed unsafe class Tlb
         // Lines before slots: whoever fills a slot has read a line, and keeps it until the slot is whole.
         bool found = DropStoreLines(hostPage);
         System.Threading.Interlocked.MemoryBarrier();
-        for (int user = 0; user < 2; user++)
-        {
-            TlbEntry* slots = StoreSlots(user);
-            for (int i = 0; i < StateLayout.SlotEntries; i++)
-            {
-                found |= slots[i].Tag + slots[i].Addend == (ulong)hostPage;
-            }
-        }
-
-        return found;
+        return found
+            | FindHostPage(NearSlots + 1, 1, hostPage, false)
+            | FindHostPage(StoreSlots(0), StateLayout.SlotEntries, hostPage, false)
+            | FindHostPage(StoreSlots(1), StateLayout.SlotEntries, hostPage, false)
+            | FindHashedHostPage(HashedSlots(1), hostPage, false)
+            | FindHashedHostPage(HashedSlots(3), hostPage, false);
     }
 
     private bool MayBeLargePage(ulong linear, int pageBits) =>
@@ -340,8 +340,72 @@ internal sealed unsafe class Tlb
         return found;
     }
 
-    private TlbEntry* StoreSlots(int user) =>
-        (TlbEntry*)((byte*)_cpu + StateLayout.SlotBase) + (((user * 2) + 1) * StateLayout.SlotEntries);
+    // The slots with a short displacement, and all others.
+    private TlbEntry* NearSlots => (TlbEntry*)_cpu->NearSlots;
+
+    private TlbEntry* Slots => (TlbEntry*)((byte*)_cpu + StateLayout.SlotBase);
+
+    private TlbEntry* StoreSlots(int user) => Slots + (((user * 2) + 1) * StateLayout.SlotEntries);
+
+    private TlbEntry* HashedSlots(int kind) =>
+        (TlbEntry*)((byte*)_cpu + StateLayout.HashedBase) + (kind * StateLayout.HashedSlots);
+
+    // True when a slot that the address chooses leads to a host page, which is its second word; and empties it.
+    private static bool FindHashedHostPage(TlbEntry* slots, byte* hostPage, bool empties)
+    {
+        bool found = false;
+        for (int i = 0; i < StateLayout.HashedSlots; i++)
+        {
+            if (slots[i].Addend == (ulong)hostPage && slots[i].Tag != Empty(i))
+            {
+                found = true;
+                if (empties)
+                {
+                    slots[i].Tag = Empty(i);
+                }
+            }
+        }
+
+        return found;
+    }
+
+    private static void ClearSlots(TlbEntry* slots, int count)
+    {
+        for (int i = 0; i < count; i++)
+        {
+            slots[i].Tag = NotCanonical;
+        }
+    }
+
+    private static void DropSlots(TlbEntry* slots, int count, ulong tag)
+    {
+        for (int i = 0; i < count; i++)
+        {
+            if (slots[i].Tag == tag)
+            {
+                slots[i].Tag = NotCanonical;
+            }
+        }
+    }
+
+    // True when a slot leads to a host page; and empties it.
+    private static bool FindHostPage(TlbEntry* slots, int count, byte* hostPage, bool empties)
+    {
+        bool found = false;
+        for (int i = 0; i < count; i++)
+        {
+            if (slots[i].Tag + slots[i].Addend == (ulong)hostPage)
+            {
+                found = true;
+                if (empties)
+                {
+                    slots[i].Tag = NotCanonical;
+                }
+            }
+        }
+
+        return found;
+    }
 
     /// <summary>
     /// Empties the page slots, which refill from the TLBs at the next access. Their addends stay: no sum with one is
@@ -349,13 +413,24 @@ internal sealed unsafe class Tlb
     /// </summary>
     internal void EmptySlots()
     {
-        TlbEntry* slots = (TlbEntry*)((byte*)_cpu + StateLayout.SlotBase);
-        for (int i = 0; i < 4 * StateLayout.SlotEntries; i++)
+        ClearSlots(NearSlots, StateLayout.NearSlots);
+        ClearSlots(Slots, 4 * StateLayout.SlotEntries);
+        _cpu->UserPageSlots = 0;
+        if (_cpu->HashedSlotsUsed != 0)
         {
-            slots[i].Tag = NotCanonical;
+            EmptyHashedSlots();
+        }
+    }
+
+    private void EmptyHashedSlots()
+    {
+        Unsafe.InitBlock(HashedSlots(0), 0, 4 * StateLayout.HashedSlots * 16);
+        for (int kind = 0; kind < 4; kind++)
+        {
+            HashedSlots(kind)->Tag = Empty(0);
         }
 
-        _cpu->UserPageSlots = 0;
+        _cpu->HashedSlotsUsed = 0;
     }
 
     // A tag that cannot be hit in this set: it belongs to the neighbour's.

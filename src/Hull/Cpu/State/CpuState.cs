@@ -63,16 +63,22 @@ internal struct JumpEntry
 }
 
 /// <summary>
-/// The state of one vCPU as generated code knows it: in mmap'd memory, with host RSP pointing behind its first
-/// field while guest code runs (the room below is for signal frames). The order puts the hot fields where an 8-bit
+/// The state of one vCPU as generated code knows it: in mmap'd memory, with host RSP pointing 32
+/// bytes into it while guest code runs (the room below is for signal frames). The order puts the hot fields where an 8-bit
 /// displacement reaches. A test pins every offset that is written into generated code.
 /// While generated code runs, most fields below are only valid at assists: see docs/translator.md.
 /// </summary>
 [StructLayout(LayoutKind.Sequential)]
 internal unsafe struct CpuState
 {
-    /// <summary>CF, PF, AF, ZF, SF, OF in their RFLAGS positions; the other bits are rubbish and never read.</summary>
-    internal ulong ArithmeticFlags;
+    /// <summary>The page slots of the user's stack, for loads and for stores.</summary>
+    internal fixed ulong NearSlots[2 * StateLayout.NearSlots];
+
+    /// <summary>
+    /// The arithmetic flags as LAHF and SETO AL leave them in AX: OF is bit 0, the high byte has the others in their RFLAGS
+    /// positions; its bits 1, 3 and 5 are rubbish and never read.
+    /// </summary>
+    internal ushort FlagWord;
 
     /// <summary>Not zero: leave generated code at the next poll. Bits of <see cref="Attention"/>; written by any thread.</summary>
     internal uint AttentionBits;
@@ -92,8 +98,8 @@ internal unsafe struct CpuState
     /// <summary>XORed into every tag of the supervisor's jump cache: a new value empties the cache.</summary>
     internal ulong JumpCacheKey;
 
-    /// <summary>Scratch of the emitted code.</summary>
-    internal ulong Scratch0;
+    /// <summary>The same for the user's jump cache.</summary>
+    internal ulong UserJumpCacheKey;
 
     /// <summary>The general registers in encoding order; valid outside generated code. R9, R10 and R11 always live here.</summary>
     internal fixed ulong Gpr[16];
@@ -103,6 +109,9 @@ internal unsafe struct CpuState
 
     /// <summary>RFLAGS bits that are neither arithmetic nor IF nor DF: TF, IOPL, NT, RF, VM, AC, VIF, VIP, ID.</summary>
     internal ulong SystemFlags;
+
+    /// <summary>Scratch of the emitted code.</summary>
+    internal ulong Scratch0;
 
     /// <summary>ES, CS, SS, DS, FS, GS.</summary>
     internal CpuSegments Segments;
@@ -172,6 +181,12 @@ internal unsafe struct CpuState
     /// <summary>Scratch of thunks.</summary>
     internal ulong Scratch2;
 
+    /// <summary>Scratch of thunks.</summary>
+    internal ulong Scratch3;
+
+    /// <summary>Accesses that missed their page slot, of the sizes that have a lookup in generated code.</summary>
+    internal ulong SlotMisses;
+
     /// <summary>1 from the delivery of an NMI to the next IRET: no further NMI is taken.</summary>
     internal ulong NmiBlocked;
 
@@ -183,9 +198,6 @@ internal unsafe struct CpuState
 
     /// <summary>Deterministic mode: instructions that may start before the next stop. See <see cref="InstructionBudget"/>.</summary>
     internal long Budget;
-
-    /// <summary>The same for the user's jump cache.</summary>
-    internal ulong UserJumpCacheKey;
 
     /// <summary>
     /// Deterministic mode, while C# works for an instruction: how many of the block's instructions, from this one on, are
@@ -201,6 +213,9 @@ internal unsafe struct CpuState
 
     /// <summary>Not 0: an interrupt waits for IF; STI leaves generated code.</summary>
     internal uint InterruptWaiting;
+
+    /// <summary>Not 0: some of <see cref="Translate.PageSlot.Hashed"/> was filled since all were emptied.</summary>
+    internal uint HashedSlotsUsed;
 
     /// <summary>Not 0: some block may hold old bytes, see <see cref="FetchGuard"/>; what serialises looks. Written by any thread.</summary>
     internal ulong FetchDoubts;
@@ -226,19 +241,29 @@ internal unsafe struct CpuState
     /// <summary>FXSAVE64 image through which x87 state enters and leaves the host's registers; XMM parts unused.</summary>
     internal Bytes512 X87;
 
+    /// <summary>CF, PF, AF, ZF, SF, OF in their RFLAGS positions; the other bits are not kept.</summary>
+    internal ulong ArithmeticFlags
+    {
+        readonly get => (((ulong)FlagWord >> 8) & LahfMask) | ((FlagWord & 1UL) << 11);
+        set => FlagWord = (ushort)(((value & LahfMask) << 8) | ((value >> 11) & 1));
+    }
+
     /// <summary>RFLAGS as one value, from its parts. Setting keeps bit 1 set and drops reserved bits.</summary>
     internal ulong Rflags
     {
-        readonly get => 2 | (ArithmeticFlags & ArithmeticMask) | ((ulong)InterruptFlag << 9)
+        readonly get => 2 | ArithmeticFlags | ((ulong)InterruptFlag << 9)
             | ((ulong)DirectionFlag << 10) | SystemFlags;
         set
         {
-            ArithmeticFlags = value & ArithmeticMask;
+            ArithmeticFlags = value;
             InterruptFlag = (byte)((value >> 9) & 1);
             DirectionFlag = (byte)((value >> 10) & 1);
             SystemFlags = value & SystemMask;
         }
     }
+
+    /// <summary>CF, PF, AF, ZF, SF: what LAHF reads.</summary>
+    internal const int LahfMask = 0xD5;
 
     /// <summary>CF, PF, AF, ZF, SF, OF.</summary>
     internal const ulong ArithmeticMask = 0x8D5;

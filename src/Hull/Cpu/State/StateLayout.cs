@@ -2,11 +2,11 @@ namespace Hull.Cpu.State;
 
 /// <summary>
 /// Where things lie in a vCPU's state: the fields of <see cref="CpuState"/>, the page slots, the inline TLBs, the jump caches.
-/// Generated code holds these numbers, less eight: while guest code runs, host RSP points behind the first field, so that
-/// PUSHFQ writes the arithmetic flags where they belong.
+/// Generated code holds these numbers, less 32: while guest code runs, host RSP points so far into the state, because what
+/// lies within 128 bytes of it on either side has short displacements.
 /// <code>
-///   -128 KiB           0          4 KiB          6 KiB             134 KiB
-///   | signal frames    | CpuState | 4 x 32 slots | 4 TLBs x 32 KiB | 2 jump caches x 512 KiB |
+///   -128 KiB           0          4 KiB          6 KiB           22 KiB            150 KiB
+///   | signal frames    | CpuState | 4 x 32 slots | 4 x 256 slots | 4 TLBs x 32 KiB | 2 jump caches x 512 KiB |
 ///                        ^ RSP
 /// </code>
 /// </summary>
@@ -15,10 +15,13 @@ internal static unsafe class StateLayout
     /// <summary>Room below the state for signal frames (an AVX-512 and AMX frame is about 12 KiB).</summary>
     internal const int SignalRoom = 128 * 1024;
 
-    /// <summary>Bytes from the state's start to RSP.</summary>
-    internal const int PointerBias = 8;
+    /// <summary>Bytes from the state's start to RSP; signal frames keep so far below it.</summary>
+    internal const int PointerBias = 32;
 
-    /// <summary>Bytes to the first page slot.</summary>
+    /// <summary>Page slots with a short displacement, at the state's start.</summary>
+    internal const int NearSlots = 2;
+
+    /// <summary>Bytes to the first page slot of the others.</summary>
     internal const int SlotBase = 0x1000;
 
     /// <summary>Page slots for one kind of access; see <see cref="Translate.PageSlot"/>.</summary>
@@ -27,8 +30,14 @@ internal static unsafe class StateLayout
     /// <summary>Bytes of the page slots for one kind of access.</summary>
     internal const int SlotBytes = SlotEntries * 16;
 
+    /// <summary>Bytes to the slots that the address chooses: see <see cref="Translate.PageSlot.Hashed"/>.</summary>
+    internal const int HashedBase = SlotBase + (4 * SlotBytes);
+
+    /// <summary>How many for one kind of access.</summary>
+    internal const int HashedSlots = 256;
+
     /// <summary>Bytes to the first inline TLB.</summary>
-    internal const int TlbBase = SlotBase + (4 * SlotBytes);
+    internal const int TlbBase = HashedBase + (4 * HashedSlots * 16);
 
     /// <summary>Sets of one inline TLB, of two ways each.</summary>
     internal const int TlbSets = 1024;
@@ -51,19 +60,19 @@ internal static unsafe class StateLayout
     /// <summary>Bytes to the end.</summary>
     internal const int Size = JumpCacheBase + (2 * JumpCacheBytes);
 
-    internal const int ArithmeticFlags = 0;
-    internal const int AttentionBits = 8;
-    internal const int InterruptFlag = 12;
-    internal const int DirectionFlag = 13;
-    internal const int InterruptShadow = 14;
-    internal const int JumpCacheKey = 16;
-    internal const int Scratch0 = 24;
-    internal const int Gpr = 32;
-    internal const int Rip = 160;
-    internal const int SystemFlags = 168;
-    internal const int Segments = 176;
+    internal const int FlagWord = 32;
+    internal const int AttentionBits = 36;
+    internal const int InterruptFlag = 40;
+    internal const int DirectionFlag = 41;
+    internal const int InterruptShadow = 42;
+    internal const int JumpCacheKey = 48;
+    internal const int UserJumpCacheKey = 56;
+    internal const int Gpr = 64;
+    internal const int Rip = 192;
+    internal const int SystemFlags = 200;
+    internal const int Scratch0 = 208;
+    internal const int Segments = 216;
 
-    internal static readonly int UserJumpCacheKey = Offset(static s => &s->UserJumpCacheKey);
     internal static readonly int Cpl = Offset(static s => &s->Cpl);
     internal static readonly int GdtrBase = Offset(static s => &s->Gdtr.Base);
     internal static readonly int GdtrLimit = Offset(static s => &s->Gdtr.Limit);
@@ -89,6 +98,9 @@ internal static unsafe class StateLayout
     internal static readonly int FaultSignal = Offset(static s => &s->FaultSignal);
     internal static readonly int Scratch1 = Offset(static s => &s->Scratch1);
     internal static readonly int Scratch2 = Offset(static s => &s->Scratch2);
+    internal static readonly int Scratch3 = Offset(static s => &s->Scratch3);
+    internal static readonly int SlotMisses = Offset(static s => &s->SlotMisses);
+    internal static readonly int HashedSlotsUsed = Offset(static s => &s->HashedSlotsUsed);
     internal static readonly int Budget = Offset(static s => &s->Budget);
     internal static readonly int BudgetAhead = Offset(static s => &s->BudgetAhead);
     internal static readonly int UserPageSlots = Offset(static s => &s->UserPageSlots);
@@ -108,8 +120,15 @@ internal static unsafe class StateLayout
     internal static int Tlb(bool user, bool store) => TlbBase + ((user ? 2 : 0) * TlbBytes) + (store ? TlbBytes : 0);
 
     /// <summary>A page slot for one kind of access.</summary>
-    internal static int Slot(bool user, bool store, int slot) =>
-        SlotBase + ((user ? 2 : 0) * SlotBytes) + (store ? SlotBytes : 0) + (slot * 16);
+    internal static int Slot(bool user, bool store, int slot)
+    {
+        return user && slot == Translate.PageSlot.Stack
+            ? (store ? 16 : 0)
+            : SlotBase + ((user ? 2 : 0) * SlotBytes) + (store ? SlotBytes : 0) + (slot * 16);
+    }
+
+    /// <summary>The first slot that the address chooses for one kind of access.</summary>
+    internal static int Hashed(bool user, bool store) => HashedBase + (((user ? 2 : 0) + (store ? 1 : 0)) * HashedSlots * 16);
 
     /// <summary>The set of a linear address in an inline TLB: the same hash as in the emitted lookup.</summary>
     internal static int TlbSet(ulong linear) => (int)(((linear >> 12) ^ (linear >> 22)) & (TlbSets - 1));

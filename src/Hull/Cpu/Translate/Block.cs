@@ -86,6 +86,10 @@ internal unsafe struct Block
     /// <summary>The next block of its bucket in <see cref="BlockTable"/>, or -1.</summary>
     internal int NextInBucket;
     internal int CodeLength;
+
+    /// <summary>Its pieces that seldom run, in the cold area.</summary>
+    internal byte* Cold;
+    internal int ColdLength;
     internal ushort GuestLength;
     internal ushort Instructions;
 
@@ -105,6 +109,10 @@ internal unsafe struct Block
 
     /// <summary>False once it was invalidated.</summary>
     internal bool Valid;
+
+    /// <summary>True for a host pc in the block's code.</summary>
+    internal readonly bool Holds(byte* pc) =>
+        (pc >= Code && pc < Code + CodeLength) || (pc >= Cold && pc < Cold + ColdLength);
 }
 
 /// <summary>A direct jump out of a block.</summary>

@@ -5,7 +5,7 @@ using Iced.Intel;
 namespace Hull.Cpu.Translate;
 
 /// <summary>
-/// Emits one block: the two entries, the instructions, and behind them the cold pieces (TLB misses, unlinked exits).
+/// Emits one block: the two entries, the instructions, and in another place the cold pieces (slot misses, unlinked exits).
 /// Keeps what the lowerings share: where the flags are, and the side table.
 /// </summary>
 internal sealed unsafe class BlockWriter
@@ -41,6 +41,9 @@ internal sealed unsafe class BlockWriter
     }
 
     internal Emitter E { get; }
+
+    /// <summary>The block jumps back to its own start.</summary>
+    internal bool IsLoop { get; private set; }
 
     internal Thunks Thunks { get; }
 
@@ -120,6 +123,7 @@ internal sealed unsafe class BlockWriter
         EndsAfterCareful = decoder.EndsAfterCareful;
         block.Code = E.At;
         FindFlagReaders(decoder, count);
+        IsLoop = decoder.Instructions[count - 1].NearBranchTarget == BlockRip && Is64;
         _ahead = count;
         EmitEntries(ref block, decoder, count);
         bool open = true;
@@ -139,19 +143,27 @@ internal sealed unsafe class BlockWriter
             _branch.FallThrough(next, decoder.Instructions[count - 1].Mnemonic == Mnemonic.Sti);
         }
 
-        EmitCold();
         block.CodeLength = (int)(E.At - block.Code);
+        byte* end = E.At;
+        E.At = _cache.ColdAt;
+        block.Cold = E.At;
+        EmitCold();
+        block.ColdLength = (int)(E.At - block.Cold);
+        _cache.ColdAt = E.At;
+        E.At = end;
         block.SideCount = _cache.SideRows.Count - block.SideStart;
         block.LinkCount = _cache.Links.Count - block.LinkStart;
     }
 
     /// <summary>
-    /// Writes a stub for a link behind all blocks: flags to the state, a look into the jump cache, and only then the exit.
+    /// Writes a stub for a link, a cold piece: flags to the state, a look into the jump cache, and only then the exit.
     /// </summary>
     internal void WriteLookupStub(int linkIndex, bool user)
     {
         ref Link link = ref _cache.Links[linkIndex];
-        byte* stub = E.At;
+        byte* end = E.At;
+        byte* stub = _cache.ColdAt;
+        E.At = stub;
         if (link.HostFlags)
         {
             EmitSaveFlags();
@@ -160,6 +172,8 @@ internal sealed unsafe class BlockWriter
         _branch.ThroughJumpCache(link.Target, user);
         E.StoreStateInt32(StateLayout.ExitOperand, linkIndex);
         E.Jump(Thunks.LinkExit);
+        _cache.ColdAt = E.At;
+        E.At = end;
 
         // The jump goes there only now: another vCPU may be on its way.
         link.Stub = stub;
@@ -225,7 +239,7 @@ internal sealed unsafe class BlockWriter
     /// <summary>An instruction that may trap starts at <paramref name="pc"/>.</summary>
     internal void NoteTrapAt(byte* pc) => AddSideRow(pc, Flags == FlagPlace.Host);
 
-    /// <summary>Queues a piece to be emitted behind the block.</summary>
+    /// <summary>Queues a cold piece.</summary>
     internal void AddCold(in ColdPiece piece)
     {
         if (_coldCount == _cold.Length)
@@ -237,7 +251,7 @@ internal sealed unsafe class BlockWriter
         _cold[_coldCount++].Ahead = (byte)_ahead;
     }
 
-    /// <summary>Makes a link whose displacement is at <paramref name="site"/>; its stub is emitted behind the block.</summary>
+    /// <summary>Makes a link whose displacement is at <paramref name="site"/>; its stub is a cold piece.</summary>
     internal void AddLink(byte* site, ulong target, bool hostFlags)
     {
         int link = _cache.Links.Add(new Link
@@ -329,19 +343,29 @@ internal sealed unsafe class BlockWriter
     }
 
     /// <summary>
-    /// The host's flags to the state: pushfq; lea rsp, [rsp+8], because their field is right below RSP. A signal between
-    /// the two keeps off it: it leaves 128 bytes below RSP alone.
+    /// The host's flags to the state, by way of AX: PUSHFQ is microcode, four cycles in which nothing else starts, and these
+    /// five together take one. R11 is lost.
+    /// <code>
+    ///   mov  r11, rax
+    ///   lahf
+    ///   seto al
+    ///   mov  [FlagWord], ax
+    ///   mov  rax, r11
+    /// </code>
     /// </summary>
     internal void EmitSaveFlags()
     {
-        E.Byte(0x9C);
-        E.Bytes(0x48, 0x8D, 0x64, 0x24);
-        E.Byte(StateLayout.PointerBias);
+        E.Move(HostRegister.Temp, HostRegister.Rax);
+        E.Byte(0x9F);
+        E.Bytes(0x0F, 0x90, 0xC0);
+        E.Byte(0x66);
+        E.State(false, 0x89, HostRegister.Rax, StateLayout.FlagWord);
+        E.Move(HostRegister.Rax, HostRegister.Temp);
     }
 
     /// <summary>
     /// Loads the six flags from the state without touching a guest register: OF through an addition that overflows
-    /// exactly when bit 11 is set (bit 10, DF, is always 0 in the image), the others through SAHF.
+    /// exactly when AL is 1, the others through SAHF.
     /// </summary>
     internal void EmitLoadFlags(bool tempIsBusy)
     {
@@ -354,10 +378,8 @@ internal sealed unsafe class BlockWriter
             E.Move(HostRegister.Temp, HostRegister.Rax);
         }
 
-        E.State(false, 0x0FB7, HostRegister.Rax, StateLayout.ArithmeticFlags);
-        E.Bytes(0x66, 0xC1, 0xC0, 0x08);                        // rol ax, 8
-        E.Bytes(0xC0, 0xE0, 0x04);                              // shl al, 4
-        E.Bytes(0x00, 0xC0);                                    // add al, al
+        E.State(false, 0x0FB7, HostRegister.Rax, StateLayout.FlagWord);
+        E.Bytes(0x04, 0x7F);                                    // add al, 127
         E.Byte(0x9E);                                           // sahf
         if (tempIsBusy)
         {
@@ -672,6 +694,21 @@ internal sealed unsafe class BlockWriter
                     E.MoveImmediate(HostRegister.Address, BlockRip);
                     E.StoreState(StateLayout.Rip, HostRegister.Address);
                     E.Jump(Thunks.BudgetExit);
+                    break;
+                case ColdKind.Leave:
+                    E.Patch(piece.Site);
+                    if (piece.Back != null)
+                    {
+                        E.Patch(piece.Back);
+                    }
+
+                    _branch.LeaveForAddress();
+                    break;
+                case ColdKind.LeaveIndirect:
+                    E.Patch(piece.Site);
+                    E.State(true, 0x33, HostRegister.Address, StateLayout.JumpKey(IsUser));
+                    E.Patch(piece.Back);
+                    _branch.LeaveForTarget(piece.GuestOffset);
                     break;
                 default:
                     PatchChain(piece);

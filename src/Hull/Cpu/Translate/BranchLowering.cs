@@ -114,7 +114,7 @@ internal sealed unsafe class BranchLowering
 
         _w.FlagsToMemory();
         _e.MoveImmediate(HostRegister.Address, target);
-        LeaveForTarget();
+        LeaveForTarget(_w.GuestOffset);
     }
 
     private bool IsWild(ulong target) => _w.Is64 && !CpuMode.IsCanonical(target);
@@ -128,8 +128,10 @@ internal sealed unsafe class BranchLowering
         if (!Linkable(target))
         {
             _w.FlagsToMemory();
-            ThroughJumpCache(target, _w.IsUser);
-            LeaveForAddress();
+            _e.MoveImmediate(HostRegister.Address, target);
+            byte* attention = backward ? TestAttention() : null;
+            byte* miss = ThroughLine(target, _w.IsUser);
+            _w.AddCold(new ColdPiece { Kind = ColdKind.Leave, Site = miss, Back = attention });
             return;
         }
 
@@ -148,9 +150,7 @@ internal sealed unsafe class BranchLowering
     private void Poll(ulong target)
     {
         _w.FlagsToMemory();
-        _e.State(false, 0x83, 7, StateLayout.AttentionBits);
-        _e.Byte(0);
-        byte* attention = _e.JumpForward(5);
+        byte* attention = TestAttention();
         AlignSite(1);
         _w.AddLinkWithPoll(_e.JumpForward(-1), attention, target, false);
     }
@@ -161,29 +161,45 @@ internal sealed unsafe class BranchLowering
     /// </summary>
     internal void ThroughJumpCache(ulong target, bool user)
     {
-        int line = StateLayout.JumpCache(user) + (StateLayout.JumpIndex(target) * 16);
         _e.MoveImmediate(HostRegister.Address, target);
+        byte* attention = TestAttention();
+        byte* miss = ThroughLine(target, user);
+        _e.Patch(attention);
+        _e.Patch(miss);
+    }
+
+    // Jumps when somebody wants attention.
+    private byte* TestAttention()
+    {
         _e.State(false, 0x83, 7, StateLayout.AttentionBits);
         _e.Byte(0);
-        byte* attention = _e.JumpForward(5);
+        return _e.JumpForward(5);
+    }
+
+    // R10 is the target. Returns the jump that is taken when its line of the jump cache has another.
+    private byte* ThroughLine(ulong target, bool user)
+    {
+        int line = StateLayout.JumpCache(user) + (StateLayout.JumpIndex(target) * 16);
         _e.LoadState(HostRegister.Temp, StateLayout.JumpKey(user));
         _e.Reg(true, 0x31, HostRegister.Address, HostRegister.Temp);
         _e.State(true, 0x3B, HostRegister.Temp, line);
         byte* miss = _e.JumpForward(5);
         _e.State(false, 0xFF, 4, line + 8);
-        _e.Patch(attention);
-        _e.Patch(miss);
+        return miss;
     }
 
-    // Behind a lookup that failed: R10 still holds the target.
-    private void LeaveForAddress()
+    /// <summary>Leaves for the run loop: R10 is the target.</summary>
+    internal void LeaveForAddress()
     {
         _e.StoreState(StateLayout.Rip, HostRegister.Address);
         _e.Jump(_w.Thunks.DispatchExit);
     }
 
-    // The same for a branch whose target may not be canonical: then it is the branch that faults.
-    private void LeaveForTarget()
+    /// <summary>
+    /// The same for a branch whose target may not be canonical: then the branch itself faults, which is at an offset in the
+    /// block's bytes.
+    /// </summary>
+    internal void LeaveForTarget(int guestOffset)
     {
         if (!_w.Is64)
         {
@@ -191,7 +207,7 @@ internal sealed unsafe class BranchLowering
             return;
         }
 
-        _e.MoveImmediate(HostRegister.Temp, _w.BlockRip + (ulong)_w.GuestOffset);
+        _e.MoveImmediate(HostRegister.Temp, _w.BlockRip + (ulong)guestOffset);
         _e.Jump(_w.Thunks.BranchExit);
     }
 
@@ -200,18 +216,19 @@ internal sealed unsafe class BranchLowering
     {
         if (_w.Unlinked || _w.AfterSti)
         {
-            LeaveForTarget();
+            LeaveForTarget(_w.GuestOffset);
             return;
         }
 
-        _e.State(false, 0x83, 7, StateLayout.AttentionBits);
-        _e.Byte(0);
-        byte* attention = _e.JumpForward(5);
+        byte* attention = TestAttention();
         byte* miss = _e.ProbeJumpCache(_w.IsUser);
-        _e.Patch(miss);
-        _e.State(true, 0x33, HostRegister.Address, StateLayout.JumpKey(_w.IsUser));
-        _e.Patch(attention);
-        LeaveForTarget();
+        _w.AddCold(new ColdPiece
+        {
+            Kind = ColdKind.LeaveIndirect,
+            Site = miss,
+            Back = attention,
+            GuestOffset = (ushort)_w.GuestOffset,
+        });
     }
 
     private void EmitJump(in Instruction instruction, StackLowering stack)
@@ -347,7 +364,7 @@ internal sealed unsafe class BranchLowering
         byte* wrongFlag = null;
         if (instruction.Mnemonic is Mnemonic.Loope or Mnemonic.Loopne)
         {
-            _e.State(false, 0xF6, 0, StateLayout.ArithmeticFlags);
+            _e.State(false, 0xF6, 0, StateLayout.FlagWord + 1);
             _e.Byte(0x40);
             wrongFlag = _e.JumpForward(instruction.Mnemonic == Mnemonic.Loope ? 4 : 5);
         }
@@ -377,19 +394,20 @@ internal sealed unsafe class BranchLowering
     private static bool IsNear(in Instruction instruction) =>
         instruction.Op0Kind is OpKind.NearBranch16 or OpKind.NearBranch32 or OpKind.NearBranch64;
 
-    // The displacement that will be patched lies in one aligned word, so that another core never sees half of it.
+    // The displacement that will be patched lies in one aligned quadword, so that another core never sees half of it. APM
+    // vol. 2, "Access Atomicity".
     private void AlignSite(int opcodeBytes)
     {
-        int over = (int)(((nint)_e.At + opcodeBytes) & 3);
+        int over = (int)(((nint)_e.At + opcodeBytes) & 7);
         switch (over)
         {
-            case 1:
+            case 5:
                 _e.Bytes(0x0F, 0x1F, 0x00);
                 break;
-            case 2:
+            case 6:
                 _e.Bytes(0x66, 0x90);
                 break;
-            case 3:
+            case 7:
                 _e.Byte(0x90);
                 break;
             default:

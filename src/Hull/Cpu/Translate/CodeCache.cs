@@ -12,6 +12,11 @@ namespace Hull.Cpu.Translate;
 /// they came from. Called under the engine's code lock, except for the tables' own items, which never move or change
 /// between two flushes: any vCPU that is inside may read those of code it runs. A link into another page was
 /// made while that page's translation was global; it is cut when a vCPU flushes that page or everything.
+/// <code>
+///   | thunks | blocks ...        | what seldom runs: cold pieces ... |
+///            CodeStart           5/8
+/// </code>
+/// What seldom runs lies apart, so that the host's instruction caches hold twice as many blocks.
 /// </summary>
 internal sealed unsafe class CodeCache : IDisposable
 {
@@ -25,6 +30,7 @@ internal sealed unsafe class CodeCache : IDisposable
     private readonly List<int> _crossLinks = [];
     private readonly HashSet<ulong> _crossPages = [];
     private readonly byte[] _crossFilter = new byte[65536];
+    private readonly byte* _coldStart;
     private byte* _codeStart;
 
     /// <summary>Makes an empty cache of <paramref name="size"/> bytes.</summary>
@@ -34,9 +40,11 @@ internal sealed unsafe class CodeCache : IDisposable
         _byBytes = new CodeMap(ram, Blocks);
         _memory = new ExecutableMemory(size);
         Emitter.At = _memory.Base;
+        _coldStart = _memory.Base + (size / 8 * 5);
+        ColdAt = _coldStart;
     }
 
-    /// <summary>Writes at the end of the cache.</summary>
+    /// <summary>Writes at the end of the blocks.</summary>
     internal Emitter Emitter { get; } = new();
 
     /// <summary>First byte of the mapping, thunks included.</summary>
@@ -47,6 +55,14 @@ internal sealed unsafe class CodeCache : IDisposable
 
     /// <summary>Where blocks start, behind the thunks.</summary>
     internal byte* CodeStart => _codeStart;
+
+    /// <summary>The end of the cold pieces.</summary>
+    internal byte* ColdAt { get; set; }
+
+    /// <summary>Bytes of the blocks, and of their cold pieces.</summary>
+    internal ulong CodeBytes => (ulong)(Emitter.At - _codeStart);
+
+    internal ulong ColdBytes => (ulong)(ColdAt - _coldStart);
 
     /// <summary>All blocks since the last flush, by ascending code address.</summary>
     internal NativeList<Block> Blocks { get; } = new(1 << 20);
@@ -65,7 +81,8 @@ internal sealed unsafe class CodeCache : IDisposable
     internal ulong ChainBreaks { get; private set; }
 
     /// <summary>True when the next block may not fit: flush first.</summary>
-    internal bool IsFull => (nuint)(Emitter.At - _memory.Base) + MaximumBlockBytes > _memory.Size
+    internal bool IsFull => Emitter.At + MaximumBlockBytes > _coldStart
+        || ColdAt + MaximumBlockBytes > _memory.Base + _memory.Size
         || IsNearlyFull(Blocks) || IsNearlyFull(Links) || IsNearlyFull(SideRows) || IsNearlyFull(AssistRecords)
         || IsNearlyFull(CarefulSites) || _byBytes.IsNearlyFull;
 
@@ -90,6 +107,7 @@ internal sealed unsafe class CodeCache : IDisposable
         AssistRecords.Clear();
         CarefulSites.Clear();
         Emitter.At = _codeStart;
+        ColdAt = _coldStart;
     }
 
     /// <summary>Finds a block by identity; -1 when there is none.</summary>
@@ -106,17 +124,19 @@ internal sealed unsafe class CodeCache : IDisposable
     /// <summary>The block whose code holds a host pc; -1 when none does.</summary>
     internal int FindByHostPc(byte* pc)
     {
+        bool cold = pc >= _coldStart;
         int low = 0;
         int high = Blocks.Count - 1;
         while (low <= high)
         {
             int middle = (low + high) >> 1;
             ref Block block = ref Blocks[middle];
-            if (pc < block.Code)
+            byte* start = cold ? block.Cold : block.Code;
+            if (pc < start)
             {
                 high = middle - 1;
             }
-            else if (pc >= block.Code + block.CodeLength)
+            else if (pc >= start + (cold ? block.ColdLength : block.CodeLength))
             {
                 low = middle + 1;
             }
@@ -269,7 +289,7 @@ internal sealed unsafe class CodeCache : IDisposable
         for (int index; (index = _byBytes.FindFrom(offset, offset + length, ref grain)) >= 0;)
         {
             ref Block block = ref Blocks[index];
-            if (pc >= block.Code && pc < block.Code + block.CodeLength)
+            if (block.Holds(pc))
             {
                 return false;
             }

@@ -1,6 +1,6 @@
 namespace Hull.Cpu.Translate;
 
-/// <summary>The kinds of code behind a block.</summary>
+/// <summary>The kinds of code beside a block.</summary>
 internal enum ColdKind : byte
 {
     /// <summary>An access that missed the inline TLB.</summary>
@@ -21,6 +21,12 @@ internal enum ColdKind : byte
     /// <summary>CLAC with user pages in the supervisor's slots.</summary>
     CloseUserPages,
 
+    /// <summary>A jump whose target, in R10, the jump cache does not have; or, the other jump, somebody wants attention.</summary>
+    Leave,
+
+    /// <summary>The same for a target that the guest computed: XORed with the cache's key in the first case.</summary>
+    LeaveIndirect,
+
     /// <summary>Deterministic mode: the block is longer than the budget; the flags are in the state.</summary>
     Budget,
 
@@ -28,7 +34,7 @@ internal enum ColdKind : byte
     BudgetHostFlags,
 }
 
-/// <summary>A piece of code behind a block.</summary>
+/// <summary>A piece of code that belongs to a block and seldom runs.</summary>
 internal unsafe struct ColdPiece
 {
     internal ColdKind Kind;

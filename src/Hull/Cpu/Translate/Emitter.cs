@@ -11,7 +11,7 @@ internal static class HostRegister
     internal const int Rdx = 2;
     internal const int Rbx = 3;
 
-    /// <summary>Points into the vCPU state, behind its first field.</summary>
+    /// <summary>Points 32 bytes into the vCPU's state.</summary>
     internal const int Rsp = 4;
     internal const int Rbp = 5;
     internal const int Rsi = 6;
@@ -30,7 +30,7 @@ internal static class HostRegister
 
 /// <summary>
 /// Writes host instructions. Opcodes are given as numbers as they stand in the manual: 0x8B, 0x0FB6, 0x0F38F0.
-/// State operands are offsets in the state; RSP points eight bytes into it.
+/// State operands are offsets in the state; RSP points 32 bytes into it.
 /// </summary>
 internal sealed unsafe class Emitter
 {

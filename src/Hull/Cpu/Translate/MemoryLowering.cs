@@ -15,6 +15,16 @@ namespace Hull.Cpu.Translate;
 ///   add  r10, [slot.Addend]
 ///   op   [r10]
 /// </code>
+/// Through a register other than the stack pointer the slot is one of 256 that the address chooses:
+/// <code>
+///   mov  r11, r10
+///   shr  r11, 8
+///   and  r11d, 0xFF0
+///   xor  r10, [slots+r11]
+///   cmp  r10, 4096-size
+///   ja   miss
+///   add  r10, [slots+r11+8]      ; the host page
+/// </code>
 /// Where an instruction of the block still needs the flags, the check does without them:
 /// <code>
 ///   mov  [Scratch1], rcx
@@ -69,6 +79,11 @@ internal sealed unsafe class MemoryLowering
         Address(instruction, stackBias);
         if (!keepsFlags)
         {
+            if (IsHashed(instruction, size))
+            {
+                _slot = PageSlot.Hashed;
+            }
+
             return Access(segment, size, load, store, false);
         }
 
@@ -241,22 +256,51 @@ internal sealed unsafe class MemoryLowering
     internal void EmitMiss(in ColdPiece piece)
     {
         _e.Patch(piece.Site);
-        byte* lookup = _w.Thunks.Lookup(_w.IsUser, piece.Store, piece.Number, piece.Size);
         if (!piece.KeepsFlags)
         {
-            _e.LoadAddress(HostRegister.Temp, piece.Back);
-            _e.Jump(lookup);
+            *(int*)EmitLookup(piece.Store, piece.Number, piece.Size, out byte* from) = (int)(piece.Back - from);
             return;
         }
 
         _e.LoadState(HostRegister.Rcx, StateLayout.Scratch1);
         _w.EmitSaveFlags();
-        byte* resume = _e.LoadAddressForward(HostRegister.Temp);
-        _e.Jump(lookup);
-        _e.Patch(resume);
+        _e.Patch(EmitLookup(piece.Store, piece.Number, piece.Size, out _));
         _w.AddSideRow(_e.At, piece.GuestOffset, piece.Ahead);
         _w.EmitLoadFlags(false);
         _e.Jump(piece.Back);
+    }
+
+    /// <summary>
+    /// Looks R10 up and fills a slot (of the hashed ones, the one at R11). Returns where the displacement of the place to go on at stands, and what it counts from.
+    /// <code>
+    ///   mov  [Scratch1], rax
+    ///   mov  rax, slot
+    ///   lea  r11, [back]
+    ///   jmp  Lookup
+    /// </code>
+    /// </summary>
+    internal byte* EmitLookup(bool store, int slot, int size, out byte* from)
+    {
+        bool hashed = slot == PageSlot.Hashed;
+        if (hashed)
+        {
+            // The address again, from what was compared.
+            int slots = StateLayout.Hashed(_w.IsUser, store);
+            _e.Table(0x33, HostRegister.Address, HostRegister.Temp, slots);
+            _e.StoreState(StateLayout.Scratch1, HostRegister.Rax);
+            _e.Lea(true, HostRegister.Rax, HostRegister.Temp, -1, 1, slots - StateLayout.PointerBias);
+        }
+        else if (Thunks.IsLookedUp(size))
+        {
+            _e.StoreState(StateLayout.Scratch1, HostRegister.Rax);
+            _e.Bytes(0x48, 0xC7, 0xC0);
+            _e.Int32(StateLayout.Slot(_w.IsUser, store, slot) - StateLayout.PointerBias);
+        }
+
+        byte* site = _e.LoadAddressForward(HostRegister.Temp);
+        from = _e.At;
+        _e.Jump(_w.Thunks.Lookup(_w.IsUser, store, size, hashed));
+        return site;
     }
 
     /// <summary>True when every access through a segment is careful in this mode.</summary>
@@ -294,8 +338,19 @@ internal sealed unsafe class MemoryLowering
         _e.Lea(true, HostRegister.Address, HostRegister.Address, HostRegister.Temp, 1, 0);
     }
 
+    // A pointer leads to another page each time, so one slot for its register would miss; but it goes on in the same page where
+    // a block is a loop of its own. The flags are in the state.
+    private bool IsHashed(in Instruction instruction, int size) =>
+        !_w.IsLoop && instruction.MemoryBase.IsGPR64() && instruction.MemoryBase != Register.RSP && Thunks.IsLookedUp(size);
+
     private void Check(int size, bool store)
     {
+        if (_slot == PageSlot.Hashed)
+        {
+            CheckHashed(size, store);
+            return;
+        }
+
         int slot = StateLayout.Slot(_w.IsUser, store, _slot);
         _e.Bytes(0x4D, 0x89, 0xD3);                             // mov r11, r10
         _e.State(true, 0x33, HostRegister.Temp, slot);
@@ -303,6 +358,21 @@ internal sealed unsafe class MemoryLowering
         _e.Int32(4096 - size);
         byte* miss = _e.JumpForward(7);                         // ja
         _e.State(true, 0x03, HostRegister.Address, slot + 8);
+        Checked(miss, size, store, false);
+    }
+
+    private void CheckHashed(int size, bool store)
+    {
+        int slots = StateLayout.Hashed(_w.IsUser, store);
+        _e.Bytes(0x4D, 0x89, 0xD3);                             // mov r11, r10
+        _e.Bytes(0x49, 0xC1, 0xEB, 0x08);                       // shr r11, 8
+        _e.Bytes(0x41, 0x81, 0xE3);                             // and r11d, imm32
+        _e.Int32((StateLayout.HashedSlots - 1) << 4);
+        _e.Table(0x33, HostRegister.Address, HostRegister.Temp, slots);
+        _e.Bytes(0x49, 0x81, 0xFA);                             // cmp r10, imm32
+        _e.Int32(4096 - size);
+        byte* miss = _e.JumpForward(7);                         // ja
+        _e.Table(0x03, HostRegister.Address, HostRegister.Temp, slots + 8);
         Checked(miss, size, store, false);
     }
 

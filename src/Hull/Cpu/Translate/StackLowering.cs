@@ -80,9 +80,12 @@ internal sealed class StackLowering
         _e.Int32(unchecked((int)~(Rflags.Rf | Rflags.Vm)));
         _e.Bytes(0x41, 0x83, 0xCB, 0x02);                       // or r11d, 2
         StoreOperand(HostRegister.Temp, 8);
-        _e.State(false, 0x8B, HostRegister.Temp, StateLayout.ArithmeticFlags);
-        _e.Bytes(0x41, 0x81, 0xE3);
-        _e.Int32((int)CpuState.ArithmeticMask);
+        _e.State(false, 0x0FB6, HostRegister.Temp, StateLayout.FlagWord + 1);
+        _e.Bytes(0x41, 0x81, 0xE3);                             // and r11d, imm32
+        _e.Int32(CpuState.LahfMask);
+        _e.Mem(true, 0x09, HostRegister.Temp, HostRegister.Address, 0);
+        _e.State(false, 0x0FB6, HostRegister.Temp, StateLayout.FlagWord);
+        _e.Bytes(0x41, 0xC1, 0xE3, 0x0B);                       // shl r11d, 11: OF
         _e.Mem(true, 0x09, HostRegister.Temp, HostRegister.Address, 0);
         _memory.StackAdjust(-8);
     }

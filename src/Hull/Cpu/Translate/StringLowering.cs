@@ -80,9 +80,7 @@ internal sealed unsafe class StringLowering
         }
 
         _e.Move(HostRegister.Address, register);
-        byte* resume = _e.LoadAddressForward(HostRegister.Temp);
-        _e.Jump(_w.Thunks.Lookup(_w.IsUser, piece.Store, register, piece.Size));
-        _e.Patch(resume);
+        _e.Patch(_w.Memory.EmitLookup(piece.Store, register, piece.Size, out _));
         _w.AddSideRow(_e.At, piece.GuestOffset, piece.Ahead);
         EmitLoadTag(register, piece.Store);
         byte* empty = _e.JumpForward(4);

@@ -133,16 +133,25 @@ internal sealed unsafe class SystemCallThunks
         _e.State(false, 0x0A, R10, StateLayout.InterruptFlag);  // or r10b, [IF]
         _e.Bytes(0x41, 0xC1, 0xE2, 0x09);                       // shl r10d, 9
         _e.State(true, 0x0B, R10, StateLayout.SystemFlags);
-        _e.State(false, 0x8B, R11, StateLayout.ArithmeticFlags);
+        _e.State(false, 0x0FB6, R11, StateLayout.FlagWord + 1);
         _e.Bytes(0x41, 0x81, 0xE3);                             // and r11d, imm32
-        _e.Int32((int)CpuState.ArithmeticMask);
+        _e.Int32(CpuState.LahfMask);
         _e.Lea(true, R10, R10, R11, 1, 2);
+        _e.State(false, 0x0FB6, R11, StateLayout.FlagWord);
+        _e.Bytes(0x41, 0xC1, 0xE3, 0x0B);                       // shl r11d, 11: OF
+        _e.Reg(true, 0x09, R11, R10);
     }
 
     /// <summary>RFLAGS in R10 to its parts; R10 and R11 are lost.</summary>
     internal void SplitFlags()
     {
-        _e.StoreState(StateLayout.ArithmeticFlags, R10);
+        _e.Reg(false, 0x8B, R11, R10);
+        _e.Bytes(0x41, 0xC1, 0xE3, 0x08);                       // shl r11d, 8
+        _e.Bytes(0x41, 0x0F, 0xBA, 0xE2);                       // bt r10d, 11: OF
+        _e.Byte(11);
+        _e.Bytes(0x41, 0x83, 0xD3, 0x00);                       // adc r11d, 0
+        _e.Byte(0x66);
+        _e.State(false, 0x89, R11, StateLayout.FlagWord);
         _e.Reg(false, 0x8B, R11, R10);
         _e.Bytes(0x41, 0x81, 0xE3);
         _e.Int32((int)CpuState.SystemMask);

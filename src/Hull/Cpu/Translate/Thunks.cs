@@ -43,7 +43,7 @@ internal sealed unsafe class Thunks
     private readonly Emitter _e;
     private readonly bool _avx;
     private readonly byte*[] _slow = new byte*[2 * SizeCount];
-    private readonly byte*[] _lookup = new byte*[4 * StateLayout.SlotEntries * LookedUpSizes];
+    private readonly byte*[] _lookup = new byte*[8 * LookedUpSizes];
 
     private const int SizeCount = 8;
     private const int LookedUpSizes = 6;
@@ -87,9 +87,8 @@ internal sealed unsafe class Thunks
 
         for (int i = 0; i < _lookup.Length; i++)
         {
-            int kind = i / (StateLayout.SlotEntries * LookedUpSizes);
-            int slot = i / LookedUpSizes % StateLayout.SlotEntries;
-            _lookup[i] = EmitLookup((kind & 2) != 0, (kind & 1) != 0, slot, SizeAt(i % LookedUpSizes));
+            int kind = i / LookedUpSizes;
+            _lookup[i] = EmitLookup((kind & 2) != 0, (kind & 1) != 0, SizeAt(i % LookedUpSizes), kind >= 4);
         }
     }
 
@@ -151,14 +150,18 @@ internal sealed unsafe class Thunks
     internal byte* Slow(int size, bool store) => _slow[(store ? SizeCount : 0) + IndexOfSize(size)];
 
     /// <summary>
-    /// The same for an access that missed its page slot: looks into the inline TLB and fills the slot. Seldom sizes go to C#
-    /// at once.
+    /// The same for an access that missed its page slot: looks into the inline TLB and fills the slot, whose distance from RSP
+    /// is in RAX, the guest's being in Scratch1. Seldom sizes go to C# at once, with the guest's RAX in place.
     /// </summary>
-    internal byte* Lookup(bool user, bool store, int slot, int size)
+    /// <param name="user">The user's tables.</param>
+    /// <param name="store">A store.</param>
+    /// <param name="size">Bytes.</param>
+    /// <param name="hashed">The slot is one that the address chose: its second word is the host page.</param>
+    internal byte* Lookup(bool user, bool store, int size, bool hashed)
     {
-        int kind = (user ? 2 : 0) + (store ? 1 : 0);
+        int kind = (user ? 2 : 0) + (store ? 1 : 0) + (hashed ? 4 : 0);
         return IsLookedUp(size)
-            ? _lookup[(((kind * StateLayout.SlotEntries) + slot) * LookedUpSizes) + IndexOfSize(size)]
+            ? _lookup[(kind * LookedUpSizes) + IndexOfSize(size)]
             : Slow(size, store);
     }
 
@@ -185,7 +188,7 @@ internal sealed unsafe class Thunks
         _e.Bytes(0x41, 0x56, 0x41, 0x57);                       // push r14; push r15
         _e.Bytes(0x48, 0x83, 0xEC, 0x08);                       // sub rsp, 8
         _e.Mem(true, 0x89, HostRegister.Rsp, HostRegister.Rdi, StateLayout.HostRsp);
-        _e.Bytes(0x48, 0x8D, 0x67, StateLayout.PointerBias);    // lea rsp, [rdi+8]
+        _e.Lea(true, HostRegister.Rsp, HostRegister.Rdi, -1, 1, StateLayout.PointerBias);
         _e.StoreState(StateLayout.Scratch1, HostRegister.Rsi);
         LoadVector();
         LoadGeneral();
@@ -224,11 +227,9 @@ internal sealed unsafe class Thunks
     private byte* EmitHostFault()
     {
         byte* start = _e.At;
-        _e.Bytes(0x48, 0x8D, 0x64, 0x24);                       // lea rsp, [rsp-64]: the flags' field stays
-        _e.Byte(-64);
-        _e.Bytes(0x9C, 0x41, 0x5B);                             // pushfq; pop r11
-        _e.Bytes(0x48, 0x8D, 0x64, 0x24);                       // lea rsp, [rsp+64]
-        _e.Byte(64);
+        _e.Lea(true, HostRegister.Rsp, HostRegister.Rsp, -1, 1, -StateLayout.PointerBias);
+        _e.Bytes(0x9C, 0x41, 0x5B);                             // pushfq; pop r11: not over the slots
+        _e.Lea(true, HostRegister.Rsp, HostRegister.Rsp, -1, 1, StateLayout.PointerBias);
         _e.StoreState(StateLayout.Scratch1, HostRegister.Temp);
         _e.StoreState(StateLayout.Scratch0, HostRegister.Address);
         _e.StoreStateInt32(StateLayout.ExitReason, (int)ExitReason.HostFault);
@@ -287,77 +288,110 @@ internal sealed unsafe class Thunks
         return start;
     }
 
-    // R10 linear, R11 where to go on. See MemoryLowering for the check, StateLayout.TlbSet for the hash.
-    private byte* EmitLookup(bool user, bool store, int slot, int size)
+    // R10 linear, R11 where to go on, RAX the slot less RSP with the guest's in Scratch1. See MemoryLowering for the check,
+    // StateLayout.TlbSet for the hash.
+    private byte* EmitLookup(bool user, bool store, int size, bool hashed)
     {
         byte* start = _e.At;
         int table = StateLayout.Tlb(user, store);
         _e.StoreState(StateLayout.Scratch2, HostRegister.Temp);
-        _e.StoreState(StateLayout.Scratch1, HostRegister.Rax);
-        _e.Move(HostRegister.Rax, HostRegister.Address);
-        _e.Bytes(0x48, 0xC1, 0xE8, 0x0C);                       // shr rax, 12
-        _e.Move(HostRegister.Temp, HostRegister.Rax);
+        _e.StoreState(StateLayout.Scratch3, HostRegister.Rcx);
+        _e.State(true, 0xFF, 0, StateLayout.SlotMisses);        // inc qword [SlotMisses]
+        _e.Move(HostRegister.Rcx, HostRegister.Address);
+        _e.Bytes(0x48, 0xC1, 0xE9, 0x0C);                       // shr rcx, 12
+        _e.Move(HostRegister.Temp, HostRegister.Rcx);
         _e.Bytes(0x49, 0xC1, 0xEB, 0x0A);                       // shr r11, 10
-        _e.Reg(false, 0x31, HostRegister.Temp, HostRegister.Rax);
-        _e.Byte(0x25);                                          // and eax, imm32
+        _e.Reg(false, 0x31, HostRegister.Temp, HostRegister.Rcx);
+        _e.Bytes(0x81, 0xE1);                                   // and ecx, imm32
         _e.Int32(StateLayout.TlbSets - 1);
-        _e.Bytes(0xC1, 0xE0, 0x05);                             // shl eax, 5
+        _e.Bytes(0xC1, 0xE1, 0x05);                             // shl ecx, 5
         for (int way = 0; way < 2; way++)
         {
-            byte* miss = EmitWay(table + (way * 16), StateLayout.Slot(user, store, slot), size, -1);
+            byte* miss = EmitWay(table + (way * 16), size, false, hashed);
             _e.Patch(miss);
         }
 
         if (!user)
         {
-            EmitLookupWithAc(store, slot, size);
+            EmitLookupWithAc(store, size, hashed);
         }
 
         _e.LoadState(HostRegister.Rax, StateLayout.Scratch1);
+        _e.LoadState(HostRegister.Rcx, StateLayout.Scratch3);
         _e.LoadState(HostRegister.Temp, StateLayout.Scratch2);
         _e.Jump(Slow(size, store));
         return start;
     }
 
-    // While AC is set the supervisor may do what the user may; its slot is noted for CLAC.
-    private void EmitLookupWithAc(bool store, int slot, int size)
+    // While AC is set the supervisor may do what the user may; its slot is noted for CLAC, or not filled.
+    private void EmitLookupWithAc(bool store, int size, bool hashed)
     {
         _e.State(false, 0xF6, 0, StateLayout.SystemFlags + 2);  // test byte [SystemFlags+2], AC
         _e.Byte((int)(Rflags.Ac >> 16));
         byte* closed = _e.JumpForward(4);
-        int bit = slot + (store ? StateLayout.SlotEntries : 0);
         for (int way = 0; way < 2; way++)
         {
-            byte* miss = EmitWay(StateLayout.Tlb(true, store) + (way * 16), StateLayout.Slot(false, store, slot), size, bit);
+            byte* miss = EmitWay(StateLayout.Tlb(true, store) + (way * 16), size, true, hashed);
             _e.Patch(miss);
         }
 
         _e.Patch(closed);
     }
 
-    // Goes on behind with the slot filled when the entry at RAX hits; returns the jump that is taken when it does not.
-    private byte* EmitWay(int entry, int slot, int size, int userPageBit)
+    // Goes on behind with the slot filled when the entry at RCX hits; returns the jump that is taken when it does not.
+    private byte* EmitWay(int entry, int size, bool isUserPage, bool hashed)
     {
         _e.Move(HostRegister.Temp, HostRegister.Address);
-        _e.Table(0x33, HostRegister.Temp, HostRegister.Rax, entry);
+        _e.Table(0x33, HostRegister.Temp, HostRegister.Rcx, entry);
         _e.Bytes(0x49, 0x81, 0xFB);                             // cmp r11, imm32
         _e.Int32(4096 - size);
         byte* miss = _e.JumpForward(7);                         // ja
-        if (userPageBit >= 0)
+
+        if (isUserPage && hashed)
         {
-            _e.State(false, 0x81, 1, StateLayout.UserPageSlots + (userPageBit / 8 & 4));
-            _e.Int32(1 << (userPageBit & 31));                  // or dword [UserPageSlots], bit
+            _e.Table(0x03, HostRegister.Address, HostRegister.Rcx, entry + 8);
+            EmitResume();
+            return miss;
         }
 
         // The tag from what was compared: another vCPU may have taken the entry away since. It leaves the addend alone.
         _e.Reg(true, 0x31, HostRegister.Address, HostRegister.Temp);
-        _e.StoreState(slot, HostRegister.Temp);
-        _e.Table(0x8B, HostRegister.Temp, HostRegister.Rax, entry + 8);
-        _e.StoreState(slot + 8, HostRegister.Temp);
-        _e.Reg(true, 0x01, HostRegister.Temp, HostRegister.Address);
-        _e.LoadState(HostRegister.Rax, StateLayout.Scratch1);
-        _e.State(false, 0xFF, 4, StateLayout.Scratch2);         // jmp [Scratch2]
+        _e.Table(0x89, HostRegister.Temp, HostRegister.Rax, StateLayout.PointerBias);
+        _e.Table(0x8B, HostRegister.Temp, HostRegister.Rcx, entry + 8);
+        if (hashed)
+        {
+            _e.Reg(true, 0x01, HostRegister.Temp, HostRegister.Address);
+            _e.Move(HostRegister.Temp, HostRegister.Address);
+            _e.Bytes(0x49, 0x81, 0xE3);                         // and r11, ~0xFFF
+            _e.Int32(~0xFFF);
+            _e.Table(0x89, HostRegister.Temp, HostRegister.Rax, StateLayout.PointerBias + 8);
+            _e.StoreStateInt32(StateLayout.HashedSlotsUsed, 1);
+        }
+        else
+        {
+            _e.Table(0x89, HostRegister.Temp, HostRegister.Rax, StateLayout.PointerBias + 8);
+            _e.Reg(true, 0x01, HostRegister.Temp, HostRegister.Address);
+        }
+
+        if (isUserPage)
+        {
+            // The slots lie in the order of the bits: the supervisor's loads, then its stores.
+            _e.Lea(true, HostRegister.Rcx, HostRegister.Rax, -1, 1, StateLayout.PointerBias - StateLayout.SlotBase);
+            _e.Bytes(0xC1, 0xE9, 0x04);                         // shr ecx, 4
+            _e.LoadState(HostRegister.Temp, StateLayout.UserPageSlots);
+            _e.Reg(true, 0x0FAB, HostRegister.Rcx, HostRegister.Temp);  // bts r11, rcx
+            _e.StoreState(StateLayout.UserPageSlots, HostRegister.Temp);
+        }
+
+        EmitResume();
         return miss;
+    }
+
+    private void EmitResume()
+    {
+        _e.LoadState(HostRegister.Rax, StateLayout.Scratch1);
+        _e.LoadState(HostRegister.Rcx, StateLayout.Scratch3);
+        _e.State(false, 0xFF, 4, StateLayout.Scratch2);         // jmp [Scratch2]
     }
 
     private byte* EmitCareful(nint target)
@@ -419,8 +453,7 @@ internal sealed unsafe class Thunks
             _e.Bytes(0xC5, 0xF8, 0x77);
         }
 
-        _e.Bytes(0x48, 0x8D, 0x7C, 0x24);                       // lea rdi, [rsp-8]
-        _e.Byte(-StateLayout.PointerBias);
+        _e.Lea(true, HostRegister.Rdi, HostRegister.Rsp, -1, 1, -StateLayout.PointerBias);
         _e.Move(HostRegister.Rbx, HostRegister.Rsp);
         _e.LoadState(HostRegister.Rsp, StateLayout.HostRsp);
         _e.MoveImmediate(HostRegister.Rax, (ulong)target);

@@ -70,9 +70,9 @@ internal static unsafe class GoldenText
         in Block block,
         Thunks thunks)
     {
-        byte[] code = new ReadOnlySpan<byte>(block.Code, block.CodeLength).ToArray();
-        List<Instruction> host = Decode(64, code, (ulong)block.Code);
-        HostNames names = new(host, thunks);
+        List<Instruction> hot = Decode(64, new ReadOnlySpan<byte>(block.Code, block.CodeLength).ToArray(), (ulong)block.Code);
+        List<Instruction> cold = Decode(64, new ReadOnlySpan<byte>(block.Cold, block.ColdLength).ToArray(), (ulong)block.Cold);
+        HostNames names = new([.. hot, .. cold], thunks);
         Formatter formatter = NewFormatter(names);
         StringBuilder text = new();
         text.Append($"== {row.Name} ({row.Mode})\n");
@@ -82,18 +82,34 @@ internal static unsafe class GoldenText
             text.Append($"    {Format(NewFormatter(null), instruction)}\n");
         }
 
-        text.Append($"host: {Count(host.Count, code.Length)}\n");
+        text.Append($"host: {Count(hot.Count, block.CodeLength)}\n");
+        WriteHost(text, hot, formatter, names, cache, block);
+        if (cold.Count > 0)
+        {
+            text.Append($"cold: {Count(cold.Count, block.ColdLength)}\n");
+            WriteHost(text, cold, formatter, names, cache, block);
+        }
+
+        return text.ToString();
+    }
+
+    private static void WriteHost(
+        StringBuilder text,
+        List<Instruction> host,
+        Formatter formatter,
+        HostNames names,
+        CodeCache cache,
+        in Block block)
+    {
         foreach (Instruction instruction in host)
         {
             WriteLabels(text, names, block, instruction.IP);
 
             // Iced asks for no name where there is no displacement.
             string line = Format(formatter, instruction)
-                .Replace("[rsp]", "[rsp+ArithmeticFlags]", StringComparison.Ordinal);
+                .Replace("[rsp]", "[rsp+FlagWord]", StringComparison.Ordinal);
             text.Append($"    {WithSideRow(line, cache, block, (byte*)instruction.IP)}\n");
         }
-
-        return text.ToString();
     }
 
     private static string Count(int instructions, int bytes) =>
@@ -150,7 +166,8 @@ internal sealed unsafe class HostNames : ISymbolResolver
 {
     private static readonly (int Offset, string Name)[] Fields =
     [
-        (StateLayout.ArithmeticFlags, nameof(StateLayout.ArithmeticFlags)),
+        (StateLayout.FlagWord, nameof(StateLayout.FlagWord)),
+        (StateLayout.FlagWord + 1, "FlagWord+1"),
         (StateLayout.AttentionBits, nameof(StateLayout.AttentionBits)),
         (StateLayout.InterruptFlag, nameof(StateLayout.InterruptFlag)),
         (StateLayout.DirectionFlag, nameof(StateLayout.DirectionFlag)),
@@ -239,6 +256,17 @@ internal sealed unsafe class HostNames : ISymbolResolver
             return TableName(offset, indexed);
         }
 
+        if (offset < StateLayout.FlagWord)
+        {
+            return $"UserStack{(offset < 16 ? "Loads" : "Stores")}Slot.{(offset % 16 == 0 ? "Tag" : "Addend")}";
+        }
+
+        if (offset >= StateLayout.HashedBase)
+        {
+            int hashed = (offset - StateLayout.HashedBase) / 16 / StateLayout.HashedSlots;
+            return $"{Tlbs[hashed]}HashedSlots.{(offset % 16 == 0 ? "Tag" : "Host")}";
+        }
+
         if (offset >= StateLayout.SlotBase)
         {
             (int kind, int slot) = Math.DivRem((offset - StateLayout.SlotBase) / 16, StateLayout.SlotEntries);
@@ -286,13 +314,10 @@ internal sealed unsafe class HostNames : ISymbolResolver
         {
             _code[(ulong)thunks.Slow(size, false)] = $"SlowLoad{size}";
             _code[(ulong)thunks.Slow(size, true)] = $"SlowStore{size}";
-            for (int slot = 0; slot < StateLayout.SlotEntries && Thunks.IsLookedUp(size); slot++)
+            for (int kind = 0; kind < 4 && Thunks.IsLookedUp(size); kind++)
             {
-                for (int kind = 0; kind < 4; kind++)
-                {
-                    _code[(ulong)thunks.Lookup((kind & 2) != 0, (kind & 1) != 0, slot, size)] =
-                        $"Lookup{Tlbs[kind]}{size}[{slot}]";
-                }
+                _code[(ulong)thunks.Lookup((kind & 2) != 0, (kind & 1) != 0, size, false)] = $"Lookup{Tlbs[kind]}{size}";
+                _code[(ulong)thunks.Lookup((kind & 2) != 0, (kind & 1) != 0, size, true)] = $"LookupHashed{Tlbs[kind]}{size}";
             }
         }
 

@@ -11,12 +11,13 @@ public sealed unsafe class StateLayoutTests
     {
         CpuState state;
         byte* start = (byte*)&state;
-        Assert.Equal(StateLayout.ArithmeticFlags, (int)((byte*)&state.ArithmeticFlags - start));
+        Assert.Equal(StateLayout.FlagWord, (int)((byte*)&state.FlagWord - start));
         Assert.Equal(StateLayout.AttentionBits, (int)((byte*)&state.AttentionBits - start));
         Assert.Equal(StateLayout.InterruptFlag, (int)(&state.InterruptFlag - start));
         Assert.Equal(StateLayout.DirectionFlag, (int)(&state.DirectionFlag - start));
         Assert.Equal(StateLayout.InterruptShadow, (int)(&state.InterruptShadow - start));
         Assert.Equal(StateLayout.JumpCacheKey, (int)((byte*)&state.JumpCacheKey - start));
+        Assert.Equal(StateLayout.UserJumpCacheKey, (int)((byte*)&state.UserJumpCacheKey - start));
         Assert.Equal(StateLayout.Scratch0, (int)((byte*)&state.Scratch0 - start));
         Assert.Equal(StateLayout.Gpr, (int)((byte*)state.Gpr - start));
         Assert.Equal(StateLayout.Rip, (int)((byte*)&state.Rip - start));
