@@ -13,6 +13,7 @@ internal sealed unsafe class BlockWriter
     private readonly CodeCache _cache;
     private readonly CopyLowering _copy;
     private readonly StackLowering _stack;
+    private readonly StackRunLowering _runs;
     private readonly BranchLowering _branch;
     private readonly SystemLowering _system;
     private readonly StringLowering _strings;
@@ -35,6 +36,7 @@ internal sealed unsafe class BlockWriter
         Memory = new MemoryLowering(this);
         _copy = new CopyLowering(this);
         _stack = new StackLowering(this);
+        _runs = new StackRunLowering(this);
         _branch = new BranchLowering(this);
         _system = new SystemLowering(this, _stack);
         _strings = new StringLowering(this);
@@ -131,6 +133,16 @@ internal sealed unsafe class BlockWriter
         {
             ref readonly Instruction instruction = ref decoder.Instructions[i];
             _current = i;
+            int run = _runs.Count(decoder, i, count);
+            if (run > 1)
+            {
+                _runs.Emit(decoder, i, run);
+                i += run - 1;
+                GuestOffset = (int)(decoder.Instructions[i].NextIP - BlockRip);
+                _ahead -= run;
+                continue;
+            }
+
             AfterSti = i > 0 && decoder.Instructions[i - 1].Mnemonic == Mnemonic.Sti;
             open = EmitInstruction(instruction);
             GuestOffset += instruction.Length;
@@ -147,7 +159,7 @@ internal sealed unsafe class BlockWriter
         byte* end = E.At;
         E.At = _cache.ColdAt;
         block.Cold = E.At;
-        EmitCold();
+        EmitCold(decoder);
         block.ColdLength = (int)(E.At - block.Cold);
         _cache.ColdAt = E.At;
         E.At = end;
@@ -240,7 +252,8 @@ internal sealed unsafe class BlockWriter
     internal void NoteTrapAt(byte* pc) => AddSideRow(pc, Flags == FlagPlace.Host);
 
     /// <summary>Queues a cold piece.</summary>
-    internal void AddCold(in ColdPiece piece)
+    /// <returns>Its number, for <see cref="SetBack"/>.</returns>
+    internal int AddCold(in ColdPiece piece)
     {
         if (_coldCount == _cold.Length)
         {
@@ -248,8 +261,12 @@ internal sealed unsafe class BlockWriter
         }
 
         _cold[_coldCount] = piece;
-        _cold[_coldCount++].Ahead = (byte)_ahead;
+        _cold[_coldCount].Ahead = (byte)_ahead;
+        return _coldCount++;
     }
+
+    /// <summary>Says where a cold piece goes on.</summary>
+    internal void SetBack(int piece, byte* back) => _cold[piece].Back = back;
 
     /// <summary>Makes a link whose displacement is at <paramref name="site"/>; its stub is a cold piece.</summary>
     internal void AddLink(byte* site, ulong target, bool hostFlags)
@@ -659,7 +676,7 @@ internal sealed unsafe class BlockWriter
         return vector != 0 && plan.Kind != PlanKind.Undefined;
     }
 
-    private void EmitCold()
+    private void EmitCold(BlockDecoder decoder)
     {
         for (int i = 0; i < _coldCount; i++)
         {
@@ -671,6 +688,9 @@ internal sealed unsafe class BlockWriter
                     break;
                 case ColdKind.LinkStub:
                     EmitLinkStub(piece);
+                    break;
+                case ColdKind.StackRun:
+                    EmitStackRun(piece, decoder);
                     break;
                 case ColdKind.CloseUserPages:
                     E.Patch(piece.Site);
@@ -716,6 +736,24 @@ internal sealed unsafe class BlockWriter
                     break;
             }
         }
+    }
+
+    // May add further cold pieces.
+    private void EmitStackRun(in ColdPiece piece, BlockDecoder decoder)
+    {
+        E.Patch(piece.Site);
+        GuestOffset = piece.GuestOffset;
+        _ahead = piece.Ahead;
+        for (int i = 0; i < piece.Size; i++)
+        {
+            ref readonly Instruction instruction = ref decoder.Instructions[piece.Number + i];
+            Flags = FlagPlace.Memory;
+            _stack.Emit(instruction);
+            GuestOffset += instruction.Length;
+            _ahead--;
+        }
+
+        E.Jump(piece.Back);
     }
 
     private void EmitAssistCall(in ColdPiece piece)

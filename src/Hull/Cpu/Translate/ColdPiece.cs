@@ -18,6 +18,9 @@ internal enum ColdKind : byte
     /// <summary>A string instruction whose page is not in its slot: jumps chained as above, then perhaps the assist.</summary>
     StringMiss,
 
+    /// <summary>The instructions of a run of PUSH or POP one by one; Number is the first, Size how many.</summary>
+    StackRun,
+
     /// <summary>CLAC with user pages in the supervisor's slots.</summary>
     CloseUserPages,
 

@@ -325,6 +325,24 @@ internal sealed unsafe class MemoryLowering
     private bool IsPlain(byte segment) =>
         (_w.Mode & (BlockMode.Careful | BlockMode.AlignmentCheck)) == 0 && (_w.Is64 || IsFlat(segment));
 
+    /// <summary>
+    /// The check for several words of the stack at once, at R10; where it fails, their instructions are emitted again as a cold
+    /// piece.
+    /// </summary>
+    internal void CheckRun(int count, bool store, int first, out int piece)
+    {
+        byte* miss = CompareWithSlot(8 * count, store);
+        _w.AddSideRow(_e.At);
+        piece = _w.AddCold(new ColdPiece
+        {
+            Kind = ColdKind.StackRun,
+            Site = miss,
+            Size = (ushort)count,
+            Number = first,
+            GuestOffset = (ushort)_w.GuestOffset,
+        });
+    }
+
     // FS and GS have a base in 64-bit mode. Does not touch the flags.
     private void AddSegmentBase(byte segment)
     {
@@ -351,6 +369,11 @@ internal sealed unsafe class MemoryLowering
             return;
         }
 
+        Checked(CompareWithSlot(size, store), size, store, false);
+    }
+
+    private byte* CompareWithSlot(int size, bool store)
+    {
         int slot = StateLayout.Slot(_w.IsUser, store, _slot);
         _e.Bytes(0x4D, 0x89, 0xD3);                             // mov r11, r10
         _e.State(true, 0x33, HostRegister.Temp, slot);
@@ -358,7 +381,7 @@ internal sealed unsafe class MemoryLowering
         _e.Int32(4096 - size);
         byte* miss = _e.JumpForward(7);                         // ja
         _e.State(true, 0x03, HostRegister.Address, slot + 8);
-        Checked(miss, size, store, false);
+        return miss;
     }
 
     private void CheckHashed(int size, bool store)

@@ -99,6 +99,17 @@ internal static class GoldenRows
         ("PUSH RSP", Kernel, static a => a.push(rsp)),
         ("PUSH of an immediate", Kernel, static a => a.push(-2)),
         ("PUSH of memory", Kernel, static a => a.push(__qword_ptr[rdi])),
+        ("PUSH of three registers", User, static a =>
+        {
+            a.push(rbp);
+            a.push(r10);
+            a.push(rbx);
+        }),
+        ("POP of two registers", Kernel, static a =>
+        {
+            a.pop(r9);
+            a.pop(r15);
+        }),
         ("POP", User, static a => a.pop(rbx)),
         ("POP R10", Kernel, static a => a.pop(r10)),
         ("POP to memory", Kernel, static a => a.pop(__qword_ptr[rsp + 8])),
