@@ -131,7 +131,18 @@ internal sealed class DiskDevice : VirtioDevice
     internal override int ConfigurationLength => _configuration.Length;
 
     /// <inheritdoc/>
-    internal override void Notified(int queue) => _pumps[queue].Notify();
+    internal override void Notified(int queue)
+    {
+        // A vCPU that polls would keep a processor busy while the pump's thread waits for one.
+        if (Queues[queue].IsPolled)
+        {
+            _pumps[queue].WorkHere();
+        }
+        else
+        {
+            _pumps[queue].Notify();
+        }
+    }
 
     /// <inheritdoc/>
     internal override void ReadConfiguration(int offset, Span<byte> destination) =>

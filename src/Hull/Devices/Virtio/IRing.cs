@@ -22,6 +22,9 @@ internal interface IRing
     /// <summary>Something is staged.</summary>
     bool HasStaged { get; }
 
+    /// <summary>See <see cref="Virtqueue.IsPolled"/>.</summary>
+    bool IsPolled { get; }
+
     /// <summary>Takes the next request; where there is none, the driver is asked to notify.</summary>
     /// <param name="chain">Begun; gets the buffers, and what names it in the ring.</param>
     /// <param name="more">Another one waits.</param>

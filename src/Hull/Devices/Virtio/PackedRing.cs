@@ -27,6 +27,9 @@ internal sealed class PackedRing(RingPlace place) : IRing
     private bool _usedWrap = true;
 
     /// <inheritdoc/>
+    public bool IsPolled => false; // no firmware knows packed rings
+
+    /// <inheritdoc/>
     public bool HasStaged => _stagedCount != 0;
 
     /// <summary>True when the parts are aligned and in RAM. A packed ring need not be a power of two.</summary>

@@ -18,6 +18,7 @@ internal sealed class QueuePump : IDisposable
     private int _signalled;
     private int _idle;
     private int _started;
+    private int _callers;
     private volatile bool _stopping;
 
     /// <summary>Makes a pump without threads yet.</summary>
@@ -37,10 +38,7 @@ internal sealed class QueuePump : IDisposable
     {
         if (_most == 0)
         {
-            while (_step())
-            {
-            }
-
+            WorkHere();
             return;
         }
 
@@ -51,11 +49,22 @@ internal sealed class QueuePump : IDisposable
         }
     }
 
+    /// <summary>Does the work on the caller's thread: for a driver that would only wait for it meanwhile.</summary>
+    internal void WorkHere()
+    {
+        Interlocked.Increment(ref _callers);
+        while (_step())
+        {
+        }
+
+        Interlocked.Decrement(ref _callers);
+    }
+
     /// <summary>Waits until no step is under way. No new one begins if there is nothing to take. Not on a pump's thread.</summary>
     internal void Drain()
     {
         SpinWait spin = default;
-        while (Volatile.Read(ref _idle) != Volatile.Read(ref _started))
+        while (Volatile.Read(ref _idle) != Volatile.Read(ref _started) || Volatile.Read(ref _callers) != 0)
         {
             spin.SpinOnce();
         }

@@ -22,6 +22,9 @@ internal sealed class SplitRing(RingPlace place) : IRing
     private ushort _signalledUsed;
 
     /// <inheritdoc/>
+    public bool IsPolled => !_eventIndex && (_memory.Read<ushort>(DriverRing) & NoInterrupt) != 0;
+
+    /// <inheritdoc/>
     public bool HasStaged => _staged != 0;
 
     private GuestPhysical Descriptors => place.Descriptors;

@@ -45,6 +45,21 @@ internal sealed class Virtqueue
     /// <summary>What the driver did that no driver may; the device then needs a reset. Null: nothing.</summary>
     internal string? Fault => Volatile.Read(ref _fault);
 
+    /// <summary>
+    /// The driver wants no interrupts and has no other way to say when it will: it looks at the ring until its request is
+    /// done, as firmware does. Virtio 1.2 section 2.7.7, "Used Buffer Notification Suppression".
+    /// </summary>
+    internal bool IsPolled
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return _ring is { IsPolled: true };
+            }
+        }
+    }
+
     /// <summary>The driver enables the queue with what it has set.</summary>
     /// <returns>False when the rings are not in RAM, or not aligned.</returns>
     internal bool TryEnable(ulong features)
