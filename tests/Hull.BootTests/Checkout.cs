@@ -26,6 +26,12 @@ internal static class Checkout
     /// <summary>The text installer's RAM disk.</summary>
     internal static string? InstallerInitrd => Newest(Installer, "initrd.gz");
 
+    /// <summary>The Debian disk that ./check has built; null when it is not there. Its root takes <see cref="DebianKey"/>.</summary>
+    internal static string? DebianDisk => Newest(Path.Combine(Guests, "debian-disk"), "*.qcow2");
+
+    /// <summary>The private key for the disk's root.</summary>
+    internal static string DebianKey => Path.Combine(Guests, "debian-disk", "key");
+
     private static string Installer => Path.Combine(
         Guests,
         "debian-installer-12-netboot-amd64/usr/lib/debian-installer/images/12/amd64/text/debian-installer/amd64");

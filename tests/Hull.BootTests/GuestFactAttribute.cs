@@ -10,6 +10,9 @@ public enum TestGuest
 
     /// <summary>debian-installer-12-netboot-amd64.</summary>
     Installer,
+
+    /// <summary>A disk that `hull image debian` built.</summary>
+    DebianDisk,
 }
 
 /// <summary>A fact about a guest; skipped, with the reason, where the guest has not been fetched.</summary>
@@ -18,7 +21,12 @@ public sealed class GuestFactAttribute : FactAttribute
     public GuestFactAttribute(TestGuest guest)
     {
         Guest = guest;
-        string? path = guest == TestGuest.GenericKernel ? Checkout.GenericKernel : Checkout.InstallerInitrd;
+        string? path = guest switch
+        {
+            TestGuest.GenericKernel => Checkout.GenericKernel,
+            TestGuest.Installer => Checkout.InstallerInitrd,
+            _ => Checkout.DebianDisk,
+        };
         if (path is null)
         {
             Skip = $"{guest} is not in artifacts/guests: run ./check boot with a network";

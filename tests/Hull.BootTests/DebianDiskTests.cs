@@ -1,0 +1,177 @@
+using System;
+using System.Diagnostics;
+using System.Globalization;
+using System.IO;
+using System.Net;
+using System.Net.Sockets;
+using System.Threading;
+using Xunit;
+
+namespace Hull.BootTests;
+
+/// <summary>
+/// A Debian disk that `hull image debian` built and ./check keeps: SeaBIOS, GRUB, Debian's kernel and systemd, with nothing of
+/// Hull's in the guest. Each test writes to an overlay of its own.
+/// </summary>
+public sealed class DebianDiskTests : IDisposable
+{
+    private static readonly TimeSpan SshLimit = TimeSpan.FromSeconds(120);
+
+    private readonly string _folder = Directory.CreateTempSubdirectory("hull-debian-").FullName;
+    private readonly int _port = FindFreePort();
+
+    private string Overlay => Path.Combine(_folder, "overlay.qcow2");
+
+    [GuestFact(TestGuest.DebianDisk)]
+    public void DebianDisk_RunsAllItsServices_TakesSsh_Reboots_AndPowersOff()
+    {
+        using HullRun run = Boot("1");
+        run.WaitFor("login:");
+        Assert.Equal("running\n", Ssh("systemctl is-system-running --wait; systemctl --failed --no-legend"));
+        Assert.StartsWith("PING", Ssh("ping -c 1 localhost"), StringComparison.Ordinal);
+        string first = Ssh("cat /proc/sys/kernel/random/boot_id");
+
+        Ssh("systemctl reboot");
+        run.WaitFor("login:");
+        Assert.NotEqual(first, Ssh("cat /proc/sys/kernel/random/boot_id"));
+
+        Ssh("systemctl poweroff");
+        RunResult result = run.WaitForEnd();
+        Assert.True(result.Status == 0, result.ToString());
+    }
+
+    [GuestFact(TestGuest.DebianDisk)]
+    public void DebianDisk_WhoseHullIsKilled_KeepsWhatWasSynced_AndComesUpClean()
+    {
+        using (HullRun run = Boot("2"))
+        {
+            run.WaitFor("login:");
+            Assert.Equal("2\n", Ssh("nproc"));
+            Ssh("dd if=/dev/urandom of=/var/kept bs=1M count=16 2>/dev/null && sha256sum /var/kept >/var/sum && sync");
+            Ssh("nohup sh -c 'while :; do cp /var/kept /var/copy; rm /var/copy; done' >/dev/null 2>&1 &");
+            Thread.Sleep(500); // Into the midst of the writes; whatever the moment, the rest has to hold.
+            run.Signal("KILL");
+        }
+
+        using HullRun again = Boot("2");
+        again.WaitFor("login:");
+        Assert.Equal("/var/kept: OK\nrunning\n", Ssh("sha256sum -c /var/sum; systemctl is-system-running --wait"));
+        Ssh("systemctl poweroff");
+        RunResult result = again.WaitForEnd();
+        Assert.True(result.Status == 0, result.ToString());
+        AssertClean();
+    }
+
+    [Fact]
+    public void DiskWithoutBootSector_IsRefused_WithWhatToDo()
+    {
+        string image = Path.Combine(_folder, "empty.img");
+        using (FileStream file = File.Create(image))
+        {
+            file.SetLength(1 << 20);
+        }
+
+        RunResult result = HullRun.Hull("run", "--disk", image);
+
+        Assert.Equal(125, result.Status);
+        Assert.Contains("empty.img has no boot sector", result.Error, StringComparison.Ordinal);
+        Assert.Contains("'-- sh'", result.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void BootSector_WritesThroughTheBios_ToTheConsole()
+    {
+        // INT 10h, function 0Eh for each letter; then for ever.
+        byte[] sector = new byte[1 << 20];
+        int at = 0;
+        foreach (char letter in "started\r\n")
+        {
+            byte[] code = [0xB8, (byte)letter, 0x0E, 0xBB, 0x07, 0x00, 0xCD, 0x10];
+            code.CopyTo(sector, at);
+            at += code.Length;
+        }
+
+        new byte[] { 0xF4, 0xEB, 0xFD }.CopyTo(sector, at);
+        new byte[] { 0x55, 0xAA }.CopyTo(sector, 510);
+        string image = Path.Combine(_folder, "boot.img");
+        File.WriteAllBytes(image, sector);
+
+        using HullRun run = HullRun.Start("run", "--disk", image, "--net", "none");
+        run.WaitFor("SeaBIOS (version");
+        run.WaitFor("started\r\n");
+    }
+
+    [Fact]
+    public void FirmwareWithAKernelsOptions_IsRefused()
+    {
+        RunResult result = HullRun.Hull("run", "--firmware", "bios", "--append", "quiet");
+
+        Assert.Equal(125, result.Status);
+        Assert.Contains("--firmware boots what is on a disk", result.Error, StringComparison.Ordinal);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => Directory.Delete(_folder, recursive: true);
+
+    private static int FindFreePort()
+    {
+        using TcpListener listener = new(IPAddress.Loopback, 0);
+        listener.Start();
+        return ((IPEndPoint)listener.LocalEndpoint).Port;
+    }
+
+    private HullRun Boot(string vcpus)
+    {
+        if (!File.Exists(Overlay))
+        {
+            RunResult made = HullRun.Hull("image", "create", Overlay, "--backing", Checkout.DebianDisk!);
+            Assert.True(made.Status == 0, made.ToString());
+        }
+
+        string publish = string.Create(CultureInfo.InvariantCulture, $"127.0.0.1:{_port}:22");
+        return HullRun.Start("run", "-c", vcpus, "--disk", Overlay + ",backing=on", "--publish", publish);
+    }
+
+    // The port answers before the guest's server does: the first attempts may fail. A reboot cuts its own session off.
+    private string Ssh(string command)
+    {
+        DateTime end = DateTime.UtcNow + SshLimit;
+        while (true)
+        {
+            ProcessStartInfo info = new("ssh",
+            [
+                "-p", _port.ToString(CultureInfo.InvariantCulture), "-i", Checkout.DebianKey, "-o", "StrictHostKeyChecking=no",
+                "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-o", "ConnectTimeout=10", "-o", "IdentitiesOnly=yes",
+                "root@127.0.0.1", command,
+            ])
+            {
+                RedirectStandardOutput = true,
+                RedirectStandardError = true,
+            };
+            using Process ssh = Process.Start(info)!; // a new process: never null
+            string output = ssh.StandardOutput.ReadToEnd();
+            string error = ssh.StandardError.ReadToEnd();
+            ssh.WaitForExit();
+            if (ssh.ExitCode == 0 || command.StartsWith("systemctl", StringComparison.Ordinal) && output.Length + error.Length == 0)
+            {
+                return output;
+            }
+
+            bool isEarly = error.Contains("Connection", StringComparison.Ordinal) || error.Contains("kex_", StringComparison.Ordinal);
+            Assert.True(isEarly && DateTime.UtcNow < end, $"ssh '{command}': status {ssh.ExitCode}\n{output}\n{error}");
+            Thread.Sleep(500);
+        }
+    }
+
+    private void AssertClean()
+    {
+        string raw = Path.Combine(_folder, "whole.raw");
+        RunResult converted = HullRun.Hull("image", "convert", "--allow-backing", Overlay, raw);
+        Assert.True(converted.Status == 0, converted.ToString());
+        using Process check = Process.Start("sh", ["-c", $"e2fsck -fn '{raw}?offset=2097152'"]);
+        check.WaitForExit();
+        Assert.Equal(0, check.ExitCode);
+        RunResult image = HullRun.Hull("image", "check", Overlay);
+        Assert.True(image.Status == 0, image.ToString());
+    }
+}
