@@ -5,6 +5,7 @@ using System.Security.Cryptography;
 using System.Text;
 using Hull.Devices.Virtio;
 using Hull.Host;
+using Hull.Memory;
 using Hull.Storage;
 using Xunit;
 
@@ -29,6 +30,21 @@ public sealed class DiskDeviceTests : IDisposable
         Assert.Equal((64 * 512) + 1, answer.Length);
         Assert.Equal(0, answer[^1]);
         Assert.True(answer.AsSpan(0, 64 * 512).SequenceEqual(_content.AsSpan(100 * 512, 64 * 512)));
+    }
+
+    [Fact]
+    public void DriverThatPolls_FindsItsRequestDone_WhenTheNotificationReturns()
+    {
+        using VirtioDriver driver = Start(threads: true);
+        driver.Memory.Write(new GuestPhysical(VirtioDriver.Table(0) + 0x8000), (ushort)1); // no interrupts
+        driver.Memory.TryWrite(new GuestPhysical(VirtioDriver.DataAt), Header(0, 0));
+        driver.Describe(0, 0, VirtioDriver.DataAt, 16, VirtioDriver.Next, 1);
+        driver.Describe(0, 1, VirtioDriver.DataAt + 0x1000, 513, VirtioDriver.Write);
+
+        driver.Offer(0, 0);
+
+        Assert.Equal(1, driver.Used(0));
+        Assert.Equal(0u, driver.TakeInterrupts());
     }
 
     [Fact]
