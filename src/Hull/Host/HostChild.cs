@@ -17,9 +17,6 @@ internal sealed unsafe class HostChild : IDisposable
 
     private const int MostWords = 4096;
     private const int NoHang = 1;
-
-    // What a network has under way, and more than the default of some hundred packets.
-    private const int SendBufferBytes = 4 << 20;
     private readonly int _errors;
     private bool _reaped;
     private int _signal;
@@ -47,9 +44,6 @@ internal sealed unsafe class HostChild : IDisposable
         {
             throw new HullException($"cannot make a socket for {program}: {Libc.LastErrorMessage()} (try a higher ulimit -n)");
         }
-
-        LibcNet.SetSendBuffer(sockets[0], SendBufferBytes);
-        LibcNet.SetSendBuffer(sockets[1], SendBufferBytes);
 
         // Not blocking: a child that complains for ever loses words, not time.
         if (LibcNet.Pipe2(errors, LibcNet.CloseOnExec | LibcNet.NonBlocking) != 0)

@@ -30,21 +30,6 @@ internal static unsafe partial class LibcNet
     [LibraryImport("libc", EntryPoint = "socketpair", SetLastError = true)]
     internal static partial int SocketPair(int family, int kind, int protocol, int* pair);
 
-    /// <summary>
-    /// setsockopt(2) SO_SNDBUFFORCE, else SO_SNDBUF, which takes as much as net.core.wmem_max allows.
-    /// </summary>
-    internal static void SetSendBuffer(int socket, int bytes)
-    {
-        const int level = 1;
-        if (SetSocketOption(socket, level, 32, &bytes, sizeof(int)) != 0)
-        {
-            _ = SetSocketOption(socket, level, 7, &bytes, sizeof(int));
-        }
-    }
-
-    [LibraryImport("libc", EntryPoint = "setsockopt", SetLastError = true)]
-    private static partial int SetSocketOption(int socket, int level, int option, void* value, uint length);
-
     /// <summary>pipe2(2).</summary>
     [LibraryImport("libc", EntryPoint = "pipe2", SetLastError = true)]
     internal static partial int Pipe2(int* pair, int flags);
