@@ -45,6 +45,14 @@ internal readonly record struct Variance
     /// <summary>Whether there is an exception is not compared, nor anything after it.</summary>
     internal bool Everything { get; init; }
 
+    /// <summary>
+    /// Hull may raise this vector where the CPU raises another one, with all else as it was before the instruction.
+    /// </summary>
+    internal byte? OtherVector { get; init; }
+
+    /// <summary>RIP is not compared: a trap or a fault.</summary>
+    internal bool Rip { get; init; }
+
     /// <summary>How CR2 is compared.</summary>
     internal AddressRule Address { get; init; }
 
@@ -102,9 +110,6 @@ internal readonly record struct Variance
         return OfMnemonic(instruction.Mnemonic, expected);
     }
 
-    /// <summary>Nothing is compared.</summary>
-    internal static Variance All => new() { Everything = true };
-
     // After the fault of a gather of 128 bits, Intel's CPUs have sometimes cleared the upper half of the target, and left
     // a copy of the mask in that of its register; SDM vol. 2C, "VPGATHERQD", speaks of completed instructions only.
     private static bool IsFaultedGather(in Instruction instruction, TestResult expected) =>
@@ -122,7 +127,7 @@ internal readonly record struct Variance
                 // TF came from memory that the test does not choose: the trap is that of the oracle's own next instruction.
                 // SDM vol. 3B, "Single-Step Exception Condition".
                 return new Variance { Everything = true };
-            case Mnemonic.Xrstor or Mnemonic.Xrstor64 when expected.Faulted:
+            case Mnemonic.Xrstor or Mnemonic.Xrstor64 when expected.Faulted && HostCpu.IsIntel:
                 // Intel's CPUs have loaded some components, or all, when they find reserved bits of MXCSR or a page fault:
                 // SDM vol. 1, "Operation of XRSTOR", gives no order. Hull loads nothing.
                 return new Variance { Address = AddressRule.SameOperand, X87 = true, Vectors = true, Mxcsr = true };

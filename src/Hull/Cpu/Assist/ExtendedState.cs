@@ -67,7 +67,9 @@ internal static unsafe class ExtendedState
         // MXCSR goes with SSE or AVX in the standard form, with SSE alone in the compacted one.
         bool withMxcsr = compact ? (written & Sse) != 0 : (requested & (Sse | Avx)) != 0;
         ulong header = used;
-        if (!vcpu.Mmu.Probe(at + LegacyBytes, 64, Access.Store)
+        // AMD's CPUs ask for the whole area in front of AVX, whatever is saved.
+        if ((!vcpu.Cpuid.IsIntel && !vcpu.Mmu.Probe(at, AvxOffset, Access.Store))
+            || !vcpu.Mmu.Probe(at + LegacyBytes, 64, Access.Store)
             || ((written & X87) != 0 && !vcpu.Mmu.Probe(at, FpuState.XmmOffset, Access.Store))
             || (withMxcsr && !vcpu.Mmu.Probe(at + 24, 8, Access.Store))
             || ((written & Sse) != 0 && !vcpu.Mmu.Probe(at + FpuState.XmmOffset, 256, Access.Store)))
@@ -115,10 +117,11 @@ internal static unsafe class ExtendedState
         ulong layout = BitConverter.ToUInt64(area[(LegacyBytes + 8)..]);
         bool compact = (layout & CompactedBit) != 0;
 
-        // The legacy area is read for what is in its initial state, too, before the header is judged; only a compacted
-        // image that has nothing at all is not looked at.
-        uint first = (requested & X87) != 0 ? 0u : 24u;
-        if ((requested & (X87 | Sse)) != 0 && (!compact || present != 0)
+        // The legacy area is read for what is in its initial state, too, before the header is judged; on Intel's CPUs only
+        // as far as components are asked for, and not for a compacted image that has nothing at all.
+        bool isIntel = vcpu.Cpuid.IsIntel;
+        uint first = isIntel && (requested & X87) == 0 ? 24u : 0;
+        if ((!isIntel || ((requested & (X87 | Sse)) != 0 && (!compact || present != 0)))
             && !vcpu.Mmu.Probe(at + first, LegacyBytes - (int)first, Access.Load))
         {
             return AssistResult.Fault;

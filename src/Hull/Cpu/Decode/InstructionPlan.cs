@@ -116,9 +116,14 @@ internal sealed class InstructionPlans
         _olderDecoding = OlderDecoding.Differs(features);
     }
 
-    /// <summary>Reads an instruction as a CPU without the hidden features reads its bytes.</summary>
+    /// <summary>Reads an instruction as a CPU of this vendor, without the hidden features, reads its bytes.</summary>
     internal void ShowAsOlder(ref Instruction instruction)
     {
+        if (!_isIntel && instruction.Mnemonic == Mnemonic.Reservednop)
+        {
+            OlderDecoding.ApplyAmd(ref instruction);
+        }
+
         if (_olderDecoding)
         {
             OlderDecoding.Apply(ref instruction, _features);

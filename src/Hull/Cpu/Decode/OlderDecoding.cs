@@ -14,6 +14,17 @@ internal static class OlderDecoding
     internal static bool Differs(CpuFeatureSet features) =>
         !features.Has(CpuFeature.Bmi1) || !features.Has(CpuFeature.Lzcnt) || !features.Has(CpuFeature.LahfLm);
 
+    /// <summary>0F 0D is a prefetch to AMD's CPUs, of memory only. APM vol. 3, "PREFETCHlevel".</summary>
+    internal static void ApplyAmd(ref Instruction instruction)
+    {
+        bool isPrefetch = instruction.Code is Code.Reservednop_rm16_r16_0F0D or Code.Reservednop_rm32_r32_0F0D
+            or Code.Reservednop_rm64_r64_0F0D;
+        if (isPrefetch && instruction.Op0Kind == OpKind.Register)
+        {
+            instruction.Code = Code.INVALID;
+        }
+    }
+
     /// <summary>Changes the form of an instruction to what the older CPU sees; bytes and length stay.</summary>
     internal static void Apply(ref Instruction instruction, CpuFeatureSet features)
     {

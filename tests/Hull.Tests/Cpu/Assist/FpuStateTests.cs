@@ -176,6 +176,45 @@ public sealed unsafe class FpuStateTests : IDisposable
         Assert.Equal(((byte)13, 0u), _guest.Fault);
     }
 
+    [Theory]
+    [InlineData(0x2B)] // xsaves
+    [InlineData(0x23)] // xsavec
+    public void CompactedImage_ComesBack_WithAvx(byte save)
+    {
+        Enable(7);
+        Cpu->YmmDirty = 1;
+        ((ulong*)&Cpu->YmmHigh)[3] = 0x1122_3344_5566_7788;
+        Assert.Equal(AssistResult.Next, _guest.Execute(0x0F, 0xC7, save));
+        Assert.Equal(0x8000_0000_0000_0007UL, _guest.Read<ulong>(Area + 520));
+        _guest.Write<ulong>(Area + 528, 0);
+        Cpu->Xmm = default;
+        Cpu->YmmHigh = default;
+        Assert.Equal(AssistResult.Next, _guest.Execute(0x0F, 0xC7, 0x1B)); // xrstors
+        Assert.Equal(0x0807_0605_0403_0201UL, *(ulong*)&Cpu->Xmm);
+        Assert.Equal(0x1122_3344_5566_7788UL, ((ulong*)&Cpu->YmmHigh)[3]);
+    }
+
+    [Theory]
+    [InlineData(512, 8UL)] // a component that XCR0 has not
+    [InlineData(520, 3UL)] // XCOMP_BV without bit 63: not a compacted image
+    [InlineData(520, 0x8000_0000_0000_0001)] // less than XSTATE_BV has
+    [InlineData(520, 0x8000_0000_0000_000B)] // a component that XCR0 has not
+    [InlineData(520, 0xC000_0000_0000_0003)]
+    [InlineData(528, 1UL)] // reserved
+    [InlineData(568, 1UL << 63)]
+    public void Xrstors_RefusesBadHeaders_AndLoadsNothing(int offset, ulong value)
+    {
+        Enable(3);
+        _guest.Write<ulong>(Area + 528, 0);
+        _guest.Write<ulong>(Area + 568, 0);
+        Assert.Equal(AssistResult.Next, _guest.Execute(0x0F, 0xC7, 0x2B));
+        *(ulong*)&Cpu->Xmm = 5;
+        _guest.Write(Area + (uint)offset, value);
+        Assert.Equal(AssistResult.Fault, _guest.Execute(0x0F, 0xC7, 0x1B));
+        Assert.Equal(((byte)13, 0u), _guest.Fault);
+        Assert.Equal(5UL, *(ulong*)&Cpu->Xmm);
+    }
+
     [Fact]
     public void Xgetbv1_TellsWhatIsInUse()
     {
