@@ -44,8 +44,8 @@ internal sealed unsafe class BlockWriter
 
     internal Emitter E { get; }
 
-    /// <summary>The block jumps back to its own start.</summary>
-    internal bool IsLoop { get; private set; }
+    /// <summary>The loop that the block is, if it is one.</summary>
+    internal LoopPages Loop { get; private set; }
 
     internal Thunks Thunks { get; }
 
@@ -125,7 +125,7 @@ internal sealed unsafe class BlockWriter
         EndsAfterCareful = decoder.EndsAfterCareful;
         block.Code = E.At;
         FindFlagReaders(decoder, count);
-        IsLoop = decoder.Instructions[count - 1].NearBranchTarget == BlockRip && Is64;
+        Loop = new LoopPages(decoder, count, BlockRip);
         _ahead = count;
         EmitEntries(ref block, decoder, count);
         bool open = true;

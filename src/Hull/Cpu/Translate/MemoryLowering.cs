@@ -79,7 +79,7 @@ internal sealed unsafe class MemoryLowering
         Address(instruction, stackBias);
         if (!keepsFlags)
         {
-            if (IsHashed(instruction, size))
+            if (IsHashed(instruction, size, store))
             {
                 _slot = PageSlot.Hashed;
             }
@@ -356,10 +356,19 @@ internal sealed unsafe class MemoryLowering
         _e.Lea(true, HostRegister.Address, HostRegister.Address, HostRegister.Temp, 1, 0);
     }
 
-    // A pointer leads to another page each time, so one slot for its register would miss; but it goes on in the same page where
-    // a block is a loop of its own. The flags are in the state.
-    private bool IsHashed(in Instruction instruction, int size) =>
-        !_w.IsLoop && instruction.MemoryBase.IsGPR64() && instruction.MemoryBase != Register.RSP && Thunks.IsLookedUp(size);
+    // A pointer leads to another page each time, so one slot for its register would miss; and an array among a function's locals
+    // may reach out of the stack's page. The flags are in the state.
+    private bool IsHashed(in Instruction instruction, int size, bool store)
+    {
+        if (!instruction.MemoryBase.IsGPR64() || !Thunks.IsLookedUp(size))
+        {
+            return false;
+        }
+
+        return instruction.MemoryBase == Register.RSP
+            ? instruction.MemoryIndex != Register.None
+            : !_w.Loop.StaysInPage(instruction, store);
+    }
 
     private void Check(int size, bool store)
     {

@@ -71,6 +71,24 @@ internal static class GoldenRows
     [
         ("load", Kernel, static a => a.mov(rax, __[rdi + 8])),
         ("load by the user", User, static a => a.mov(rax, __[rdi + 8])),
+        ("load from a local array", User, static a => a.mov(rax, __[rsp + rcx * 8])),
+        ("loop through an array", User, static a =>
+        {
+            Label again = a.CreateLabel();
+            a.Label(ref again);
+            a.add(rax, __[rdi]);
+            a.add(rdi, 8);
+            a.cmp(rdi, rsi);
+            a.jne(again);
+        }),
+        ("loop through a list", User, static a =>
+        {
+            Label again = a.CreateLabel();
+            a.Label(ref again);
+            a.mov(rdi, __[rdi]);
+            a.test(rdi, rdi);
+            a.jne(again);
+        }),
         ("store of a byte", Kernel, static a => a.mov(__[rdi], cl)),
         ("store of an immediate", Kernel, static a => a.mov(__qword_ptr[rdi], -1)),
         ("read, add, write", Kernel, static a => a.add(__[rsi + (rcx * 4)], eax)),

@@ -1,0 +1,52 @@
+using Iced.Intel;
+
+namespace Hull.Cpu.Translate;
+
+/// <summary>
+/// What a block that jumps back to its own start says about the pages that it reaches: one that walks through arrays stays in
+/// a page for many turns, one that follows a list, or stores to places that it computes, does not. Only a choice between two
+/// checks depends on it, see <see cref="PageSlot"/>.
+/// </summary>
+internal readonly struct LoopPages
+{
+    private readonly bool _isLoop;
+    private readonly int _loaded;
+    private readonly int _computed;
+
+    /// <summary>Looks at a block's instructions.</summary>
+    internal LoopPages(BlockDecoder decoder, int count, ulong rip)
+    {
+        _isLoop = decoder.Instructions[count - 1].NearBranchTarget == rip;
+        for (int i = 0; i < count && _isLoop; i++)
+        {
+            ref readonly Instruction instruction = ref decoder.Instructions[i];
+            if (instruction.Op0Kind != OpKind.Register || !(instruction.Op0Register.IsGPR64() || instruction.Op0Register.IsGPR32()))
+            {
+                continue;
+            }
+
+            int register = 1 << instruction.Op0Register.GetNumber();
+            if (instruction.Code == Code.Mov_r64_rm64 && instruction.Op1Kind == OpKind.Memory)
+            {
+                _loaded |= register;
+            }
+
+            if (instruction.Mnemonic is not (Mnemonic.Inc or Mnemonic.Dec or Mnemonic.Add or Mnemonic.Sub or Mnemonic.Lea
+                or Mnemonic.Cmp or Mnemonic.Test))
+            {
+                _computed |= register;
+            }
+        }
+    }
+
+    /// <summary>
+    /// The next turn probably reaches the same page through this operand. A load through a computed index may be a table whose
+    /// latency counts.
+    /// </summary>
+    internal bool StaysInPage(in Instruction instruction, bool store)
+    {
+        bool wanders = store && instruction.MemoryIndex.IsGPR64()
+            && (_computed >> instruction.MemoryIndex.GetNumber() & 1) != 0;
+        return _isLoop && !wanders && (_loaded >> instruction.MemoryBase.GetNumber() & 1) == 0;
+    }
+}
