@@ -2,11 +2,9 @@ using System.Runtime.InteropServices;
 
 namespace Hull.Host;
 
-/// <summary>The libc calls for /dev/kvm, event counters, and signals to a thread of this process.</summary>
+/// <summary>The libc calls for /dev/kvm, and signals to a thread of this process.</summary>
 internal static unsafe partial class LibcKvm
 {
-    internal const int EventCloexec = 0x80000;
-    internal const int EventNonBlocking = 0x800;
     internal const int SaRestart = 0x1000_0000;
 
     /// <summary>ioctl(2) with a pointer.</summary>
@@ -16,10 +14,6 @@ internal static unsafe partial class LibcKvm
     /// <summary>ioctl(2) with a number, or none.</summary>
     [LibraryImport("libc", EntryPoint = "ioctl", SetLastError = true)]
     internal static partial int Ioctl(int fd, nuint request, nuint argument);
-
-    /// <summary>eventfd(2).</summary>
-    [LibraryImport("libc", EntryPoint = "eventfd", SetLastError = true)]
-    internal static partial int EventFd(uint initial, int flags);
 
     /// <summary>gettid(2).</summary>
     [LibraryImport("libc", EntryPoint = "gettid")]

@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using System.Threading;
+using Hull.Host;
 using Hull.Kvm.Abi;
 using Hull.Memory;
 
@@ -32,8 +33,14 @@ internal sealed unsafe class KvmSlots
     /// Maps memory that the guest reads at full speed and whose writes are MMIO (a ROM). The bytes stay where they are
     /// for the machine's life.
     /// </summary>
+    /// <exception cref="HullException">The kernel has no such slots, or refuses this one.</exception>
     internal void AddReadOnly(GuestPhysical at, ulong size, byte* bytes)
     {
+        if (_vm.Check(KvmCapability.ReadOnlyMemory) == 0)
+        {
+            throw new HullException("this kernel's KVM lacks KVM_CAP_READONLY_MEM: use --engine soft");
+        }
+
         lock (_lock)
         {
             Add(new Slot((uint)_slots.Count, at.Value, size, (ulong)bytes, ulong.MaxValue, KvmMemoryFlags.ReadOnly));

@@ -12,8 +12,8 @@ namespace Hull.Kvm;
 /// </summary>
 internal sealed class KvmVm : IDisposable
 {
-    // Three pages for the task state and one for page tables, which KVM needs on Intel CPUs without unrestricted guests.
-    // Below what firmware may take at the end of 4 GiB.
+    // Three pages for the task state and one for page tables, which KVM needs on Intel CPUs without unrestricted guests;
+    // below what firmware may take at the end of 4 GiB.
     private const nuint TaskStateAt = 0xFEFF_D000;
     private const ulong IdentityMapAt = 0xFEFF_C000;
 
@@ -39,9 +39,6 @@ internal sealed class KvmVm : IDisposable
     /// <summary>The machine.</summary>
     internal KvmFile File { get; }
 
-    /// <summary>Guests' accesses to MSRs that <see cref="MsrPolicy"/> answers come to user space.</summary>
-    internal bool HasMsrExits { get; private set; }
-
     /// <summary>Turns a capability on.</summary>
     internal void Enable(KvmCapability capability, ulong argument)
     {
@@ -61,7 +58,6 @@ internal sealed class KvmVm : IDisposable
         }
 
         Enable(KvmCapability.UserSpaceMsr, (ulong)(KvmMsrExit.Unknown | KvmMsrExit.Filtered));
-        HasMsrExits = true;
         if (File.Check(KvmCapability.MsrFilter) != 0)
         {
             KvmMsrPolicy.SetFilter(File, cpuid);

@@ -1,4 +1,7 @@
+using System;
+using System.Collections.Generic;
 using Hull.Bus;
+using Hull.Devices.Irq;
 using Xunit;
 
 namespace Hull.Tests.Devices;
@@ -62,6 +65,22 @@ public sealed class IoApicTests
     }
 
     [Fact]
+    public void LevelInput_IsRoutedBeforeItsFirstMessage_AndAnEdgeIsNot()
+    {
+        List<string> seen = [];
+        IoApic chip = new(new Recorder(seen)) { Routes = new Recorder(seen) };
+        chip.SetInput(17, true);
+        foreach ((ulong register, ulong value) in (ReadOnlySpan<(ulong, ulong)>)[(0x33, 1UL << 24), (0x32, 0x8055), (0x1A, 0x45)])
+        {
+            chip.WriteMmio(0, 4, register);
+            chip.WriteMmio(0x10, 4, value);
+        }
+
+        chip.SetInput(5, true);
+        Assert.Equal(["route 17 fee01000 c055", "send fee01000 c055", "send fee00000 45"], seen);
+    }
+
+    [Fact]
     public void SharedInput_StaysAssertedUntilTheLastLineFalls()
     {
         _pc.Route(17, 0x55, level: true);
@@ -96,5 +115,14 @@ public sealed class IoApicTests
         line.Set(false);
         _pc.Bus.WriteMmio(new Hull.Memory.GuestPhysical(0xFEC0_0040), 4, 0x55);
         Assert.Equal(0u, _pc.ReadIoApic(0x32) & 0x4000);
+    }
+
+    /// <summary>Writes down messages and routes in their order.</summary>
+    private sealed class Recorder(List<string> seen) : IMsiSink, IIoApicRoutes
+    {
+        public void Send(MsiMessage message) => seen.Add($"send {message.Address:x} {message.Data:x}");
+
+        public void Route(int input, MsiMessage message) =>
+            seen.Add($"route {input} {message.Address:x} {message.Data:x}");
     }
 }

@@ -30,7 +30,6 @@ public sealed class KvmAbiTests
         Assert.Equal(16, Unsafe.SizeOf<KvmDirtyPage>());
         Assert.Equal(32, Unsafe.SizeOf<KvmMsi>());
         Assert.Equal(48, Unsafe.SizeOf<KvmRoute>());
-        Assert.Equal(64, Unsafe.SizeOf<KvmIoEventFd>());
         Assert.Equal(104, Unsafe.SizeOf<KvmEnableCapability>());
         Assert.Equal(24, Unsafe.SizeOf<KvmMsrRange>());
         Assert.Equal(392, Unsafe.SizeOf<KvmMsrFilter>());
@@ -56,7 +55,6 @@ public sealed class KvmAbiTests
         Assert.Equal(0x4008_AE48u, KvmRequests.SetIdentityMapAddress.Number);
         Assert.Equal(0x4010_AE42u, KvmRequests.GetDirtyLog.Number);
         Assert.Equal(0x4008_AE6Au, KvmRequests.SetGsiRouting.Number);
-        Assert.Equal(0x4040_AE79u, KvmRequests.IoEventFd.Number);
         Assert.Equal(0x8090_AE81u, KvmRequests.GetRegs.Number);
         Assert.Equal(0x4138_AE84u, KvmRequests.SetSregs.Number);
         Assert.Equal(0xC018_AE85u, KvmRequests.Translate.Number);

@@ -6,15 +6,11 @@ namespace Hull.Kvm.Abi;
 internal enum KvmCapability
 {
     UserMemory = 3,
-    MemorySlots = 10,
     MpState = 14,
-    IoEventFd = 36,
-    XenHvm = 38,
     VcpuEvents = 41,
     DebugRegs = 50,
     Xsave = 55,
     Xcrs = 56,
-    MaximumVcpus = 66,
     TscDeadlineTimer = 72,
     SignalMsi = 77,
     ReadOnlyMemory = 81,

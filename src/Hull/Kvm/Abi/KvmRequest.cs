@@ -38,8 +38,6 @@ internal static class KvmRequests
 
     internal static KvmRequest SetGsiRouting { get; } = Put<KvmListHead>("KVM_SET_GSI_ROUTING", 0x6A);
 
-    internal static KvmRequest IoEventFd { get; } = Put<KvmIoEventFd>("KVM_IOEVENTFD", 0x79);
-
     internal static KvmRequest Run { get; } = Plain("KVM_RUN", 0x80);
 
     internal static KvmRequest GetRegs { get; } = Get<KvmRegs>("KVM_GET_REGS", 0x81);
@@ -81,8 +79,6 @@ internal static class KvmRequests
     internal static KvmRequest SetDebugRegs { get; } = Put<KvmDebugRegs>("KVM_SET_DEBUGREGS", 0xA2);
 
     internal static KvmRequest EnableCapability { get; } = Put<KvmEnableCapability>("KVM_ENABLE_CAP", 0xA3);
-
-    internal static KvmRequest GetTscKhz { get; } = Plain("KVM_GET_TSC_KHZ", 0xA3);
 
     internal static KvmRequest GetXsave { get; } = Get<KvmXsave>("KVM_GET_XSAVE", 0xA4);
 

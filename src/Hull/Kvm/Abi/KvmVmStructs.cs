@@ -105,25 +105,6 @@ internal struct KvmRoute
     internal ulong Padding1;
 }
 
-/// <summary>struct kvm_ioeventfd.</summary>
-[StructLayout(LayoutKind.Sequential)]
-internal struct KvmIoEventFd
-{
-    internal ulong DataMatch;
-    internal ulong Address;
-    internal uint Length;
-    internal int Fd;
-    internal uint Flags;
-    internal Padding36 Padding;
-
-    /// <summary>36 bytes of nothing.</summary>
-    [InlineArray(36)]
-    internal struct Padding36
-    {
-        internal byte First;
-    }
-}
-
 /// <summary>struct kvm_enable_cap.</summary>
 [StructLayout(LayoutKind.Sequential)]
 internal struct KvmEnableCapability
