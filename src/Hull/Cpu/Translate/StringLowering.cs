@@ -29,7 +29,7 @@ internal sealed unsafe class StringLowering
     {
         int size = ElementSize(instruction.Code);
         bool moves = instruction.Mnemonic is Mnemonic.Movsb or Mnemonic.Movsw or Mnemonic.Movsd or Mnemonic.Movsq;
-        if (size == 0 || !_w.Is64 || _w.IsWatched || instruction.Op0Kind != OpKind.MemoryESRDI
+        if (size == 0 || _w.IsWatched || !IsDirect(instruction.Op0Kind)
             || (moves && instruction.MemorySegment is Register.FS or Register.GS))
         {
             return false;
@@ -79,7 +79,7 @@ internal sealed unsafe class StringLowering
             idle = _e.JumpForward(4);
         }
 
-        _e.Move(HostRegister.Address, register);
+        _e.Reg(_w.Is64, 0x89, register, HostRegister.Address);
         _e.Patch(_w.Memory.EmitLookup(piece.Store, register, piece.Size, out _));
         _w.AddSideRow(_e.At, piece.GuestOffset, piece.Ahead);
         EmitLoadTag(register, piece.Store);
@@ -94,6 +94,13 @@ internal sealed unsafe class StringLowering
             _e.Patch(idle);
         }
     }
+
+    // 64-bit code with 64-bit addresses, or 32-bit code with 32-bit ones in flat segments. There registers may have upper
+    // halves: those are like no tag, and the assist sees to them.
+    private bool IsDirect(OpKind destination) => _w.Is64
+        ? destination == OpKind.MemoryESRDI
+        : destination == OpKind.MemoryESEDI
+            && (_w.Mode & (BlockMode.CodeMask | BlockMode.Flat)) == (BlockMode.Code32 | BlockMode.Flat);
 
     // Leaves unless the whole run is in the page of the slot. An empty slot, or page 0, has a tag that is 0 when doubled:
     // the host must not meet an address that it refuses while RSI and RDI are its own.
@@ -160,10 +167,10 @@ internal sealed unsafe class StringLowering
         }
 
         _e.Byte((moves ? 0xA4 : 0xAA) | (size == 1 ? 0 : 1));
-        _e.Reg(true, 0x29, HostRegister.Temp, Rdi);
+        _e.Reg(_w.Is64, 0x29, HostRegister.Temp, Rdi);
         if (moves)
         {
-            _e.Reg(true, 0x29, HostRegister.Address, Rsi);
+            _e.Reg(_w.Is64, 0x29, HostRegister.Address, Rsi);
         }
     }
 
