@@ -31,6 +31,22 @@ public sealed class AcpiTablesTests
         Assert.Equal(["FACP", "APIC", "MCFG", "HPET"], Tables(AcpiTables.Build(Two)).Keys.Where(x => x is not ("XSDT" or "DSDT")));
 
     [Fact]
+    public void Rsdt_LeadsToTheSameTables()
+    {
+        byte[] area = AcpiTables.Build(Two);
+        byte[] rsdt = Table(area, BitConverter.ToUInt32(area, 16));
+        byte[] xsdt = Table(area, BitConverter.ToUInt64(area, 24));
+
+        Assert.Equal("RSDT", Encoding.ASCII.GetString(rsdt, 0, 4));
+        Assert.Equal(0, Sum(rsdt));
+        Assert.Equal((xsdt.Length - 36) / 8, (rsdt.Length - 36) / 4);
+        for (int i = 0; i < (rsdt.Length - 36) / 4; i++)
+        {
+            Assert.Equal(BitConverter.ToUInt64(xsdt, 36 + (8 * i)), BitConverter.ToUInt32(rsdt, 36 + (4 * i)));
+        }
+    }
+
+    [Fact]
     public void MachineWithoutHpet_HasNoHpetTable() =>
         Assert.DoesNotContain("HPET", Tables(AcpiTables.Build(new AcpiConfig())).Keys);
 

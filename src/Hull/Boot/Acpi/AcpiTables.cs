@@ -17,6 +17,7 @@ internal static class AcpiTables
     /// <summary>Bytes of the root pointer.</summary>
     internal const int RsdpSize = 36;
 
+    private const int RsdtPointer = 16;
     private const int XsdtPointer = 24;
     private const int HeaderCheckSum = 9;
 
@@ -54,27 +55,37 @@ internal static class AcpiTables
             tables.Add(area.Add(FixedTables.Hpet()));
         }
 
-        AcpiTable xsdt = new("XSDT", 1);
+        ulong rsdt = AddRoot(area, "RSDT", 4, tables);
+        return area.Finish(Rsdp(rsdt, AddRoot(area, "XSDT", 8, tables)));
+    }
+
+    /// <summary>
+    /// The list of the other tables, with addresses of 4 or 8 bytes: the RSDT is for kernels that know ACPI 1.0 only.
+    /// </summary>
+    private static ulong AddRoot(Area area, string signature, int size, List<ulong> tables)
+    {
+        AcpiTable root = new(signature, 1);
         List<AcpiPointer> pointers = [];
         foreach (ulong table in tables)
         {
-            pointers.Add(new AcpiPointer(AcpiTable.HeaderSize + (8 * pointers.Count), 8));
-            xsdt.Add64(table);
+            pointers.Add(new AcpiPointer(AcpiTable.HeaderSize + (size * pointers.Count), size));
+            _ = size == 4 ? root.Add32((uint)table) : root.Add64(table);
         }
 
-        byte[] root = xsdt.Finish();
-        ulong xsdtAt = area.Add(root);
-        area.Note(xsdtAt, root.Length, [.. pointers]);
-        return area.Finish(Rsdp(xsdtAt));
+        byte[] bytes = root.Finish();
+        ulong at = area.Add(bytes);
+        area.Note(at, bytes.Length, [.. pointers]);
+        return at;
     }
 
     /// <summary>ACPI 6.4, "Root System Description Pointer (RSDP) Structure".</summary>
-    private static byte[] Rsdp(ulong xsdt)
+    private static byte[] Rsdp(ulong rsdt, ulong xsdt)
     {
         byte[] raw = new byte[RsdpSize];
         "RSD PTR "u8.CopyTo(raw);
         "HULL  "u8.CopyTo(raw.AsSpan(9));
         raw[15] = 2;
+        BinaryPrimitives.WriteUInt32LittleEndian(raw.AsSpan(RsdtPointer), (uint)rsdt);
         BinaryPrimitives.WriteUInt32LittleEndian(raw.AsSpan(20), RsdpSize);
         BinaryPrimitives.WriteUInt64LittleEndian(raw.AsSpan(XsdtPointer), xsdt);
         raw[8] = AcpiTable.CheckSum(raw.AsSpan(0, 20));
@@ -86,7 +97,7 @@ internal static class AcpiTables
     {
         private const int Alignment = 64;
         private readonly List<byte> _bytes = [];
-        private readonly List<AcpiPointer> _pointers = [new(XsdtPointer, 8)];
+        private readonly List<AcpiPointer> _pointers = [new(RsdtPointer, 4), new(XsdtPointer, 8)];
         private readonly List<AcpiCheckSum> _checkSums = [new(8, 0, 20), new(32, 0, RsdpSize)];
 
         internal void Reserve(int length) => _bytes.AddRange(new byte[length]);
