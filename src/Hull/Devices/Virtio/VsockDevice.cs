@@ -131,10 +131,18 @@ internal sealed class VsockDevice : VirtioDevice
     {
         while (!_stopping)
         {
-            _switch.Wait(_wake);
+            Span<ulong> polled;
+            bool isReady;
+            lock (_gate)
+            {
+                polled = _switch.Prepare(_wake, out isReady);
+            }
+
+            _ = LibcStreams.Poll(polled, (nuint)polled.Length, isReady ? 0 : -1);
             _wake.Take();
             lock (_gate)
             {
+                _switch.TakePolled(polled);
                 Work();
             }
         }

@@ -26,6 +26,7 @@ internal sealed class VsockSwitch : IDisposable
     private readonly Queue<VsockPacket> _answers = [];
     private readonly ulong[] _polled = new ulong[MostConnections + 2];
     private uint _nextHostPort = FirstHostPort;
+    private bool _wasReset;
     private int _turn;
 
     /// <summary>Makes the Unix socket.</summary>
@@ -46,25 +47,33 @@ internal sealed class VsockSwitch : IDisposable
     /// <summary>The guest has buffers, so that it makes sense to look at what the host has to say.</summary>
     internal bool GuestHasRoom { get; set; } = true;
 
-    /// <summary>Waits until a socket or the guest wants something. What the sockets want is noted.</summary>
-    internal void Wait(HostWake wake)
+    /// <summary>What is to be waited for with poll(2): what wakes the thread, the listener, each connection.</summary>
+    /// <param name="wake">Wakes the thread.</param>
+    /// <param name="isReady">True when there is no need to wait.</param>
+    internal Span<ulong> Prepare(HostWake wake, out bool isReady)
     {
         Span<ulong> polled = _polled.AsSpan(0, _all.Count + 2);
         polled[0] = Poll(wake.Descriptor, LibcNet.PollIn);
         polled[1] = Poll(_listener.Descriptor, _all.Count < MostConnections ? LibcNet.PollIn : 0);
-        bool anyReady = false;
+        isReady = false;
+        _wasReset = false;
         for (int i = 0; i < _all.Count; i++)
         {
             VsockConnection connection = _all[i];
             bool wants = connection.WantsHost && (GuestHasRoom || connection.State == VsockState.Asked);
-            anyReady |= wants && connection.HostIsGone;
+            isReady |= wants && connection.HostIsGone;
             polled[i + 2] = Poll(
                 connection.HostIsGone ? -1 : connection.Descriptor,
                 (wants ? LibcNet.PollIn : 0) | (connection.WaitingBytes > 0 ? LibcNet.PollOut : 0));
         }
 
-        _ = LibcStreams.Poll(polled, (nuint)polled.Length, anyReady ? 0 : -1);
-        for (int i = 0; i < _all.Count; i++)
+        return polled;
+    }
+
+    /// <summary>Takes what poll(2) found. The driver may have gone meanwhile, and with it the connections.</summary>
+    internal void TakePolled(ReadOnlySpan<ulong> polled)
+    {
+        for (int i = 0; i < _all.Count && !_wasReset; i++)
         {
             Note(_all[i], polled[i + 2]);
         }
@@ -163,6 +172,7 @@ internal sealed class VsockSwitch : IDisposable
         _all.Clear();
         _known.Clear();
         _answers.Clear();
+        _wasReset = true;
         GuestHasRoom = true;
     }
 

@@ -114,6 +114,38 @@ public sealed class VsockDeviceTests : IDisposable
         Assert.InRange(driver.Used(Transmit), 200, 300);
     }
 
+    [Fact]
+    public void ProgramsOfTheHosts_SurviveAGuestThatResetsItsDevice()
+    {
+        using VirtioDriver driver = Start();
+        for (int round = 0; round < 100; round++)
+        {
+            using Socket first = Connect(Place);
+            using Socket second = Connect(Place);
+            first.Send("CONNECT 1\nhello"u8);
+            second.Send("CONNECT 2\n"u8);
+            driver.Start();
+        }
+
+        using Socket last = Connect(Place);
+        last.Send("CONNECT 77\n"u8);
+        while (Next(driver, out _).DestinationPort != 77)
+        {
+        }
+    }
+
+    [Fact]
+    public void ProgramThatSaysNonsense_IsHungUpOn()
+    {
+        using VirtioDriver driver = Start();
+        foreach (string line in (ReadOnlySpan<string>)["CONNECT\n", "CONNECT x\n", "CONNECT 99999999999\n", new string('y', 100)])
+        {
+            using Socket host = Connect(Place);
+            host.Send(System.Text.Encoding.ASCII.GetBytes(line));
+            Assert.Equal(0, host.Receive(new byte[16], 0, 16, SocketFlags.None, out _));
+        }
+    }
+
     public void Dispose() => Directory.Delete(_folder, recursive: true);
 
     private static Socket Connect(string path)
