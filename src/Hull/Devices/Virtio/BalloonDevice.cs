@@ -219,7 +219,11 @@ internal sealed class BalloonDevice : VirtioDevice
         for (; frames.Length > 0; frames = frames[4..])
         {
             ulong frame = BinaryPrimitives.ReadUInt32LittleEndian(frames);
-            if (count > 0 && frame == first + count)
+            if (count > 0 && frame - first < count)
+            {
+                // Once more: a driver that means it has no page twice.
+            }
+            else if (count > 0 && frame == first + count)
             {
                 count++;
             }

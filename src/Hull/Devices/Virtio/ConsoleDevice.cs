@@ -106,7 +106,7 @@ internal sealed class ConsoleDevice : VirtioDevice
         // Before any driver, and after all of them: a dying kernel's way out. Section 5.3.4.
         if (offset == EmergencyAt)
         {
-            _ports[0].End.Write(source[..1]);
+            _ports[0].Write(source[..1]);
         }
     }
 
@@ -265,7 +265,7 @@ internal sealed class ConsoleDevice : VirtioDevice
             int whole = bytes.Length;
             while (bytes.Length > 0 && !owner._draining)
             {
-                bytes = bytes[owner._ports[port].End.Write(bytes)..];
+                bytes = bytes[owner._ports[port].Write(bytes)..];
             }
 
             return whole;

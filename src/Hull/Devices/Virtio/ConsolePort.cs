@@ -12,6 +12,7 @@ internal sealed class ConsolePort
     private const int Room = 64 << 10;
 
     private readonly object _lock = new();
+    private readonly Lock _output = new();
     private readonly byte[] _input = new byte[Room];
     private readonly Action _changed;
     private int _first;
@@ -45,6 +46,17 @@ internal sealed class ConsolePort
     internal bool IsReady { get; set; }
 
     private Action InputCame { get; }
+
+    /// <summary>Gives bytes of the guest's to the host's end. Any thread.</summary>
+    /// <returns>Bytes taken.</returns>
+    internal int Write(ReadOnlySpan<byte> bytes)
+    {
+        // The port's own thread, and a vCPU's with an emergency write.
+        lock (_output)
+        {
+            return End.Write(bytes);
+        }
+    }
 
     /// <summary>Takes what there is room for. Any thread.</summary>
     /// <returns>Bytes taken.</returns>

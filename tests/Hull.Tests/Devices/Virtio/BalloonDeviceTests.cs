@@ -34,6 +34,17 @@ public sealed class BalloonDeviceTests
     }
 
     [Fact]
+    public void PageOfTranslatedCode_IsToldToTheEngine()
+    {
+        using VirtioDriver driver = Start();
+        Watcher watcher = new();
+        driver.Memory.Pages.Watch(watcher);
+        driver.Memory.Pages.CodeGrains(0x801) = 1;
+        driver.Request(0, Frames(0x800, 0x801, 0x802), 0);
+        Assert.Equal((0x80_0000ul, 0x3000ul), watcher.Last);
+    }
+
+    [Fact]
     public void Target_IsInPages()
     {
         using VirtioDriver driver = Start();
@@ -92,6 +103,13 @@ public sealed class BalloonDeviceTests
         byte[] bytes = new byte[pages * 4096];
         Array.Fill(bytes, (byte)0x55);
         driver.Memory.TryWrite(new GuestPhysical(at), bytes);
+    }
+
+    private sealed class Watcher : ICodeWatcher
+    {
+        internal (ulong Offset, ulong Length) Last { get; private set; }
+
+        public void CodeWritten(ulong offset, ulong length) => Last = (offset, length);
     }
 
     private static byte First(VirtioDriver driver, uint page) => driver.Memory.Read<byte>(new GuestPhysical(Page + (page * 4096)));

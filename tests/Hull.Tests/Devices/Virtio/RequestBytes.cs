@@ -29,9 +29,12 @@ internal static class RequestBytes
                 Set16(head, 6, random.Next(2));
                 break;
             case "balloon":
+                // Mostly runs of pages, as a driver gives them: each run is a call of the host's.
+                int frame = random.Next(5000);
                 for (int at = 0; at < head.Length; at += 4)
                 {
-                    Set32(head, at, random.Next(queue == 2 ? 16 : 5000));
+                    frame = random.Next(16) == 0 ? random.Next(5000) : frame + 1;
+                    Set32(head, at, queue == 2 ? random.Next(16) : frame);
                 }
 
                 break;
