@@ -141,6 +141,15 @@ public sealed class DiskDeviceTests : IDisposable
     }
 
     [Fact]
+    public void ReadOnlyImage_IsSharedBetweenGuests()
+    {
+        using VirtioDriver first = Start(readOnly: true);
+        using VirtioDriver second = Start(readOnly: true);
+        byte[] one = first.Request(0, Header(0, 5), 513)!;
+        Assert.Equal(one, second.Request(0, Header(0, 5), 513)!);
+    }
+
+    [Fact]
     public void ManyRequestsAtOnce_AllEnd()
     {
         using VirtioDriver driver = Start(threads: true);

@@ -51,10 +51,10 @@ internal sealed class HostileDevices : IDisposable
         return cases;
     }
 
-    /// <summary>Makes a device that works on the thread of its notifications, behind a driver.</summary>
-    internal VirtioDriver Create(string kind, bool packed = false) => kind == "vsock"
-        ? new VirtioDriver(context => new VsockDevice(context, Path.Combine(_folder, "sock"), 3), threads: false, packed)
-        : new VirtioDriver(Spec(kind), threads: false, packed);
+    /// <summary>Makes a device behind a driver; without threads it works on that of its notifications.</summary>
+    internal VirtioDriver Create(string kind, bool packed = false, bool threads = false) => kind == "vsock"
+        ? new VirtioDriver(context => new VsockDevice(context, Path.Combine(_folder, "sock"), 3), threads, packed)
+        : new VirtioDriver(Spec(kind), threads, packed);
 
     /// <summary>A queue whose requests the device takes at once.</summary>
     internal static int QueueOf(string kind, VirtioDevice device) => kind == "vsock" ? 1 : device.Queues.Length - 1;

@@ -105,6 +105,28 @@ public sealed class HostileRingTests : IDisposable
 
     [Theory]
     [MemberData(nameof(Kinds))]
+    public void ResetWhileRequestsAreUnderWay_LeavesNothingBehind(string kind)
+    {
+        using VirtioDriver driver = _devices.Create(kind, threads: true);
+        int queue = HostileDevices.QueueOf(kind, driver.Device);
+        for (int round = 0; round < 300; round++)
+        {
+            driver.Start(VirtioFeature.Version1 | HostileDevices.Features(kind));
+            for (int i = 0; i < 8; i++)
+            {
+                driver.Describe(queue, 2 * i, Data, 64, VirtioDriver.Next, (2 * i) + 1);
+                driver.Describe(queue, (2 * i) + 1, Data + 4096, 512, VirtioDriver.Write);
+                driver.Offer(queue, (ushort)(2 * i));
+            }
+
+            driver.WriteRegister(0x14, 1, 0);
+            driver.Memory.TryClear(new GuestPhysical(VirtioDriver.Table(queue)), VirtioDriver.RingBytes);
+            Assert.Equal(0, driver.Used(queue));
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Kinds))]
     public void ConfigurationSpace_TakesWritesOfEveryWidth(string kind)
     {
         using VirtioDriver driver = _devices.Create(kind);
