@@ -7,6 +7,7 @@ using Hull.Cpu;
 using Hull.Devices;
 using Hull.Devices.Irq;
 using Hull.Devices.Serial;
+using Hull.Devices.Virtio;
 using Hull.Engine;
 using Hull.Host;
 using Hull.Kvm;
@@ -14,6 +15,7 @@ using Hull.Memory;
 using Hull.Platform;
 using Hull.Timeline;
 using Hull.Xen;
+using Hull.Xen.Block;
 
 namespace Hull;
 
@@ -76,8 +78,11 @@ internal static class MachineBuilder
             chipset.PoweredOff += hooks.PowerOff;
             chipset.ResetRequested += hooks.Reset;
             chipset.Exited += hooks.Exited;
+            Domain? domain = spec.Xen ? CreateDomain(spec, memory, timers, chipset, hooks) : null;
+            int xenDisks = 0;
+            Func<DiskSpec, IDisposable>? disks = domain is null ? null : disk => new BlockBackend(domain, disk.Open(), xenDisks++);
             TerminalLink terminal = new(bytes => spec.Terminal?.Invoke(bytes));
-            MachineDevices devices = Keep(made, new MachineDevices(spec, memory, bus, chipset, terminal));
+            MachineDevices devices = Keep(made, new MachineDevices(spec, memory, bus, chipset, terminal, disks));
             if (spec.Kernel is null)
             {
                 DescribeMachine(spec, memory, chipset, devices.DiskSlots());
@@ -87,7 +92,6 @@ internal static class MachineBuilder
                 chipset.Pci.AssignBars();
             }
 
-            Domain? domain = spec.Xen ? CreateDomain(spec, memory, timers, chipset, hooks) : null;
             IEngine engine = kvm ?? (IEngine)Keep(made, CreateSoftEngine(spec, memory, bus, timers, domain));
             VcpuThread[] vcpus = new VcpuThread[spec.VcpuCount];
 

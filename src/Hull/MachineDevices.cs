@@ -29,13 +29,26 @@ internal sealed class MachineDevices : IDisposable
     private readonly TerminalLink _terminal;
     private readonly Lock _lock = new();
     private readonly List<Card> _cards = [];
+    private readonly List<(DiskSpec Spec, IDisposable Device)> _otherDisks = [];
     private int _nextIndex;
     private int _mmioDevices;
     private bool _disposed;
 
     /// <summary>Makes the devices of a specification.</summary>
+    /// <param name="spec">The specification.</param>
+    /// <param name="memory">The guest's memory.</param>
+    /// <param name="bus">Ports and MMIO.</param>
+    /// <param name="chipset">PCI and hotplug.</param>
+    /// <param name="terminal">The consoles' way to the terminal.</param>
+    /// <param name="disks">Makes a disk that comes to the guest in another way than PCI; null: all are virtio.</param>
     /// <exception cref="HullException">One of them cannot be had.</exception>
-    internal MachineDevices(MachineSpec spec, GuestMemory memory, IoBus bus, Chipset chipset, TerminalLink terminal)
+    internal MachineDevices(
+        MachineSpec spec,
+        GuestMemory memory,
+        IoBus bus,
+        Chipset chipset,
+        TerminalLink terminal,
+        Func<DiskSpec, IDisposable>? disks)
     {
         _bus = bus;
         _spec = spec;
@@ -47,7 +60,14 @@ internal sealed class MachineDevices : IDisposable
         {
             foreach (DeviceSpec device in spec.Devices)
             {
-                Insert(device);
+                if (disks is not null && device is DiskSpec disk)
+                {
+                    _otherDisks.Add((disk, disks(disk)));
+                }
+                else
+                {
+                    Insert(device);
+                }
             }
         }
         catch
@@ -61,8 +81,9 @@ internal sealed class MachineDevices : IDisposable
     internal IReadOnlyList<DeviceStatus> List() =>
         All(static card => new DeviceStatus(card.Id, DeviceText.KindOf(card.Spec), card.Slot));
 
-    /// <summary>The specifications of what is in the slots, for the machine's next life.</summary>
-    internal IReadOnlyList<DeviceSpec> Specs() => All(static card => card.Spec);
+    /// <summary>The specifications of all that there is, for the machine's next life.</summary>
+    internal IReadOnlyList<DeviceSpec> Specs() =>
+        [.. All(static card => card.Spec), .. _otherDisks.ConvertAll(static disk => disk.Spec)];
 
     /// <summary>The PCI slots of the disks, in the order in which they are tried for a boot.</summary>
     internal IReadOnlyList<int> DiskSlots() => All(static card => card.Spec is DiskSpec ? card.Slot : null).FindAll(static slot => slot is not null)
@@ -124,6 +145,13 @@ internal sealed class MachineDevices : IDisposable
 
             card.Device.Dispose();
         }
+
+        foreach ((_, IDisposable disk) in _otherDisks)
+        {
+            disk.Dispose();
+        }
+
+        _otherDisks.Clear();
     }
 
     private List<T> All<T>(Converter<Card, T> part)

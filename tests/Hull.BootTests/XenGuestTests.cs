@@ -1,4 +1,6 @@
 using System;
+using System.IO;
+using System.Security.Cryptography;
 using Xunit;
 
 namespace Hull.BootTests;
@@ -55,6 +57,31 @@ public sealed class XenGuestTests
         run.Type("poweroff\n");
 
         Assert.Equal(0, run.WaitForEnd().Status);
+    }
+
+    [Theory]
+    [InlineData("1")]
+    [InlineData("2")]
+    public void Disk_IsXens_AndHoldsWhatTheGuestWrote(string vcpus)
+    {
+        string image = Path.GetTempFileName();
+        try
+        {
+            byte[] content = RandomNumberGenerator.GetBytes(8 << 20);
+            File.WriteAllBytes(image, content);
+
+            RunResult result = HullRun.Hull("run", "--xen", "-c", vcpus, "--disk", image + ",format=raw", "--", "sh", "-c",
+                "sha256sum </dev/xvda && printf written | dd of=/dev/xvda bs=4096 seek=100 conv=notrunc,fsync 2>/dev/null");
+
+            Assert.True(result.Status == 0, result.ToString());
+            Assert.StartsWith(Convert.ToHexStringLower(SHA256.HashData(content)), result.Text, StringComparison.Ordinal);
+            "written"u8.CopyTo(content.AsSpan(100 * 4096));
+            Assert.True(File.ReadAllBytes(image).AsSpan().SequenceEqual(content));
+        }
+        finally
+        {
+            File.Delete(image);
+        }
     }
 
     [Fact]

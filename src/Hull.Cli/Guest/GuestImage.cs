@@ -8,6 +8,7 @@ using Hull.Boot.Initramfs;
 using Hull.Cli.Run;
 using Hull.Cli.Store;
 using Hull.Devices;
+using Hull.Devices.Virtio;
 using Hull.Host;
 
 namespace Hull.Cli.Guest;
@@ -70,7 +71,7 @@ internal sealed record GuestImage
             Initrd = settings is not null
                 ? OwnInitramfs(
                     settings with { Mounts = shares.Mounts, Root = shares.Root },
-                    ModulesFor(devices, request.Name is not null, shares, modules),
+                    ModulesFor(request.Xen, devices, request.Name is not null, shares, modules),
                     cache,
                     progress)
                 : request.Initrd is null or RunRequest.NoInitrd ? [] : [BootBlob.FromFile(request.Initrd)],
@@ -140,7 +141,7 @@ internal sealed record GuestImage
 
     // Debian's kernels have their drivers as modules; one without modules is taken to have them built in.
     private static IReadOnlyList<string> ModulesFor(
-        DeviceSpec[] devices, bool mayGetMore, SharePlan shares, KernelModules? modules)
+        bool isXen, DeviceSpec[] devices, bool mayGetMore, SharePlan shares, KernelModules? modules)
     {
         if ((devices.Length == 0 && !mayGetMore) || modules is null)
         {
@@ -151,7 +152,7 @@ internal sealed record GuestImage
         List<string> drivers = mayGetMore ? ["virtio_pci", "virtio_blk", "virtio_net"] : ["virtio_pci"];
         foreach (DeviceSpec device in devices)
         {
-            drivers.AddRange(device.LinuxDriver.Split(' '));
+            drivers.AddRange(isXen && device is DiskSpec ? ["xen_blkfront"] : device.LinuxDriver.Split(' '));
             if (device.Mmio)
             {
                 drivers.Add("virtio_mmio");

@@ -44,8 +44,12 @@ public sealed record DiskSpec : DeviceSpec
         }
 
         int queues = Queues == 0 ? Math.Min(context.VcpuCount, 4) : Queues;
-        return new DiskDevice(context, DiskImage.Open(File, Format, ReadOnly, Backing), Serial ?? $"hull-{context.Index}", queues);
+        return new DiskDevice(context, Open(), Serial ?? $"hull-{context.Index}", queues);
     }
+
+    /// <summary>Opens the image, for whatever brings the disk to the guest.</summary>
+    /// <exception cref="HullException">It is not there, is another's, or is no image.</exception>
+    internal IByteStore Open() => DiskImage.Open(File, Format, ReadOnly, Backing);
 }
 
 /// <summary>

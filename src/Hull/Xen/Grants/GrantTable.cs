@@ -1,4 +1,5 @@
 using Hull.Memory;
+using Hull.Xen.Events;
 
 namespace Hull.Xen.Grants;
 
@@ -8,6 +9,17 @@ namespace Hull.Xen.Grants;
 /// </summary>
 internal sealed class GrantTable(Domain domain)
 {
+    private const int EntrySize = 8;
+    private const int EntriesInPage = GuestMemory.PageSize / EntrySize;
+    private const uint TypeMask = 3;
+    private const uint PermitAccess = 1;
+    private const uint ReadOnly = 1 << 2;
+    private const uint Reading = 1 << 3;
+    private const uint Writing = 1 << 4;
+
+    // Where each frame is for the guest; null before it has placed it.
+    private readonly GuestPhysical?[] _frames = new GuestPhysical?[SpecialPages.MostGrantFrames];
+
     /// <summary>Frames that there are so far.</summary>
     internal int FrameCount { get; private set; } = 1;
 
@@ -21,7 +33,56 @@ internal sealed class GrantTable(Domain domain)
             return XenError.Invalid;
         }
 
+        _frames[index] = new GuestPhysical(frame * GuestMemory.PageSize);
         FrameCount = System.Math.Max(FrameCount, (int)index + 1);
         return 0;
     }
+
+    /// <summary>
+    /// A back end begins to use a page that the guest has granted to it, and the entry says so until <see cref="End"/>. Any
+    /// thread.
+    /// </summary>
+    /// <param name="reference">The entry.</param>
+    /// <param name="isWrite">The page is to be written.</param>
+    /// <param name="page">The page.</param>
+    /// <returns>False when it is not granted so, or is no RAM.</returns>
+    internal bool TryBegin(uint reference, bool isWrite, out GuestPhysical page)
+    {
+        page = default;
+        if (EntryAt(reference) is not GuestPhysical entry)
+        {
+            return false;
+        }
+
+        // Flags in the lower half of a word, the domain that may use it in the upper: 0, where the back ends are.
+        uint word = domain.Memory.Read<uint>(entry);
+        if ((word & TypeMask) != PermitAccess || word >> 16 != 0 || (isWrite && (word & ReadOnly) != 0))
+        {
+            return false;
+        }
+
+        uint frame = domain.Memory.Read<uint>(new GuestPhysical(entry.Value + 4));
+        page = new GuestPhysical((ulong)frame * GuestMemory.PageSize);
+        if (!domain.Memory.Contains(page, GuestMemory.PageSize))
+        {
+            return false;
+        }
+
+        GuestBits.TestAndSet(domain.Memory, entry, isWrite ? Reading | Writing : Reading);
+        return true;
+    }
+
+    /// <summary>The page is not used any more. Any thread.</summary>
+    internal void End(uint reference)
+    {
+        if (EntryAt(reference) is GuestPhysical entry)
+        {
+            GuestBits.TestAndClear(domain.Memory, entry, Reading | Writing);
+        }
+    }
+
+    private GuestPhysical? EntryAt(uint reference) =>
+        reference / EntriesInPage < SpecialPages.MostGrantFrames && _frames[reference / EntriesInPage] is GuestPhysical frame
+            ? new GuestPhysical(frame.Value + (reference % EntriesInPage * EntrySize))
+            : null;
 }

@@ -54,19 +54,18 @@ internal sealed class XenStore
     /// <summary>Tells of what was changed since the last call.</summary>
     internal void Announce()
     {
-        if (_tree.Changes.Count == 0)
+        // A back end that is told may write in its turn.
+        while (_tree.Changes.Count > 0)
         {
-            return;
-        }
-
-        Generation++;
-        string[] changes = [.. _tree.Changes];
-        _tree.ClearChanges();
-        foreach (string change in changes)
-        {
-            foreach (Action<string> listener in _listeners)
+            Generation++;
+            string[] changes = [.. _tree.Changes];
+            _tree.ClearChanges();
+            foreach (string change in changes)
             {
-                listener(change);
+                foreach (Action<string> listener in _listeners)
+                {
+                    listener(change);
+                }
             }
         }
     }

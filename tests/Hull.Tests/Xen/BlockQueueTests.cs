@@ -1,0 +1,164 @@
+using System;
+using System.Buffers.Binary;
+using System.Threading;
+using Hull.Memory;
+using Hull.Storage;
+using Hull.Xen.Block;
+using Hull.Xen.Events;
+using Xunit;
+
+namespace Hull.Tests.Xen;
+
+/// <summary>A disk's ring as a front end fills it, honest and not.</summary>
+public sealed class BlockQueueTests : IDisposable
+{
+    private const ulong Ring = 0x20_0000;
+    private const ulong Data = 0x10_8000;
+    private const int Entries = 32;
+
+    private readonly TestDomain _domain = new();
+    private readonly MemoryStore _store = new(1 << 20);
+    private readonly BlockQueue _queue;
+    private uint _producer;
+
+    public BlockQueueTests()
+    {
+        // The grant table's frame lies behind RAM, where the guest put it; entry 8 grants the data page, 9 only for reading.
+        Assert.Equal(0, _domain.CallWith(12, 7, 0x7FF0, 1, 0, 0, 0x8000, 0));
+        Grant(8, 1, Data);
+        Grant(9, 1 | 4, Data);
+        EventPort port = _domain.Domain.Events.Allocate(PortState.Unbound, 0)!; // the first of many
+        _queue = new BlockQueue(
+            _domain.Domain, _store, new SharedRing(_domain.Memory, [new GuestPhysical(Ring)], BlockQueue.EntrySize), port);
+    }
+
+    public void Dispose()
+    {
+        _queue.Dispose();
+        _domain.Dispose();
+    }
+
+    [Fact]
+    public void Write_ThenRead_MovesTheGuestsBytes()
+    {
+        _domain.Memory.TryWrite(new GuestPhysical(Data), "first sector"u8);
+        Assert.Equal(0, Ask(1, sector: 3, reference: 8));
+        Assert.Equal((byte)'f', _store.Content[3 * 512]);
+
+        _store.Content[3 * 512] = (byte)'F';
+        Assert.Equal(0, Ask(0, sector: 3, reference: 8));
+        Assert.Equal((byte)'F', _domain.Memory.Read<byte>(new GuestPhysical(Data)));
+    }
+
+    [Theory]
+    [InlineData(0, 2048ul, 8u, 0, -1)] // behind the disk's end
+    [InlineData(0, ulong.MaxValue, 8u, 0, -1)]
+    [InlineData(0, 0ul, 9u, 0, -1)] // read into a page that is only to be read
+    [InlineData(1, 0ul, 9u, 0, 0)]
+    [InlineData(1, 0ul, 10u, 0, -1)] // never granted
+    [InlineData(1, 0ul, uint.MaxValue, 0, -1)]
+    [InlineData(1, 0ul, 8u, 8, -1)] // the ninth sector of a page
+    [InlineData(2, 0ul, 8u, 0, -2)] // no barriers
+    [InlineData(3, 0ul, 8u, 0, 0)]
+    public void Status_IsAsTheProtocolSays(byte operation, ulong sector, uint reference, byte lastSector, short status) =>
+        Assert.Equal(status, Ask(operation, sector, reference, lastSector));
+
+    [Fact]
+    public void WildRequests_AreAnswered_AndAnOverfullRingIsLeft()
+    {
+        Random random = new(5);
+        byte[] entry = new byte[BlockQueue.EntrySize];
+        for (int i = 0; i < 20_000; i++)
+        {
+            random.NextBytes(entry);
+            entry[0] = (byte)random.Next(8);
+            entry[1] = random.Next(2) == 0 ? (byte)random.Next(13) : entry[1];
+            if (random.Next(2) == 0)
+            {
+                BinaryPrimitives.WriteUInt64LittleEndian(entry.AsSpan(16), (ulong)random.Next(2048));
+                BinaryPrimitives.WriteUInt32LittleEndian(entry.AsSpan(24), (uint)random.Next(12));
+            }
+
+            Put(entry);
+            Wait();
+        }
+
+        uint answered = _domain.Memory.Read<uint>(new GuestPhysical(Ring + 8));
+        _domain.Memory.Write(new GuestPhysical(Ring), _producer + 1000);
+        Kick();
+        _queue.Drain();
+        Assert.Equal(answered, _domain.Memory.Read<uint>(new GuestPhysical(Ring + 8)));
+    }
+
+    private void Grant(int reference, ushort flags, ulong page)
+    {
+        GuestPhysical entry = new((0x8000UL << 12) + (ulong)(reference * 8));
+        _domain.Memory.Write(entry, (uint)flags);
+        _domain.Memory.Write(new GuestPhysical(entry.Value + 4), (uint)(page >> 12));
+    }
+
+    // One segment from the page's first sector; the status of its answer.
+    private short Ask(byte operation, ulong sector, uint reference, byte lastSector = 0)
+    {
+        byte[] entry = new byte[BlockQueue.EntrySize];
+        entry[0] = operation;
+        entry[1] = 1;
+        BinaryPrimitives.WriteUInt64LittleEndian(entry.AsSpan(16), sector);
+        BinaryPrimitives.WriteUInt32LittleEndian(entry.AsSpan(24), reference);
+        entry[29] = lastSector;
+        uint at = _producer % Entries;
+        Put(entry);
+        Wait();
+        return _domain.Memory.Read<short>(new GuestPhysical(Ring + 64 + (at * BlockQueue.EntrySize) + 10));
+    }
+
+    private void Put(byte[] entry)
+    {
+        _domain.Memory.TryWrite(new GuestPhysical(Ring + 64 + (_producer % Entries * BlockQueue.EntrySize)), entry);
+        _domain.Memory.Write(new GuestPhysical(Ring), ++_producer);
+        Kick();
+    }
+
+    // The queue's port is the third: store and console have the first two.
+    private void Kick() => Assert.Equal(0, _domain.CallWith(32, 4, 3));
+
+    private void Wait() => Assert.True(
+        SpinWait.SpinUntil(
+            () => _domain.Memory.Read<uint>(new GuestPhysical(Ring + 8)) == _producer, TimeSpan.FromSeconds(60)),
+        "no answer");
+
+    /// <summary>A disk in memory.</summary>
+    private sealed class MemoryStore(int size) : IByteStore
+    {
+        internal byte[] Content { get; } = new byte[size];
+
+        public ulong Length => (ulong)size;
+
+        public bool IsReadOnly => false;
+
+        public uint BlockSize => 512;
+
+        public void Read(ulong offset, Span<byte> destination) =>
+            Content.AsSpan((int)offset, destination.Length).CopyTo(destination);
+
+        public void Write(ulong offset, ReadOnlySpan<byte> source) => source.CopyTo(Content.AsSpan((int)offset));
+
+        public void Flush()
+        {
+        }
+
+        public void Discard(ulong offset, ulong length) => Content.AsSpan((int)offset, (int)length).Clear();
+
+        public void WriteZeroes(ulong offset, ulong length, bool mayFree) => Discard(offset, length);
+
+        public ulong FindRun(ulong offset, out bool isZero)
+        {
+            isZero = false;
+            return Length - offset;
+        }
+
+        public void Dispose()
+        {
+        }
+    }
+}
