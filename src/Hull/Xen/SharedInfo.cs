@@ -1,6 +1,5 @@
 using System;
 using System.Buffers.Binary;
-using Hull.Engine;
 using Hull.Memory;
 
 namespace Hull.Xen;

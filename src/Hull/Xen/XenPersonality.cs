@@ -2,7 +2,6 @@ using System;
 using System.Buffers.Binary;
 using Hull.Engine;
 using Hull.Memory;
-using Hull.Xen.Hypercalls;
 
 namespace Hull.Xen;
 
