@@ -1,4 +1,3 @@
-using Hull.Cli.Commands;
 using Hull.Host;
 using Hull.Cli.Guest;
 using Xunit;

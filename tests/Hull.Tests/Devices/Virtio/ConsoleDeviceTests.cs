@@ -6,7 +6,6 @@ using System.Net.Sockets;
 using System.Text;
 using Hull.Devices;
 using Hull.Devices.Virtio;
-using Hull.Memory;
 using Xunit;
 
 namespace Hull.Tests.Devices.Virtio;
