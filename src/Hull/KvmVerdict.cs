@@ -1,7 +1,7 @@
 using System;
 using System.Globalization;
 using System.IO;
-using System.Linq;
+using System.Text;
 using Hull.Kvm;
 
 namespace Hull;
@@ -71,22 +71,31 @@ public sealed record KvmVerdict(bool IsUsable, string Reason)
             : new KvmVerdict(true, figures);
     }
 
-    // A verdict holds for one start of the host, one kernel and what of KVM is loaded.
+    // A verdict holds for one start of the host, one kernel and what of KVM is loaded (what is built in is the kernel's).
+    // On the path of every start: no LINQ, whose code would be compiled first.
     private static string Key()
     {
-        string[] modules = Directory.Exists("/sys/module")
-            ? [.. Directory.GetDirectories("/sys/module", "kvm*").Select(Path.GetFileName).OfType<string>().Order(StringComparer.Ordinal)]
-            : [];
-        return string.Join(' ', [Version, FirstLine("/proc/sys/kernel/random/boot_id"), FirstLine("/proc/sys/kernel/osrelease"), .. modules]);
+        StringBuilder key = new(Version);
+        key.Append(' ').Append(Read("/proc/sys/kernel/random/boot_id").Trim());
+        key.Append(' ').Append(Read("/proc/sys/kernel/osrelease").Trim());
+        foreach (string line in Read("/proc/modules").Split('\n'))
+        {
+            if (line.StartsWith("kvm", StringComparison.Ordinal))
+            {
+                key.Append(' ').Append(line, 0, line.IndexOf(' ', StringComparison.Ordinal));
+            }
+        }
+
+        return key.ToString();
     }
 
-    private static string FirstLine(string path)
+    private static string Read(string path)
     {
         try
         {
-            return File.ReadAllText(path).Trim();
+            return File.ReadAllText(path);
         }
-        catch (IOException)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             return "?";
         }
