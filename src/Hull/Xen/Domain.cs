@@ -93,6 +93,7 @@ internal sealed class Domain
         long result;
         lock (Lock)
         {
+            _down[vcpu] = false; // a start-up message may have started it again
             result = HypercallTable.Call(new Hypercall(this, _vcpus[vcpu], registers, arguments), number);
         }
 
@@ -132,15 +133,6 @@ internal sealed class Domain
         if (all)
         {
             _poweredOff();
-        }
-    }
-
-    /// <summary>INIT and a start-up message have started a vCPU again. Any thread.</summary>
-    internal void VcpuUp(int vcpu)
-    {
-        lock (Lock)
-        {
-            _down[vcpu] = false;
         }
     }
 

@@ -68,7 +68,7 @@ public sealed class BlockQueueTests : IDisposable
     {
         Random random = new(5);
         byte[] entry = new byte[BlockQueue.EntrySize];
-        for (int i = 0; i < 20_000; i++)
+        for (int i = 0; i < 10_000; i++)
         {
             random.NextBytes(entry);
             entry[0] = (byte)random.Next(8);
@@ -80,9 +80,13 @@ public sealed class BlockQueueTests : IDisposable
             }
 
             Put(entry);
-            Wait();
+            if (i % (Entries / 2) == 0)
+            {
+                Wait();
+            }
         }
 
+        Wait();
         uint answered = _domain.Memory.Read<uint>(new GuestPhysical(Ring + 8));
         _domain.Memory.Write(new GuestPhysical(Ring), _producer + 1000);
         Kick();

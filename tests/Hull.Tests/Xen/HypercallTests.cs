@@ -98,6 +98,17 @@ public sealed class HypercallTests
     }
 
     [Fact]
+    public void VcpuThatWasStartedAgain_IsNotDown()
+    {
+        using TestDomain domain = new();
+
+        domain.Personality.HaltedWithInterruptsOff(0);
+        domain.Call(XenVersion, 0, 0); // by vCPU 0
+        domain.Personality.HaltedWithInterruptsOff(1);
+        Assert.Equal(0, domain.PowerOffs);
+    }
+
+    [Fact]
     public void Ports_EndAtTheirLimit()
     {
         using TestDomain domain = new();
