@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Reflection;
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Text.Json;
 
@@ -22,8 +23,9 @@ internal static class VersionCommand
         Assembly assembly = typeof(Machine).Assembly;
         string version = assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion
             ?? "unknown";
+        string code = RuntimeFeature.IsDynamicCodeCompiled ? "" : ", native code";
         VersionReport report = new(
-            version, RuntimeInformation.FrameworkDescription, RuntimeInformation.OSDescription, ["soft", "kvm"]);
+            version, RuntimeInformation.FrameworkDescription + code, RuntimeInformation.OSDescription, ["soft"]);
         Notice.Result(form == OutputForm.Json
             ? JsonSerializer.Serialize(report, CliJson.Default.VersionReport)
             : $"hull {report.Version}\nruntime {report.Runtime}\nhost {report.Host}\nengines {string.Join(' ', report.Engines)}");
