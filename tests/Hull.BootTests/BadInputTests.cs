@@ -24,7 +24,7 @@ public sealed class BadInputTests : IDisposable
     [InlineData("--cpu 'v9'", "run", "--cpu", "v9")]
     [InlineData("every CPU that Hull shows has sse2", "run", "--cpu", "-sse2")]
     [InlineData("no command after --", "run", "--")]
-    [InlineData("only 'hull run' takes a command", "version", "--", "true")]
+    [InlineData("only 'hull run' and 'hull xen' take a command", "version", "--", "true")]
     [InlineData("Unrecognized command or argument 'two'", "run", "one", "two")]
     [InlineData("leave out --initrd", "run", "--initrd", "x", "--", "true")]
     [InlineData("/nowhere/bzImage", "run", "/nowhere/bzImage")]
