@@ -50,6 +50,7 @@ internal sealed unsafe class MemoryLowering
     /// <summary>No segment: the address is linear.</summary>
     internal const byte Linear = 255;
 
+    private const int CodeSegment = 1;
     private const int StackSegment = 2;
     private readonly BlockWriter _w;
     private readonly Emitter _e;
@@ -70,7 +71,7 @@ internal sealed unsafe class MemoryLowering
     internal bool Operand(in Instruction instruction, int size, bool load, bool store, int stackBias = 0)
     {
         byte segment = SegmentOf(instruction.MemorySegment);
-        bool keepsFlags = _w.NeedsHostFlags && _w.Thunks.CanKeepFlags && IsPlain(segment) && Thunks.IsLookedUp(size);
+        bool keepsFlags = _w.NeedsHostFlags && _w.Thunks.CanKeepFlags && IsPlain(segment, store) && Thunks.IsLookedUp(size);
         if (!keepsFlags)
         {
             _w.FlagsToMemory();
@@ -95,7 +96,7 @@ internal sealed unsafe class MemoryLowering
     /// <summary>The same for an address that is already in R10, in a segment.</summary>
     internal bool Access(byte segment, int size, bool load, bool store, bool stack)
     {
-        bool plain = IsPlain(segment);
+        bool plain = IsPlain(segment, store);
         if (_w.Is64)
         {
             AddSegmentBase(segment);
@@ -303,8 +304,8 @@ internal sealed unsafe class MemoryLowering
         return site;
     }
 
-    /// <summary>True when every access through a segment is careful in this mode.</summary>
-    internal bool IsAlwaysCareful(Register segment) => !_w.Is64 && !IsFlat(SegmentOf(segment));
+    /// <summary>True when a load and store through a segment is careful in this mode.</summary>
+    internal bool IsAlwaysCareful(Register segment) => !_w.Is64 && !IsFlat(SegmentOf(segment), store: true);
 
     private static ulong CutDisplacement(in Instruction instruction, ulong displacement) =>
         instruction.MemoryDisplSize switch
@@ -314,7 +315,9 @@ internal sealed unsafe class MemoryLowering
             _ => displacement,
         };
 
-    private bool IsFlat(byte segment) => (_w.Mode & BlockMode.Flat) != 0 && segment < 4;
+    // SDM vol. 3A, "Code- and Data-Segment Descriptor Types": nobody writes to a code segment. C# raises the #GP.
+    private bool IsFlat(byte segment, bool store) =>
+        (_w.Mode & BlockMode.Flat) != 0 && segment < 4 && !(store && segment == CodeSegment);
 
     private void ZeroExtend16()
     {
@@ -322,8 +325,8 @@ internal sealed unsafe class MemoryLowering
     }
 
     // The access is at a host address after a check, not bytewise by C#.
-    private bool IsPlain(byte segment) =>
-        (_w.Mode & (BlockMode.Careful | BlockMode.AlignmentCheck)) == 0 && (_w.Is64 || IsFlat(segment));
+    private bool IsPlain(byte segment, bool store) =>
+        (_w.Mode & (BlockMode.Careful | BlockMode.AlignmentCheck)) == 0 && (_w.Is64 || IsFlat(segment, store));
 
     /// <summary>
     /// The check for several words of the stack at once, at R10; where it fails, their instructions are emitted again as a cold

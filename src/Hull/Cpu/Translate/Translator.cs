@@ -278,7 +278,7 @@ internal sealed class BlockDecoder
         bool flat = !checks && (mode & BlockMode.Flat) != 0;
         return instruction.IsStackInstruction && !flat
             || (instruction.HasMemoryOperand() && instruction.Mnemonic != Mnemonic.Lea
-                && (!flat || instruction.MemorySegment is Register.FS or Register.GS));
+                && (!flat || instruction.MemorySegment is Register.CS or Register.FS or Register.GS));
     }
 
     private sealed class BufferReader(byte[] buffer) : CodeReader
