@@ -23,7 +23,7 @@ internal sealed unsafe class BlockWriter
     private byte* _blockStart;
     private bool _ymmMarked;
     private int _current;
-    private readonly bool[] _flagReaders = new bool[Translator.MaximumInstructions + 1];
+    private readonly FlagLiveness _liveness;
     private int _ahead;
 
     internal BlockWriter(CodeCache cache, Thunks thunks, InstructionPlans plans, bool isIntel)
@@ -34,6 +34,7 @@ internal sealed unsafe class BlockWriter
         IsIntel = isIntel;
         E = cache.Emitter;
         Memory = new MemoryLowering(this);
+        _liveness = new FlagLiveness(plans);
         _copy = new CopyLowering(this);
         _stack = new StackLowering(this);
         _runs = new StackRunLowering(this);
@@ -79,7 +80,7 @@ internal sealed unsafe class BlockWriter
     internal FlagPlace Flags { get; set; }
 
     /// <summary>The flags are in the host's, and this instruction or a later one of the block reads them there.</summary>
-    internal bool NeedsHostFlags => Flags != FlagPlace.Memory && _flagReaders[_current];
+    internal bool NeedsHostFlags => Flags != FlagPlace.Memory && _liveness.IsNeeded(_current);
 
     /// <summary>An STI stands before the last instruction: look for interrupts at the exit.</summary>
     internal bool AfterSti { get; private set; }
@@ -124,7 +125,7 @@ internal sealed unsafe class BlockWriter
         AfterSti = false;
         EndsAfterCareful = decoder.EndsAfterCareful;
         block.Code = E.At;
-        FindFlagReaders(decoder, count);
+        _liveness.Find(decoder, count);
         Loop = new LoopPages(decoder, count, BlockRip);
         _ahead = count;
         EmitEntries(ref block, decoder, count);
@@ -448,7 +449,7 @@ internal sealed unsafe class BlockWriter
 
     private void EmitEntries(ref Block block, BlockDecoder decoder, int count)
     {
-        FlagPlace interest = FirstInterest(decoder, count);
+        FlagPlace interest = _liveness.FirstInterest(decoder, count);
         if (CountsInstructions)
         {
             EmitCountingEntries(ref block, interest, count);
@@ -475,87 +476,6 @@ internal sealed unsafe class BlockWriter
                 Flags = FlagPlace.Memory;
                 break;
         }
-    }
-
-    // For each instruction whether it, or a later one before all flags are written anew, takes flags from the host's.
-    private void FindFlagReaders(BlockDecoder decoder, int count)
-    {
-        bool needed = false;
-        for (int i = count - 1; i >= 0; i--)
-        {
-            ref readonly Instruction instruction = ref decoder.Instructions[i];
-            ref readonly InstructionPlan plan = ref Plans.For(instruction);
-            switch (plan.Kind)
-            {
-                case PlanKind.Nop:
-                    break;
-                case PlanKind.Copy:
-                    FlagEffect effect = FlagEffects.Of(instruction, plan);
-                    needed = effect switch
-                    {
-                        FlagEffect.None => needed,
-                        FlagEffect.WritesAll => false,
-                        _ => true,
-                    };
-                    break;
-                case PlanKind.Lower when instruction.IsJccShortOrNear:
-                    needed = true;
-                    break;
-                case PlanKind.Lower when instruction.Mnemonic is Mnemonic.Lea or Mnemonic.Mov:
-                    break;
-                default:
-                    needed = false;
-                    break;
-            }
-
-            _flagReaders[i] = needed;
-        }
-    }
-
-    // Where the first instruction that cares wants the old flags; Both when they are overwritten first.
-    private FlagPlace FirstInterest(BlockDecoder decoder, int count)
-    {
-        for (int i = 0; i < count; i++)
-        {
-            ref readonly Instruction instruction = ref decoder.Instructions[i];
-            ref readonly InstructionPlan plan = ref Plans.For(instruction);
-            if (plan.Kind == PlanKind.Nop)
-            {
-                continue;
-            }
-
-            if (plan.Kind != PlanKind.Copy)
-            {
-                if (plan.Kind == PlanKind.Lower && instruction.IsJccShortOrNear)
-                {
-                    return FlagPlace.Host;
-                }
-
-                if (instruction.Mnemonic is Mnemonic.Lea or Mnemonic.Cld or Mnemonic.Std or Mnemonic.Cli)
-                {
-                    continue;
-                }
-
-                return FlagPlace.Memory;
-            }
-
-            if (plan.MayTrap || instruction.HasMemoryOperand())
-            {
-                return FlagPlace.Memory;
-            }
-
-            switch (FlagEffects.Of(instruction, plan))
-            {
-                case FlagEffect.None:
-                    break;
-                case FlagEffect.WritesAll:
-                    return FlagPlace.Both;
-                default:
-                    return FlagPlace.Host;
-            }
-        }
-
-        return FlagPlace.Memory;
     }
 
     // Returns false when the block has ended with its own exit.
