@@ -4,7 +4,6 @@ using System.CommandLine;
 using System.Globalization;
 using System.IO;
 using System.Linq;
-using System.Runtime.Intrinsics.X86;
 using System.Text.Json;
 using Hull.Cli.Store;
 using Hull.Host;
@@ -98,9 +97,10 @@ internal static class DoctorCommand
     private static Finding Processor()
     {
         string model = FirstValue("/proc/cpuinfo", "model name") ?? "unknown processor";
-        string level = !Ssse3.IsSupported || !Sse42.IsSupported || !Popcnt.IsSupported ? "x86-64-v1"
-            : !Avx2.IsSupported || !Bmi2.IsSupported || !Fma.IsSupported || !Lzcnt.IsSupported ? "x86-64-v2"
-            : !Avx512F.VL.IsSupported || !Avx512BW.IsSupported || !Avx512DQ.IsSupported ? "x86-64-v3"
+        HashSet<string> flags = Flags();
+        string level = !flags.IsSupersetOf(["ssse3", "sse4_2", "popcnt"]) ? "x86-64-v1"
+            : !flags.IsSupersetOf(["avx2", "bmi2", "fma", "abm"]) ? "x86-64-v2"
+            : !flags.IsSupersetOf(["avx512vl", "avx512bw", "avx512dq"]) ? "x86-64-v3"
             : "x86-64-v4";
         string found = string.Create(CultureInfo.InvariantCulture, $"{model}, {Environment.ProcessorCount} processors, {level}");
         return level == "x86-64-v1"
@@ -110,17 +110,16 @@ internal static class DoctorCommand
 
     private static Finding Vectors()
     {
-        (string Name, bool Present)[] sets =
-        [
-            ("aes", Aes.IsSupported), ("pclmul", Pclmulqdq.IsSupported), ("avx", Avx.IsSupported),
-            ("avx2", Avx2.IsSupported), ("fma", Fma.IsSupported), ("bmi1", Bmi1.IsSupported),
-            ("bmi2", Bmi2.IsSupported), ("lzcnt", Lzcnt.IsSupported), ("avx512f", Avx512F.IsSupported),
-        ];
-        string[] present = [.. sets.Where(set => set.Present).Select(set => set.Name)];
-        string[] absent = [.. sets.Where(set => !set.Present).Select(set => set.Name)];
-        string found = string.Join(' ', present) + (absent.Length > 0 ? $" (not: {string.Join(' ', absent)})" : "");
-        return new Finding("cpu features", Avx2.IsSupported ? FindingGrade.Good : FindingGrade.Note, found);
+        HashSet<string> flags = Flags();
+        string[] sets = ["aes", "pclmulqdq", "avx", "avx2", "fma", "bmi1", "bmi2", "abm", "avx512f"];
+        string[] absent = [.. sets.Where(set => !flags.Contains(set))];
+        string found = string.Join(' ', sets.Where(flags.Contains))
+            + (absent.Length > 0 ? $" (not: {string.Join(' ', absent)})" : "");
+        return new Finding("cpu features", flags.Contains("avx2") ? FindingGrade.Good : FindingGrade.Note, found);
     }
+
+    // The kernel's names; natively compiled code does not know its host's features.
+    private static HashSet<string> Flags() => [.. (FirstValue("/proc/cpuinfo", "flags") ?? "").Split(' ')];
 
     // A /dev/kvm that opens may still run guest kernels in an emulator: it is measured.
     private static Finding Kvm()

@@ -25,7 +25,7 @@ internal static class VersionCommand
             ?? "unknown";
         string code = RuntimeFeature.IsDynamicCodeCompiled ? "" : ", native code";
         VersionReport report = new(
-            version, RuntimeInformation.FrameworkDescription + code, RuntimeInformation.OSDescription, ["soft"]);
+            version, RuntimeInformation.FrameworkDescription + code, RuntimeInformation.OSDescription, ["soft", "kvm"]);
         Notice.Result(form == OutputForm.Json
             ? JsonSerializer.Serialize(report, CliJson.Default.VersionReport)
             : $"hull {report.Version}\nruntime {report.Runtime}\nhost {report.Host}\nengines {string.Join(' ', report.Engines)}");

@@ -12,9 +12,13 @@ internal static class HostCpu
     /// <summary>The vendor is Intel.</summary>
     internal static bool IsIntel { get; } = Vendor == Intel;
 
+    /// <summary>BMI2. Asked of the CPU: natively compiled code answers <c>Bmi2.IsSupported</c> for any x86-64.</summary>
+    internal static bool HasBmi2 { get; } =
+        X86Base.CpuId(0, 0).Eax >= 7 && (X86Base.CpuId(7, 0).Ebx & (1 << 8)) != 0;
+
     /// <summary>PEXT is not in microcode, where it takes hundreds of cycles: not on AMD's before Zen 3 (family 19h).</summary>
     internal static bool HasFastPext { get; } =
-        Bmi2.X64.IsSupported && (Vendor == Intel || (Vendor == Amd && Family >= 0x19));
+        HasBmi2 && (Vendor == Intel || (Vendor == Amd && Family >= 0x19));
 
     private static int Family
     {

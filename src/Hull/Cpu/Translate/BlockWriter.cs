@@ -416,7 +416,7 @@ internal sealed unsafe class BlockWriter
     //   mov ecx, 63;  shrx rcx, r11, rcx;  jrcxz enough;  mov rcx, r10;  jmp short;  enough: mov rcx, r10
     private void EmitCountingEntries(ref Block block, FlagPlace interest, int count)
     {
-        if (interest != FlagPlace.Host || !System.Runtime.Intrinsics.X86.Bmi2.X64.IsSupported)
+        if (interest != FlagPlace.Host || !HostCpu.HasBmi2)
         {
             block.HostFlagsEntry = E.At;
             EmitSaveFlags();
