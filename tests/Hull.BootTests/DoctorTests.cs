@@ -1,0 +1,23 @@
+using System;
+using System.IO;
+using System.Linq;
+using Xunit;
+
+namespace Hull.BootTests;
+
+/// <summary>`hull doctor` through the published command, which is compiled for any x86-64 and must ask the host.</summary>
+public sealed class DoctorTests
+{
+    [Fact]
+    public void Features_AreTheHosts()
+    {
+        string[] host = File.ReadLines("/proc/cpuinfo").First(line => line.StartsWith("flags", StringComparison.Ordinal)).Split(' ');
+        string line = HullRun.Hull("doctor").Text.Split('\n').First(text => text.Contains("cpu features", StringComparison.Ordinal));
+        string[] found = line.Split("(not:")[0].Split(' ');
+
+        foreach (string feature in (string[])["aes", "avx", "avx2", "fma", "bmi1", "bmi2", "avx512f"])
+        {
+            Assert.True(host.Contains(feature) == found.Contains(feature), $"{feature}: {line}");
+        }
+    }
+}
