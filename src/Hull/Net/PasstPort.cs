@@ -27,6 +27,7 @@ internal sealed class PasstPort : IEthernetPort
     private readonly byte[] _mac;
     private readonly Action<string> _notice;
     private readonly ManualResetEventSlim _stopped = new();
+    private readonly RepeatedSegments _repeated = new();
     private readonly Lock _lock = new();
     private HostChild _child;
     private FrameStream _stream;
@@ -86,7 +87,7 @@ internal sealed class PasstPort : IEthernetPort
         // A new passt may take the old one's place meanwhile, and the old one's descriptor its number.
         lock (_lock)
         {
-            if (_isUp)
+            if (_isUp && !_repeated.Contains(frame, Environment.TickCount64))
             {
                 _stream.Put(frame);
             }
