@@ -7,7 +7,6 @@ using Hull.Cpu;
 using Hull.Devices;
 using Hull.Devices.Irq;
 using Hull.Devices.Serial;
-using Hull.Devices.Virtio;
 using Hull.Engine;
 using Hull.Host;
 using Hull.Kvm;
@@ -15,7 +14,7 @@ using Hull.Memory;
 using Hull.Platform;
 using Hull.Timeline;
 using Hull.Xen;
-using Hull.Xen.Block;
+using Hull.Xen.PvDevices;
 
 namespace Hull;
 
@@ -79,10 +78,9 @@ internal static class MachineBuilder
             chipset.ResetRequested += hooks.Reset;
             chipset.Exited += hooks.Exited;
             Domain? domain = spec.Xen ? CreateDomain(spec, memory, timers, chipset, hooks) : null;
-            int xenDisks = 0;
-            Func<DiskSpec, IDisposable>? disks = domain is null ? null : disk => new BlockBackend(domain, disk.Open(), xenDisks++);
+            Func<DeviceSpec, DeviceContext, IDisposable?>? others = domain is null ? null : new PvBackends(domain).TryCreate;
             TerminalLink terminal = new(bytes => spec.Terminal?.Invoke(bytes));
-            MachineDevices devices = Keep(made, new MachineDevices(spec, memory, bus, chipset, terminal, disks));
+            MachineDevices devices = Keep(made, new MachineDevices(spec, memory, bus, chipset, terminal, others));
             if (spec.Kernel is null)
             {
                 DescribeMachine(spec, memory, chipset, devices.DiskSlots());

@@ -29,7 +29,7 @@ internal sealed class MachineDevices : IDisposable
     private readonly TerminalLink _terminal;
     private readonly Lock _lock = new();
     private readonly List<Card> _cards = [];
-    private readonly List<(DiskSpec Spec, IDisposable Device)> _otherDisks = [];
+    private readonly List<(int Index, DeviceSpec Spec, IDisposable Device)> _others = [];
     private int _nextIndex;
     private int _mmioDevices;
     private bool _disposed;
@@ -40,7 +40,9 @@ internal sealed class MachineDevices : IDisposable
     /// <param name="bus">Ports and MMIO.</param>
     /// <param name="chipset">PCI and hotplug.</param>
     /// <param name="terminal">The consoles' way to the terminal.</param>
-    /// <param name="disks">Makes a disk that comes to the guest in another way than PCI; null: all are virtio.</param>
+    /// <param name="others">
+    /// Makes a device that comes to the guest in another way than PCI, or null for one that does not; null: all are virtio.
+    /// </param>
     /// <exception cref="HullException">One of them cannot be had.</exception>
     internal MachineDevices(
         MachineSpec spec,
@@ -48,7 +50,7 @@ internal sealed class MachineDevices : IDisposable
         IoBus bus,
         Chipset chipset,
         TerminalLink terminal,
-        Func<DiskSpec, IDisposable>? disks)
+        Func<DeviceSpec, DeviceContext, IDisposable?>? others)
     {
         _bus = bus;
         _spec = spec;
@@ -60,13 +62,14 @@ internal sealed class MachineDevices : IDisposable
         {
             foreach (DeviceSpec device in spec.Devices)
             {
-                if (disks is not null && device is DiskSpec disk)
+                DeviceContext context = NextContext();
+                if (others?.Invoke(device, context) is IDisposable other)
                 {
-                    _otherDisks.Add((disk, disks(disk)));
+                    _others.Add((context.Index, device, other));
                 }
                 else
                 {
-                    Insert(device);
+                    Insert(device, context);
                 }
             }
         }
@@ -82,8 +85,14 @@ internal sealed class MachineDevices : IDisposable
         All(static card => new DeviceStatus(card.Id, DeviceText.KindOf(card.Spec), card.Slot));
 
     /// <summary>The specifications of all that there is, for the machine's next life.</summary>
-    internal IReadOnlyList<DeviceSpec> Specs() =>
-        [.. All(static card => card.Spec), .. _otherDisks.ConvertAll(static disk => disk.Spec)];
+    internal IReadOnlyList<DeviceSpec> Specs()
+    {
+        // In their first order: a card's address comes from its place.
+        List<(int Index, DeviceSpec Spec)> specs = All(static card => (card.Index, card.Spec));
+        specs.AddRange(_others.ConvertAll(static other => (other.Index, other.Spec)));
+        specs.Sort(static (one, other) => one.Index.CompareTo(other.Index));
+        return specs.ConvertAll(static one => one.Spec);
+    }
 
     /// <summary>The PCI slots of the disks, in the order in which they are tried for a boot.</summary>
     internal IReadOnlyList<int> DiskSlots() => All(static card => card.Spec is DiskSpec ? card.Slot : null).FindAll(static slot => slot is not null)
@@ -104,7 +113,7 @@ internal sealed class MachineDevices : IDisposable
             throw new HullException("a device behind MMIO cannot come while the guest runs: leave out mmio");
         }
 
-        Card card = Insert(spec);
+        Card card = Insert(spec, NextContext());
         _chipset.Hotplug.Add(card.Slot!.Value); // not behind MMIO
         return card.Id;
     }
@@ -146,12 +155,8 @@ internal sealed class MachineDevices : IDisposable
             card.Device.Dispose();
         }
 
-        foreach ((_, IDisposable disk) in _otherDisks)
-        {
-            disk.Dispose();
-        }
-
-        _otherDisks.Clear();
+        _others.ForEach(static other => other.Device.Dispose());
+        _others.Clear();
     }
 
     private List<T> All<T>(Converter<Card, T> part)
@@ -170,7 +175,17 @@ internal sealed class MachineDevices : IDisposable
         }
     }
 
-    private Card Insert(DeviceSpec spec)
+    private DeviceContext NextContext() => new()
+    {
+        Memory = _memory,
+        VcpuCount = _spec.VcpuCount,
+        IsDeterministic = _spec.Deterministic,
+        Notice = _spec.Notice ?? (static _ => { }),
+        Terminal = _terminal,
+        Index = Interlocked.Increment(ref _nextIndex) - 1,
+    };
+
+    private Card Insert(DeviceSpec spec, DeviceContext context)
     {
         lock (_lock)
         {
@@ -186,17 +201,9 @@ internal sealed class MachineDevices : IDisposable
             }
 
             int? slot = spec.Mmio ? null : _chipset.Pci.FindFreeDevice();
-            VirtioDevice device = spec.Create(new DeviceContext
-            {
-                Memory = _memory,
-                VcpuCount = _spec.VcpuCount,
-                IsDeterministic = _spec.Deterministic,
-                Notice = _spec.Notice ?? (static _ => { }),
-                Terminal = _terminal,
-                Index = _nextIndex++,
-            });
+            VirtioDevice device = spec.Create(context);
             device.OffersPacked = spec.Packed;
-            Card card = new(id, spec, device, slot);
+            Card card = new(context.Index, id, spec, device, slot);
             _cards.Add(card);
             Connect(device, slot);
             return card;
@@ -259,7 +266,7 @@ internal sealed class MachineDevices : IDisposable
             preferLocal: false);
     }
 
-    private sealed record Card(string Id, DeviceSpec Spec, VirtioDevice Device, int? Slot)
+    private sealed record Card(int Index, string Id, DeviceSpec Spec, VirtioDevice Device, int? Slot)
     {
         internal TaskCompletionSource Gone { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
     }

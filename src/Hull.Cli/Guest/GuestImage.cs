@@ -152,7 +152,7 @@ internal sealed record GuestImage
         List<string> drivers = mayGetMore ? ["virtio_pci", "virtio_blk", "virtio_net"] : ["virtio_pci"];
         foreach (DeviceSpec device in devices)
         {
-            drivers.AddRange(isXen && device is DiskSpec ? ["xen_blkfront"] : device.LinuxDriver.Split(' '));
+            drivers.AddRange(isXen ? XenDriverOf(device) : device.LinuxDriver.Split(' '));
             if (device.Mmio)
             {
                 drivers.Add("virtio_mmio");
@@ -162,6 +162,13 @@ internal sealed record GuestImage
         drivers.AddRange(shares.Drivers);
         return modules.Resolve(drivers);
     }
+
+    private static string[] XenDriverOf(DeviceSpec device) => device switch
+    {
+        DiskSpec => ["xen_blkfront"],
+        NetSpec => ["xen_netfront"],
+        _ => device.LinuxDriver.Split(' '),
+    };
 
     private static BootBlob[] OwnInitramfs(
         GuestSettings settings, IReadOnlyList<string> modules, DiskBootCache cache, Progress progress)

@@ -4,6 +4,7 @@ using System.Threading;
 using Hull.Memory;
 using Hull.Storage;
 using Hull.Xen.Block;
+using Hull.Xen.PvDevices;
 using Hull.Xen.Events;
 using Xunit;
 

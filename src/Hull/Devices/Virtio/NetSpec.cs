@@ -48,6 +48,14 @@ public sealed record NetSpec : DeviceSpec
     /// <inheritdoc/>
     internal override VirtioDevice Create(DeviceContext context)
     {
+        NetCard card = Open(context);
+        return new NetDevice(context, card.Port, card.Mac, card.Pairs);
+    }
+
+    /// <summary>Opens the network behind the card, whatever the guest's driver is.</summary>
+    /// <exception cref="HullException">What it needs of the host is not there.</exception>
+    internal NetCard Open(DeviceContext context)
+    {
         if (Queues is < 0 or > NetDevice.MaximumPairs)
         {
             throw new HullException($"net: {Queues} queues: give 1 to {NetDevice.MaximumPairs}");
@@ -70,7 +78,7 @@ public sealed record NetSpec : DeviceSpec
 
         byte[] mac = MacOf(context.Index);
         int pairs = Queues == 0 ? Math.Min(context.VcpuCount, 4) : Queues;
-        return new NetDevice(context, CreatePort(mac, context.Notice), mac, pairs);
+        return new NetCard(CreatePort(mac, context.Notice), mac, pairs);
     }
 
     private IEthernetPort CreatePort(byte[] mac, Action<string> notice)
@@ -127,3 +135,6 @@ public sealed record NetSpec : DeviceSpec
             : throw new HullException($"mac={text}: give six bytes in hexadecimal, the first one even: 02:48:75:6c:6c:01");
     }
 }
+
+/// <summary>A card before it has a driver: its end of a network, its address, the most pairs of queues.</summary>
+internal readonly record struct NetCard(IEthernetPort Port, byte[] Mac, int Pairs);

@@ -7,6 +7,7 @@ using Hull.Devices.Virtio;
 using Hull.Memory;
 using Hull.Storage;
 using Hull.Xen.Events;
+using Hull.Xen.PvDevices;
 
 namespace Hull.Xen.Block;
 
@@ -45,8 +46,7 @@ internal sealed class BlockQueue : IDisposable
         _port = port;
         _pump = new QueuePump("hull-xvd", Threads, Step);
         _receiver = _pump.Notify;
-        port.State = PortState.Backend;
-        port.Receiver = _receiver;
+        EventChannels.Join(port, _receiver);
         _pump.Notify(); // requests may be there already
     }
 

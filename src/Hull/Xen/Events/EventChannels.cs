@@ -107,18 +107,11 @@ internal sealed class EventChannels
         return port;
     }
 
-    /// <summary>Connects an unbound port, or a new one, to something in Hull.</summary>
-    /// <returns>False when the port is not there, not unbound, or for another domain.</returns>
-    internal bool TryConnect(uint number, int domain, EventReceiver receiver)
+    /// <summary>Connects a port that the guest has made for a back end.</summary>
+    internal static void Join(EventPort port, EventReceiver receiver)
     {
-        if (Find(number) is not { State: PortState.Unbound } port || port.RemoteDomain != domain)
-        {
-            return false;
-        }
-
         port.State = PortState.Backend;
         port.Receiver = receiver;
-        return true;
     }
 
     /// <summary>A new port that is connected to something in Hull from the start, as the toolstack makes it.</summary>

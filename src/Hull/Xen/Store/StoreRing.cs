@@ -58,13 +58,19 @@ internal sealed class StoreRing
             }
 
             Store.Tree.Write(0, path, System.Text.Encoding.UTF8.GetBytes(value));
-            Store.Announce();
-            if (PutReplies())
-            {
-                _domain.Events.Notify(_port, Serve);
-            }
+            Publish();
         });
         return isWatched;
+    }
+
+    /// <summary>Tells all who watch what Hull has written. Under the domain's lock.</summary>
+    internal void Publish()
+    {
+        Store.Announce();
+        if (PutReplies())
+        {
+            _domain.Events.Notify(_port, Serve);
+        }
     }
 
     private static GuestPhysical At(uint offset) => new(Page + offset);

@@ -1,0 +1,108 @@
+using System;
+using System.Threading;
+
+namespace Hull.Xen.PvDevices;
+
+/// <summary>A back end as the handshake sees it.</summary>
+internal interface IPvBackend
+{
+    /// <summary>Connects to what the front end has written. Under the domain's lock.</summary>
+    /// <returns>False when that cannot be; then nothing is connected.</returns>
+    bool TryConnect();
+
+    /// <summary>Takes no further request from now on. Under the domain's lock.</summary>
+    /// <returns>Waits until nothing of the guest's is in use any more; not under the lock.</returns>
+    Action Disconnect();
+}
+
+/// <summary>
+/// The talk of two ends about their states in the store. The guest may do with its pages what it likes once it reads "closed", so
+/// the back end says that when it is quiet. Xen, public/io/xenbus.h, "enum xenbus_state".
+/// </summary>
+internal sealed class BackendHandshake
+{
+    private const string Initialising = "1";
+    private const string InitWait = "2";
+    private const string Initialised = "3";
+    private const string Connected = "4";
+    private const string Closing = "5";
+    private const string Closed = "6";
+
+    private readonly Domain _domain;
+    private readonly DeviceNodes _nodes;
+    private readonly IPvBackend _backend;
+    private bool _connected;
+    private bool _quieting;
+
+    /// <summary>Begins the talk: the back end waits for the front end's words. Before the guest runs.</summary>
+    internal BackendHandshake(Domain domain, DeviceNodes nodes, IPvBackend backend)
+    {
+        _domain = domain;
+        _nodes = nodes;
+        _backend = backend;
+        nodes.WriteBack("state", InitWait);
+        nodes.Store.Tree.ClearChanges();
+        nodes.Store.Listen(Changed);
+    }
+
+    private string? State => _nodes.ReadBack("state");
+
+    private void Changed(string path)
+    {
+        if (path == _nodes.Front + "/state")
+        {
+            Follow();
+        }
+    }
+
+    private void Follow()
+    {
+        switch (_nodes.ReadFront("state"))
+        {
+            case Initialising when State == Closed && !_quieting:
+                SetState(InitWait);
+                break;
+            case Initialised or Connected when State == InitWait:
+                _connected = _backend.TryConnect();
+                SetState(_connected ? Connected : Closed);
+                break;
+            case Closing when State is not Closed:
+                SetState(Closing);
+                break;
+            case Closed when State is not Closed && !_quieting:
+                Close();
+                break;
+            default:
+                break;
+        }
+    }
+
+    private void Close()
+    {
+        if (!_connected)
+        {
+            SetState(Closed);
+            return;
+        }
+
+        _connected = false;
+        _quieting = true;
+        Action wait = _backend.Disconnect();
+        ThreadPool.UnsafeQueueUserWorkItem(_ => Quiet(wait), null);
+    }
+
+    private void Quiet(Action wait)
+    {
+        wait();
+        _domain.Act(() =>
+        {
+            _quieting = false;
+            SetState(Closed);
+            Follow(); // the front end may have gone on
+            _domain.Store.Publish();
+        });
+    }
+
+    private void SetState(string state) =>
+        _nodes.Store.Tree.Write(0, _nodes.Back + "/state", System.Text.Encoding.ASCII.GetBytes(state));
+}
