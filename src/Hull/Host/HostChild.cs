@@ -15,6 +15,9 @@ internal sealed unsafe class HostChild : IDisposable
     /// <summary>The number under which the child finds its end of the socket.</summary>
     internal const int SocketNumber = 3;
 
+    // passt drops what does not fit at once, and its bursts are as long as a guest's TCP window.
+    private const int SendBufferBytes = 8 << 20;
+
     private const int MostWords = 4096;
     private const int NoHang = 1;
     private readonly int _errors;
@@ -43,6 +46,12 @@ internal sealed unsafe class HostChild : IDisposable
         if (LibcNet.SocketPair(LibcNet.FamilyUnix, LibcNet.SocketStream | LibcNet.CloseOnExec, 0, sockets) != 0)
         {
             throw new HullException($"cannot make a socket for {program}: {Libc.LastErrorMessage()} (try a higher ulimit -n)");
+        }
+
+        // Beyond net.core.wmem_max only with CAP_NET_ADMIN; up to it always.
+        if (LibcNet.SetSocketOption(sockets[1], LibcNet.SocketLevel, LibcNet.SendBufferForce, SendBufferBytes) != 0)
+        {
+            _ = LibcNet.SetSocketOption(sockets[1], LibcNet.SocketLevel, LibcNet.SendBuffer, SendBufferBytes);
         }
 
         // Not blocking: a child that complains for ever loses words, not time.

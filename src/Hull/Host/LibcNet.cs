@@ -11,6 +11,9 @@ internal static unsafe partial class LibcNet
     internal const int CloseOnExec = 0x8_0000;
     internal const int NonBlocking = 0x800;
     internal const int OpenReadWrite = 2;
+    internal const int SocketLevel = 1;
+    internal const int SendBuffer = 7;
+    internal const int SendBufferForce = 32;
     internal const short PollIn = 1;
     internal const short PollOut = 4;
     internal const int SignalKill = 9;
@@ -29,6 +32,10 @@ internal static unsafe partial class LibcNet
     /// <summary>socketpair(2).</summary>
     [LibraryImport("libc", EntryPoint = "socketpair", SetLastError = true)]
     internal static partial int SocketPair(int family, int kind, int protocol, int* pair);
+
+    /// <summary>setsockopt(2) with a number.</summary>
+    [LibraryImport("libc", EntryPoint = "setsockopt", SetLastError = true)]
+    internal static partial int SetSocketOption(int fd, int level, int option, in int value, int length = sizeof(int));
 
     /// <summary>pipe2(2).</summary>
     [LibraryImport("libc", EntryPoint = "pipe2", SetLastError = true)]

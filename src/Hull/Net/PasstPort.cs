@@ -27,7 +27,7 @@ internal sealed class PasstPort : IEthernetPort
     private readonly byte[] _mac;
     private readonly Action<string> _notice;
     private readonly ManualResetEventSlim _stopped = new();
-    private readonly RepeatedSegments _repeated = new();
+    private readonly PasstFilter _filter = new();
     private readonly Lock _lock = new();
     private HostChild _child;
     private FrameStream _stream;
@@ -87,7 +87,7 @@ internal sealed class PasstPort : IEthernetPort
         // A new passt may take the old one's place meanwhile, and the old one's descriptor its number.
         lock (_lock)
         {
-            if (_isUp && !_repeated.Contains(frame, Environment.TickCount64))
+            if (_isUp && _filter.Passes(frame, Environment.TickCount64))
             {
                 _stream.Put(frame);
             }
@@ -120,6 +120,7 @@ internal sealed class PasstPort : IEthernetPort
             Span<byte> frame = _stream.Read();
             if (frame.Length > 0)
             {
+                _filter.Watch(frame);
                 return frame;
             }
 
