@@ -1,5 +1,6 @@
 using System.Numerics;
 using System.Runtime.CompilerServices;
+using System.Threading;
 using Hull.Cpu.State;
 using Hull.Memory;
 
@@ -27,6 +28,11 @@ internal sealed unsafe class Tlb
     {
         _cpu = cpu;
         _homes = new StoreHomes(memory);
+        for (int kind = 0; kind < 4; kind++)
+        {
+            HashedSlots(kind)->Tag = Empty(0);
+        }
+
         Jumps = new JumpCaches(cpu, _spaces);
         FlushAll();
     }
@@ -162,7 +168,6 @@ internal sealed unsafe class Tlb
             ways[1].Tag = Empty(0);
         }
 
-        EmptyHashedSlots();
         System.Array.Clear(_notGlobal);
         _largePages.Clear();
         EmptySlots();
@@ -276,11 +281,8 @@ internal sealed unsafe class Tlb
         FindHostPage(NearSlots + 1, 1, hostPage, true);
         FindHostPage(StoreSlots(0), StateLayout.SlotEntries, hostPage, true);
         FindHostPage(StoreSlots(1), StateLayout.SlotEntries, hostPage, true);
-        if (_cpu->HashedSlotsUsed != 0)
-        {
-            FindHashedHostPage(HashedSlots(1), hostPage, true);
-            FindHashedHostPage(HashedSlots(3), hostPage, true);
-        }
+        FindHashedHostPage(1, hostPage, true);
+        FindHashedHostPage(3, hostPage, true);
     }
 
     /// <summary>
@@ -299,13 +301,13 @@ internal sealed unsafe class Tlb
 
         // Lines before slots: whoever fills a slot has read a line, and keeps it until the slot is whole.
         bool found = DropStoreLines(hostPage);
-        System.Threading.Interlocked.MemoryBarrier();
+        Interlocked.MemoryBarrier();
         return found
             | FindHostPage(NearSlots + 1, 1, hostPage, false)
             | FindHostPage(StoreSlots(0), StateLayout.SlotEntries, hostPage, false)
             | FindHostPage(StoreSlots(1), StateLayout.SlotEntries, hostPage, false)
-            | FindHashedHostPage(HashedSlots(1), hostPage, false)
-            | FindHashedHostPage(HashedSlots(3), hostPage, false);
+            | FindHashedHostPage(1, hostPage, false)
+            | FindHashedHostPage(3, hostPage, false);
     }
 
     private bool MayBeLargePage(ulong linear, int pageBits) =>
@@ -350,11 +352,30 @@ internal sealed unsafe class Tlb
     private TlbEntry* HashedSlots(int kind) =>
         (TlbEntry*)((byte*)_cpu + StateLayout.HashedBase) + (kind * StateLayout.HashedSlots);
 
-    // True when a slot that the address chooses leads to a host page, which is its second word; and empties it.
-    private static bool FindHashedHostPage(TlbEntry* slots, byte* hostPage, bool empties)
+    private byte* HashedMarks(int kind) => (byte*)_cpu->HashedSlotsUsed + (kind * StateLayout.HashedMarks);
+
+    // True when a slot that the address chooses leads to a host page, which is its second word; and empties it. A group is
+    // marked before one of its slots is filled, and the mark goes after they were emptied.
+    private bool FindHashedHostPage(int kind, byte* hostPage, bool empties)
     {
         bool found = false;
-        for (int i = 0; i < StateLayout.HashedSlots; i++)
+        TlbEntry* slots = HashedSlots(kind);
+        byte* marks = HashedMarks(kind);
+        for (int group = 0; group < StateLayout.HashedMarks; group++)
+        {
+            if (marks[group] != 0)
+            {
+                found |= FindInGroup(slots, group * StateLayout.HashedGroup, hostPage, empties);
+            }
+        }
+
+        return found;
+    }
+
+    private static bool FindInGroup(TlbEntry* slots, int first, byte* hostPage, bool empties)
+    {
+        bool found = false;
+        for (int i = first; i < first + StateLayout.HashedGroup; i++)
         {
             if (slots[i].Addend == (ulong)hostPage && slots[i].Tag != Empty(i))
             {
@@ -416,21 +437,35 @@ internal sealed unsafe class Tlb
         ClearSlots(NearSlots, StateLayout.NearSlots);
         ClearSlots(Slots, 4 * StateLayout.SlotEntries);
         _cpu->UserPageSlots = 0;
-        if (_cpu->HashedSlotsUsed != 0)
+        EmptyHashedSlots();
+    }
+
+    // Between two times few groups are filled.
+    private void EmptyHashedSlots()
+    {
+        for (int kind = 0; kind < 4; kind++)
         {
-            EmptyHashedSlots();
+            TlbEntry* slots = HashedSlots(kind);
+            for (int word = 0; word < StateLayout.HashedMarks / 8; word++)
+            {
+                ref ulong marks = ref _cpu->HashedSlotsUsed[(kind * StateLayout.HashedMarks / 8) + word];
+                if (marks != 0)
+                {
+                    EmptyGroups(slots + (word * 8 * StateLayout.HashedGroup), marks);
+                    slots->Tag = Empty(0);
+                    Volatile.Write(ref marks, 0);
+                }
+            }
         }
     }
 
-    private void EmptyHashedSlots()
+    private static void EmptyGroups(TlbEntry* slots, ulong marks)
     {
-        Unsafe.InitBlock(HashedSlots(0), 0, 4 * StateLayout.HashedSlots * 16);
-        for (int kind = 0; kind < 4; kind++)
+        for (; marks != 0; marks &= marks - 1)
         {
-            HashedSlots(kind)->Tag = Empty(0);
+            int group = BitOperations.TrailingZeroCount(marks) / 8;
+            Unsafe.InitBlock(slots + (group * StateLayout.HashedGroup), 0, StateLayout.HashedGroup * 16);
         }
-
-        _cpu->HashedSlotsUsed = 0;
     }
 
     // A tag that cannot be hit in this set: it belongs to the neighbour's.

@@ -214,11 +214,14 @@ internal unsafe struct CpuState
     /// <summary>Not 0: an interrupt waits for IF; STI leaves generated code.</summary>
     internal uint InterruptWaiting;
 
-    /// <summary>Not 0: some of <see cref="Translate.PageSlot.Hashed"/> was filled since all were emptied.</summary>
-    internal uint HashedSlotsUsed;
-
     /// <summary>Not 0: some block may hold old bytes, see <see cref="FetchGuard"/>; what serialises looks. Written by any thread.</summary>
     internal ulong FetchDoubts;
+
+    /// <summary>
+    /// A byte for each group of <see cref="Translate.PageSlot.Hashed"/>, for each kind of access. Not 0: some slot of it was filled
+    /// since all were emptied.
+    /// </summary>
+    internal fixed ulong HashedSlotsUsed[4 * StateLayout.HashedMarks / 8];
 
     /// <summary>The MSRs that only hold state; slots as <see cref="Engine.MsrPolicy"/> says.</summary>
     internal fixed ulong Msrs[Engine.MsrPolicy.SlotCount];

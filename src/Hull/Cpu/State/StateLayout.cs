@@ -5,8 +5,8 @@ namespace Hull.Cpu.State;
 /// Generated code holds these numbers, less 32: while guest code runs, host RSP points so far into the state, because what
 /// lies within 128 bytes of it on either side has short displacements.
 /// <code>
-///   -128 KiB           0          4 KiB          6 KiB           22 KiB            150 KiB
-///   | signal frames    | CpuState | 4 x 32 slots | 4 x 256 slots | 4 TLBs x 32 KiB | 2 jump caches x 512 KiB |
+///   -128 KiB           0          4 KiB          6 KiB            70 KiB            198 KiB
+///   | signal frames    | CpuState | 4 x 32 slots | 4 x 1024 slots | 4 TLBs x 32 KiB | 2 jump caches x 2 MiB |
 ///                        ^ RSP
 /// </code>
 /// </summary>
@@ -34,7 +34,13 @@ internal static unsafe class StateLayout
     internal const int HashedBase = SlotBase + (4 * SlotBytes);
 
     /// <summary>How many for one kind of access.</summary>
-    internal const int HashedSlots = 256;
+    internal const int HashedSlots = 1024;
+
+    /// <summary>So many of them have one mark that says whether any was filled.</summary>
+    internal const int HashedGroup = 16;
+
+    /// <summary>Marks for one kind of access.</summary>
+    internal const int HashedMarks = HashedSlots / HashedGroup;
 
     /// <summary>Bytes to the first inline TLB.</summary>
     internal const int TlbBase = HashedBase + (4 * HashedSlots * 16);
@@ -52,7 +58,7 @@ internal static unsafe class StateLayout
     internal const int JumpCacheBase = TlbBase + (4 * TlbBytes);
 
     /// <summary>Entries of one jump cache.</summary>
-    internal const int JumpCacheEntries = 32768;
+    internal const int JumpCacheEntries = 131072;
 
     /// <summary>Bytes of one jump cache.</summary>
     internal const int JumpCacheBytes = JumpCacheEntries * 16;
@@ -100,7 +106,7 @@ internal static unsafe class StateLayout
     internal static readonly int Scratch2 = Offset(static s => &s->Scratch2);
     internal static readonly int Scratch3 = Offset(static s => &s->Scratch3);
     internal static readonly int SlotMisses = Offset(static s => &s->SlotMisses);
-    internal static readonly int HashedSlotsUsed = Offset(static s => &s->HashedSlotsUsed);
+    internal static readonly int HashedSlotsUsed = Offset(static s => s->HashedSlotsUsed);
     internal static readonly int Budget = Offset(static s => &s->Budget);
     internal static readonly int BudgetAhead = Offset(static s => &s->BudgetAhead);
     internal static readonly int UserPageSlots = Offset(static s => &s->UserPageSlots);
@@ -129,6 +135,13 @@ internal static unsafe class StateLayout
 
     /// <summary>The first slot that the address chooses for one kind of access.</summary>
     internal static int Hashed(bool user, bool store) => HashedBase + (((user ? 2 : 0) + (store ? 1 : 0)) * HashedSlots * 16);
+
+    /// <summary>The first mark of their groups.</summary>
+    internal static int HashedMark(bool user, bool store) => HashedSlotsUsed + (((user ? 2 : 0) + (store ? 1 : 0)) * HashedMarks);
+
+    /// <summary>The one that an address chooses.</summary>
+    internal static int HashedFor(bool user, bool store, ulong linear) =>
+        Hashed(user, store) + ((int)((linear >> 12) & (HashedSlots - 1)) * 16);
 
     /// <summary>The set of a linear address in an inline TLB: the same hash as in the emitted lookup.</summary>
     internal static int TlbSet(ulong linear) => (int)(((linear >> 12) ^ (linear >> 22)) & (TlbSets - 1));

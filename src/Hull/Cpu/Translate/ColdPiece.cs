@@ -65,6 +65,9 @@ internal unsafe struct ColdPiece
     /// <summary>Of a string instruction: it has REP.</summary>
     internal bool Repeats;
 
+    /// <summary>The address, of <see cref="PageSlot.Constant"/>.</summary>
+    internal ulong Linear;
+
     /// <summary>A link, a record, or a page slot.</summary>
     internal int Number;
 }

@@ -9,15 +9,17 @@ namespace Hull.Cpu.Translate;
 /// </summary>
 internal readonly struct LoopPages
 {
-    private readonly bool _isLoop;
     private readonly int _loaded;
     private readonly int _computed;
+
+    /// <summary>The block jumps back to its own start.</summary>
+    internal bool IsLoop { get; }
 
     /// <summary>Looks at a block's instructions.</summary>
     internal LoopPages(BlockDecoder decoder, int count, ulong rip)
     {
-        _isLoop = decoder.Instructions[count - 1].NearBranchTarget == rip;
-        for (int i = 0; i < count && _isLoop; i++)
+        IsLoop = decoder.Instructions[count - 1].NearBranchTarget == rip;
+        for (int i = 0; i < count && IsLoop; i++)
         {
             ref readonly Instruction instruction = ref decoder.Instructions[i];
             if (instruction.Op0Kind != OpKind.Register || !(instruction.Op0Register.IsGPR64() || instruction.Op0Register.IsGPR32()))
@@ -47,6 +49,6 @@ internal readonly struct LoopPages
     {
         bool wanders = store && instruction.MemoryIndex.IsGPR64()
             && (_computed >> instruction.MemoryIndex.GetNumber() & 1) != 0;
-        return _isLoop && !wanders && (_loaded >> instruction.MemoryBase.GetNumber() & 1) == 0;
+        return IsLoop && !wanders && (_loaded >> instruction.MemoryBase.GetNumber() & 1) == 0;
     }
 }

@@ -15,7 +15,7 @@ namespace Hull.Cpu.Translate;
 ///   add  r10, [slot.Addend]
 ///   op   [r10]
 /// </code>
-/// Through a register other than the stack pointer the slot is one of 256 that the address chooses:
+/// Through a register other than the stack pointer the slot is one of 1024 that the address chooses:
 /// <code>
 ///   mov  r11, r10
 ///   shr  r11, 8
@@ -24,6 +24,13 @@ namespace Hull.Cpu.Translate;
 ///   cmp  r10, 4096-size
 ///   ja   miss
 ///   add  r10, [slots+r11+8]      ; the host page
+/// </code>
+/// Where the address is known now, so is the slot:
+/// <code>
+///   cmp  [slot.Tag], page        ; or with the page in r11
+///   jne  miss
+///   mov  r10, [slot.Host]
+///   lea  r10, [r10+offset]
 /// </code>
 /// Where an instruction of the block still needs the flags, the check does without them:
 /// <code>
@@ -56,6 +63,9 @@ internal sealed unsafe class MemoryLowering
     private readonly Emitter _e;
     private int _slot;
 
+    // Of the operand under way.
+    private ulong _displacement;
+
     internal MemoryLowering(BlockWriter writer)
     {
         _w = writer;
@@ -75,6 +85,11 @@ internal sealed unsafe class MemoryLowering
         if (!keepsFlags)
         {
             _w.FlagsToMemory();
+            if (IsConstant(instruction, segment, size, store, out ulong linear))
+            {
+                CheckConstant(linear, size, store);
+                return false;
+            }
         }
 
         Address(instruction, stackBias);
@@ -171,22 +186,16 @@ internal sealed unsafe class MemoryLowering
     internal void Address(in Instruction instruction, int stackBias = 0)
     {
         _slot = PageSlot.Of(instruction);
+        _displacement = instruction.MemoryDisplacement64;
         Register baseRegister = instruction.MemoryBase;
         Register index = instruction.MemoryIndex;
-        if (baseRegister is Register.RIP or Register.EIP)
+        if (HasConstantAddress(instruction))
         {
-            ulong target = instruction.IPRelativeMemoryAddress;
-            _e.MoveImmediate(HostRegister.Address, baseRegister == Register.EIP ? (uint)target : target);
+            _e.MoveImmediate(HostRegister.Address, ConstantAddress(instruction));
             return;
         }
 
         ulong displacement = instruction.MemoryDisplacement64;
-        if (baseRegister == Register.None && index == Register.None)
-        {
-            _e.MoveImmediate(HostRegister.Address, CutDisplacement(instruction, displacement));
-            return;
-        }
-
         int width = (baseRegister != Register.None ? baseRegister : index).GetSize();
         int host = baseRegister == Register.None ? -1 : Load(baseRegister.GetNumber(), HostRegister.Address);
         int hostIndex = index == Register.None ? -1 : Load(index.GetNumber(), HostRegister.Temp);
@@ -257,9 +266,14 @@ internal sealed unsafe class MemoryLowering
     internal void EmitMiss(in ColdPiece piece)
     {
         _e.Patch(piece.Site);
+        if (piece.Number == PageSlot.Constant)
+        {
+            _e.MoveImmediate(HostRegister.Address, piece.Linear);
+        }
+
         if (!piece.KeepsFlags)
         {
-            *(int*)EmitLookup(piece.Store, piece.Number, piece.Size, out byte* from) = (int)(piece.Back - from);
+            *(int*)EmitLookup(piece.Store, piece.Number, piece.Size, out byte* from, piece.Linear) = (int)(piece.Back - from);
             return;
         }
 
@@ -280,10 +294,10 @@ internal sealed unsafe class MemoryLowering
     ///   jmp  Lookup
     /// </code>
     /// </summary>
-    internal byte* EmitLookup(bool store, int slot, int size, out byte* from)
+    internal byte* EmitLookup(bool store, int slot, int size, out byte* from, ulong linear = 0)
     {
-        bool hashed = slot == PageSlot.Hashed;
-        if (hashed)
+        bool hashed = slot is PageSlot.Hashed or PageSlot.Constant;
+        if (slot == PageSlot.Hashed)
         {
             // The address again, from what was compared.
             int slots = StateLayout.Hashed(_w.IsUser, store);
@@ -295,7 +309,8 @@ internal sealed unsafe class MemoryLowering
         {
             _e.StoreState(StateLayout.Scratch1, HostRegister.Rax);
             _e.Bytes(0x48, 0xC7, 0xC0);
-            _e.Int32(StateLayout.Slot(_w.IsUser, store, slot) - StateLayout.PointerBias);
+            _e.Int32((hashed ? StateLayout.HashedFor(_w.IsUser, store, linear) : StateLayout.Slot(_w.IsUser, store, slot))
+                - StateLayout.PointerBias);
         }
 
         byte* site = _e.LoadAddressForward(HostRegister.Temp);
@@ -307,13 +322,39 @@ internal sealed unsafe class MemoryLowering
     /// <summary>True when a load and store through a segment is careful in this mode.</summary>
     internal bool IsAlwaysCareful(Register segment) => !_w.Is64 && !IsFlat(SegmentOf(segment), store: true);
 
-    private static ulong CutDisplacement(in Instruction instruction, ulong displacement) =>
-        instruction.MemoryDisplSize switch
+    private static bool HasConstantAddress(in Instruction instruction) =>
+        instruction.IsIPRelativeMemoryOperand
+        || (instruction.MemoryBase == Register.None && instruction.MemoryIndex == Register.None);
+
+    private static ulong ConstantAddress(in Instruction instruction)
+    {
+        if (instruction.IsIPRelativeMemoryOperand)
+        {
+            ulong target = instruction.IPRelativeMemoryAddress;
+            return instruction.MemoryBase == Register.EIP ? (uint)target : target;
+        }
+
+        ulong displacement = instruction.MemoryDisplacement64;
+        return instruction.MemoryDisplSize switch
         {
             2 => (ushort)displacement,
             4 when instruction.CodeSize != CodeSize.Code64 => (uint)displacement,
             _ => displacement,
         };
+    }
+
+    // The linear address is known now, and all of the operand is in one page.
+    private bool IsConstant(in Instruction instruction, byte segment, int size, bool store, out ulong linear)
+    {
+        linear = 0;
+        if (!_w.Is64 || segment is 4 or 5 || !IsPlain(segment, store) || !Thunks.IsLookedUp(size) || !HasConstantAddress(instruction))
+        {
+            return false;
+        }
+
+        linear = ConstantAddress(instruction);
+        return (linear & 0xFFF) + (uint)size <= 4096 && CpuMode.IsCanonical(linear);
+    }
 
     // SDM vol. 3A, "Code- and Data-Segment Descriptor Types": nobody writes to a code segment. C# raises the #GP.
     private bool IsFlat(byte segment, bool store) =>
@@ -354,7 +395,7 @@ internal sealed unsafe class MemoryLowering
             return;
         }
 
-        _slot = PageSlot.Fs + (segment - 4);
+        _slot = PageSlot.OfThread(segment, _displacement);
         _e.LoadState(HostRegister.Temp, StateLayout.SegmentBase(segment));
         _e.Lea(true, HostRegister.Address, HostRegister.Address, HostRegister.Temp, 1, 0);
     }
@@ -363,7 +404,18 @@ internal sealed unsafe class MemoryLowering
     // may reach out of the stack's page. The flags are in the state.
     private bool IsHashed(in Instruction instruction, int size, bool store)
     {
-        if (!instruction.MemoryBase.IsGPR64() || !Thunks.IsLookedUp(size))
+        if (!Thunks.IsLookedUp(size))
+        {
+            return false;
+        }
+
+        // A table's own address is its displacement. There are too many tables for one slot for each register.
+        if (instruction.MemoryBase == Register.None)
+        {
+            return instruction.MemoryIndex.IsGPR64() && !_w.Loop.IsLoop;
+        }
+
+        if (!instruction.MemoryBase.IsGPR64())
         {
             return false;
         }
@@ -411,6 +463,32 @@ internal sealed unsafe class MemoryLowering
         Checked(miss, size, store, false);
     }
 
+    private void CheckConstant(ulong linear, int size, bool store)
+    {
+        int slot = StateLayout.HashedFor(_w.IsUser, store, linear);
+        ulong page = linear & ~0xFFFUL;
+        if ((long)page == (int)page)
+        {
+            _e.State(true, 0x81, 7, slot);                      // cmp [slot.Tag], imm32
+            _e.Int32((int)page);
+        }
+        else
+        {
+            _e.MoveImmediate(HostRegister.Temp, page);
+            _e.State(true, 0x39, HostRegister.Temp, slot);
+        }
+
+        byte* miss = _e.JumpForward(5);
+        _e.LoadState(HostRegister.Address, slot + 8);
+        if (linear != page)
+        {
+            _e.Lea(true, HostRegister.Address, HostRegister.Address, -1, 1, (int)(linear - page));
+        }
+
+        _slot = PageSlot.Constant;
+        Checked(miss, size, store, false, linear);
+    }
+
     private void CheckKeepingFlags(int size, bool store)
     {
         int slot = StateLayout.Slot(_w.IsUser, store, _slot);
@@ -443,7 +521,7 @@ internal sealed unsafe class MemoryLowering
         Checked(miss, size, store, true);
     }
 
-    private void Checked(byte* miss, int size, bool store, bool keepsFlags)
+    private void Checked(byte* miss, int size, bool store, bool keepsFlags, ulong linear = 0)
     {
         byte* back = _e.At;
         _w.AddSideRow(back, keepsFlags);
@@ -456,6 +534,7 @@ internal sealed unsafe class MemoryLowering
             Store = store,
             Number = _slot,
             KeepsFlags = keepsFlags,
+            Linear = linear,
             GuestOffset = (ushort)_w.GuestOffset,
         });
     }

@@ -307,7 +307,7 @@ internal sealed unsafe class Thunks
         _e.Bytes(0xC1, 0xE1, 0x05);                             // shl ecx, 5
         for (int way = 0; way < 2; way++)
         {
-            byte* miss = EmitWay(table + (way * 16), size, false, hashed);
+            byte* miss = EmitWay(table + (way * 16), size, user, store, false, hashed);
             _e.Patch(miss);
         }
 
@@ -331,7 +331,7 @@ internal sealed unsafe class Thunks
         byte* closed = _e.JumpForward(4);
         for (int way = 0; way < 2; way++)
         {
-            byte* miss = EmitWay(StateLayout.Tlb(true, store) + (way * 16), size, true, hashed);
+            byte* miss = EmitWay(StateLayout.Tlb(true, store) + (way * 16), size, false, store, true, hashed);
             _e.Patch(miss);
         }
 
@@ -339,7 +339,7 @@ internal sealed unsafe class Thunks
     }
 
     // Goes on behind with the slot filled when the entry at RCX hits; returns the jump that is taken when it does not.
-    private byte* EmitWay(int entry, int size, bool isUserPage, bool hashed)
+    private byte* EmitWay(int entry, int size, bool user, bool store, bool isUserPage, bool hashed)
     {
         _e.Move(HostRegister.Temp, HostRegister.Address);
         _e.Table(0x33, HostRegister.Temp, HostRegister.Rcx, entry);
@@ -356,19 +356,20 @@ internal sealed unsafe class Thunks
 
         // The tag from what was compared: another vCPU may have taken the entry away since. It leaves the addend alone.
         _e.Reg(true, 0x31, HostRegister.Address, HostRegister.Temp);
-        _e.Table(0x89, HostRegister.Temp, HostRegister.Rax, StateLayout.PointerBias);
-        _e.Table(0x8B, HostRegister.Temp, HostRegister.Rcx, entry + 8);
         if (hashed)
         {
-            _e.Reg(true, 0x01, HostRegister.Temp, HostRegister.Address);
+            _e.Table(0x03, HostRegister.Address, HostRegister.Rcx, entry + 8);
+            MarkHashed(user, store);
+            _e.Table(0x89, HostRegister.Temp, HostRegister.Rax, StateLayout.PointerBias);
             _e.Move(HostRegister.Temp, HostRegister.Address);
             _e.Bytes(0x49, 0x81, 0xE3);                         // and r11, ~0xFFF
             _e.Int32(~0xFFF);
             _e.Table(0x89, HostRegister.Temp, HostRegister.Rax, StateLayout.PointerBias + 8);
-            _e.StoreStateInt32(StateLayout.HashedSlotsUsed, 1);
         }
         else
         {
+            _e.Table(0x89, HostRegister.Temp, HostRegister.Rax, StateLayout.PointerBias);
+            _e.Table(0x8B, HostRegister.Temp, HostRegister.Rcx, entry + 8);
             _e.Table(0x89, HostRegister.Temp, HostRegister.Rax, StateLayout.PointerBias + 8);
             _e.Reg(true, 0x01, HostRegister.Temp, HostRegister.Address);
         }
@@ -385,6 +386,16 @@ internal sealed unsafe class Thunks
 
         EmitResume();
         return miss;
+    }
+
+    // The group of the slot at RAX is in use. RCX is lost.
+    private void MarkHashed(bool user, bool store)
+    {
+        _e.Lea(false, HostRegister.Rcx, HostRegister.Rax, -1, 1, StateLayout.PointerBias - StateLayout.Hashed(user, store));
+        _e.Bytes(0xC1, 0xE9, 0x08);                             // shr ecx, 8
+        _e.Bytes(0xC6, 0x84, 0x0C);                             // mov byte [rsp + rcx + disp32], 1
+        _e.Int32(StateLayout.HashedMark(user, store) - StateLayout.PointerBias);
+        _e.Byte(1);
     }
 
     private void EmitResume()

@@ -263,8 +263,8 @@ internal sealed unsafe class HostNames : ISymbolResolver
 
         if (offset >= StateLayout.HashedBase)
         {
-            int hashed = (offset - StateLayout.HashedBase) / 16 / StateLayout.HashedSlots;
-            return $"{Tlbs[hashed]}HashedSlots.{(offset % 16 == 0 ? "Tag" : "Host")}";
+            (int hashed, int slot) = Math.DivRem((offset - StateLayout.HashedBase) / 16, StateLayout.HashedSlots);
+            return $"{Tlbs[hashed]}HashedSlots{(indexed ? "" : $"[{slot}]")}.{(offset % 16 == 0 ? "Tag" : "Host")}";
         }
 
         if (offset >= StateLayout.SlotBase)

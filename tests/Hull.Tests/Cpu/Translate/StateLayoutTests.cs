@@ -36,7 +36,7 @@ public sealed unsafe class StateLayoutTests
     [Fact]
     public void State_FitsBelowTheTables()
     {
-        Assert.True(sizeof(CpuState) <= StateLayout.TlbBase, $"{sizeof(CpuState)} bytes");
+        Assert.True(sizeof(CpuState) <= StateLayout.SlotBase, $"{sizeof(CpuState)} bytes");
     }
 
     [Theory]
