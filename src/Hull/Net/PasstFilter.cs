@@ -22,6 +22,9 @@ internal sealed class PasstFilter
     /// <summary>For how long an acknowledgement does, in milliseconds: Linux sends nothing again sooner.</summary>
     internal const long AcknowledgementsMs = 200;
 
+    /// <summary>How often the guest may ask for what is missing: RFC 5681, section 3.2.</summary>
+    internal const int Asks = 3;
+
     // A connection that shares its place with another one goes unfiltered at times; no more.
     private const int Places = 1024;
 
@@ -89,22 +92,30 @@ internal sealed class PasstFilter
 
             if (connection.HasNext && segment.Sequence != connection.Next)
             {
-                if (!connection.HasHole)
-                {
-                    connection.HasHole = IsBefore(connection.Next, segment.Sequence);
-                    connection.Hole = connection.Next;
-                }
-                else
-                {
-                    connection.HasHole = IsBefore(connection.Hole, segment.Sequence);
-                }
-
-                connection.HasAsked = false;
+                Jump(ref connection, segment.Sequence);
             }
 
             connection.Next = segment.Sequence + (uint)segment.PayloadBytes;
             connection.HasNext = true;
         }
+    }
+
+    // On: what lies between is missing. Back: passt sends again from what the guest has asked for, if that fits the socket.
+    private static void Jump(ref Connection connection, uint sequence)
+    {
+        if (IsBefore(connection.Next, sequence))
+        {
+            connection.Hole = connection.HasHole ? connection.Hole : connection.Next;
+            connection.HasHole = true;
+        }
+        else
+        {
+            connection.Hole = connection.Last.Acknowledges;
+            connection.HasHole = connection.Asked > 0 && IsBefore(connection.Hole, sequence);
+        }
+
+        connection.HoleEnd = sequence;
+        connection.Asked = 0;
     }
 
     private static bool IsRepeated(in TcpSegment segment, ref Connection connection, long ageMs)
@@ -137,9 +148,10 @@ internal sealed class PasstFilter
             return IsBefore(segment.Acknowledges, last.Acknowledges);
         }
 
-        // The guest asks for what passt has left out: once.
-        bool asks = connection.HasHole && connection.Hole == segment.Acknowledges && !connection.HasAsked;
-        connection.HasAsked |= asks;
+        // The guest asks for what passt has left out.
+        bool asks = connection.HasHole && connection.Asked < Asks
+            && !IsBefore(segment.Acknowledges, connection.Hole) && IsBefore(segment.Acknowledges, connection.HoleEnd);
+        connection.Asked += asks ? 1 : 0;
         return !asks;
     }
 
@@ -158,11 +170,12 @@ internal sealed class PasstFilter
         internal TcpSegment Last;
         internal long AtMs;
 
-        // passt's next byte, if it goes on; the first byte that it has left out, and whether the guest has asked for it.
+        // passt's next byte, if it goes on; what it has left out, and how often the guest has asked for it.
         internal bool HasNext;
         internal uint Next;
         internal bool HasHole;
         internal uint Hole;
-        internal bool HasAsked;
+        internal uint HoleEnd;
+        internal int Asked;
     }
 }
