@@ -137,6 +137,9 @@ internal static class MachineBuilder
             Name = spec.Name,
             VcpuCount = spec.VcpuCount,
             Memory = memory,
+            MemoryMap = E820.Build(memory).ConvertAll(
+                static range => new MemoryMapEntry(range.Start, range.Length, (uint)range.Type)),
+            Trace = spec.HypercallTrace,
             Timers = timers,
             Interrupts = new ApicInjector(chipset.LocalApics),
             ConsoleOutput = bytes => hooks.SerialOutput(0, bytes),

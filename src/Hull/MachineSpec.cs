@@ -105,6 +105,9 @@ public sealed record MachineSpec
     /// <summary>The guest finds Xen 4.17 instead of KVM's clock, starts by PVH, and its console is Xen's.</summary>
     public bool Xen { get; init; }
 
+    /// <summary>With <see cref="Xen"/>: gets a line for each hypercall. On vCPUs' threads; must not block for long.</summary>
+    public Action<string>? HypercallTrace { get; init; }
+
     /// <summary>What of this specification only the soft engine has; null: nothing.</summary>
     internal string? NeedsSoftEngine => this switch
     {

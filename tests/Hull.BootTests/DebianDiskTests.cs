@@ -62,6 +62,28 @@ public sealed class DebianDiskTests : IDisposable
         AssertClean();
     }
 
+    [GuestFact(TestGuest.DebianDisk)]
+    public void DebianDisk_BootsAsAGuestOfXen_ThroughGrub_WithItsOwnDrivers()
+    {
+        using HullRun run = Boot("2", "--xen");
+        run.WaitFor("hvc0");
+        run.WaitFor("login:");
+        Assert.Equal("running\n", Ssh("systemctl is-system-running --wait; systemctl --failed --no-legend"));
+        Assert.Equal(
+            "PVH\nvif\n/dev/xvda2\n",
+            Ssh("cat /sys/hypervisor/guest_type; basename $(readlink /sys/class/net/e*/device/driver); findmnt -n -o SOURCE /"));
+        string first = Ssh("cat /proc/sys/kernel/random/boot_id");
+
+        Ssh("systemctl reboot");
+        run.WaitFor("hvc0");
+        run.WaitFor("login:");
+        Assert.NotEqual(first, Ssh("cat /proc/sys/kernel/random/boot_id"));
+        Ssh("systemctl poweroff");
+        RunResult result = run.WaitForEnd();
+        Assert.True(result.Status == 0, result.ToString());
+        AssertClean();
+    }
+
     [Fact]
     public void DiskWithoutBootSector_IsRefused_WithWhatToDo()
     {
@@ -120,7 +142,7 @@ public sealed class DebianDiskTests : IDisposable
         return ((IPEndPoint)listener.LocalEndpoint).Port;
     }
 
-    private HullRun Boot(string vcpus)
+    private HullRun Boot(string vcpus, params string[] more)
     {
         if (!File.Exists(Overlay))
         {
@@ -129,7 +151,7 @@ public sealed class DebianDiskTests : IDisposable
         }
 
         string publish = string.Create(CultureInfo.InvariantCulture, $"127.0.0.1:{_port}:22");
-        return HullRun.Start("run", "-c", vcpus, "--disk", Overlay + ",backing=on", "--publish", publish);
+        return HullRun.Start(["run", "-c", vcpus, .. more, "--disk", Overlay + ",backing=on", "--publish", publish]);
     }
 
     // The port answers before the guest's server does: the first attempts may fail. A reboot cuts its own session off.

@@ -85,6 +85,60 @@ public sealed class XenGuestTests
     }
 
     [Fact]
+    public void Grub_ReachesItsPrompt_AndReadsTheDisk()
+    {
+        string image = Path.GetTempFileName();
+        try
+        {
+            using (FileStream file = File.OpenWrite(image))
+            {
+                file.SetLength(8 << 20);
+            }
+
+            using HullRun run = HullRun.StartOnTerminal($"run --xen --net none --disk {image},format=raw");
+            run.WaitFor("grub> ");
+            run.Type("ls\n");
+            run.WaitFor("(xen/xvda)");
+            run.Type("halt\n");
+            Assert.Equal(0, run.WaitForEnd().Status);
+        }
+        finally
+        {
+            File.Delete(image);
+        }
+    }
+
+    [Fact]
+    public void Trace_ShowsNamesArgumentsAndResults()
+    {
+        string trace = Path.GetTempFileName();
+        try
+        {
+            RunResult result = HullRun.Hull("run", "--xen", $"--trace=hypercalls,file={trace}", "--", "true");
+            Assert.True(result.Status == 0, result.ToString());
+            string lines = File.ReadAllText(trace);
+            Assert.Matches(@"(?m)^\d+\.\d{6} vcpu0 memory_op\(add_to_physmap, domid=DOMID_SELF, space=0, idx=0, gpfn=\w+\) = 0$", lines);
+            Assert.Matches(@"(?m)event_channel_op\(bind_virq, virq=0, vcpu=0\) = 0, port=\d+$", lines);
+            Assert.Matches(@"(?m)hvm_op\(pagetable_dying, .*\) = -38 \(ENOSYS\)$", lines);
+        }
+        finally
+        {
+            File.Delete(trace);
+        }
+    }
+
+    [Theory]
+    [InlineData("run --trace=hypercalls -- true", "give --xen")]
+    [InlineData("run --xen --trace=syscalls -- true", "give hypercalls or hypercalls,file=FILE")]
+    [InlineData("run --xen --trace=hypercalls,file=/nowhere/f -- true", "cannot write the log /nowhere/f")]
+    public void Trace_OfSomethingElse_IsRefused(string arguments, string message)
+    {
+        RunResult result = HullRun.Hull(arguments.Split(' '));
+        Assert.Equal(125, result.Status);
+        Assert.Contains(message, result.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Xen_IsForRealTime()
     {
         RunResult result = HullRun.Hull("run", "--xen", "--deterministic", "--", "true");

@@ -156,6 +156,11 @@ internal static class RunCommand
         {
             Description = "The guest finds Xen 4.17: it boots by PVH, with Xen's console, events, clock and store.",
         };
+        Option<string?> trace = new("--trace")
+        {
+            Description = "With --xen: a line for each hypercall, with its arguments and result, on standard error or in a file.",
+            HelpName = "hypercalls[,file=FILE]",
+        };
         Option<string?> name = new("--name")
         {
             Description = "A name for the machine.",
@@ -164,7 +169,7 @@ internal static class RunCommand
 
         Command command = new("run", "Runs a guest. With '-- COMMAND...' runs that in the guest and exits with its status.")
         {
-            kernel, firmware, initrd, append, memory, vcpus, engine, cpu, timeout, deterministic, checkpoints, blockLimit, xen, name,
+            kernel, firmware, initrd, append, memory, vcpus, engine, cpu, timeout, deterministic, checkpoints, blockLimit, xen, trace, name,
             disks, devices, nets, publish, pcap, shares, root, modules, exitPort, testDevice, stat, form,
         };
         command.SetAction(result => GuestRun.Execute(new RunRequest
@@ -182,6 +187,7 @@ internal static class RunCommand
             Checkpoints = result.GetValue(checkpoints),
             BlockLimit = result.GetValue(blockLimit),
             Xen = result.GetValue(xen),
+            Trace = result.GetValue(trace),
             Name = result.GetValue(name),
             Devices = [.. result.GetValue(disks) ?? [], .. result.GetValue(devices) ?? []],
             Nets = result.GetValue(nets) ?? [],

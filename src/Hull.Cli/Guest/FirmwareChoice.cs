@@ -17,7 +17,7 @@ internal static class FirmwareChoice
     private const string Uefi = "uefi";
 
     /// <summary>
-    /// The request with its firmware: the user's, or SeaBIOS for a run that has a disk, and neither a kernel nor anything
+    /// The request with its firmware: the user's, or SeaBIOS (with --xen GRUB, which is the guest's kernel there) for a run that has a disk, and neither a kernel nor anything
     /// that only Hull's own kernel and initramfs give.
     /// </summary>
     /// <exception cref="HullException">The request has what firmware does not take, or a disk that does not boot.</exception>
@@ -31,6 +31,12 @@ internal static class FirmwareChoice
             if (!hasDisk || wantsKernel)
             {
                 return request;
+            }
+
+            if (request.Xen)
+            {
+                FirmwareStore store = new(XdgDirectories.FromEnvironment(), new GuestImage.Progress());
+                return request with { Kernel = store.FindXenGrub(), Initrd = RunRequest.NoInitrd };
             }
 
             request = request with { Firmware = Bios };

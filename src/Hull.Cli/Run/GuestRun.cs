@@ -26,6 +26,7 @@ internal sealed class GuestRun : IDisposable
     private readonly CommandChannel? _channel;
     private readonly CheckpointFile? _checkpoints;
     private readonly ConsoleLog? _log;
+    private readonly TraceOutput? _trace;
     private readonly ControlServer? _control;
     private volatile GuestControl? _guest;
     private Machine? _machine;
@@ -41,6 +42,7 @@ internal sealed class GuestRun : IDisposable
         _error = new OutputPump(StandardStream.Error, "stderr", OutputBroke);
         _checkpoints = request.Checkpoints is null ? null : CheckpointFile.Open(request.Checkpoints);
         _log = request.Log is null ? null : new ConsoleLog(request.Log);
+        _trace = request.Trace is null ? null : TraceOutput.Open(request.Trace, _error);
         _control = StartControl(request.Name, Answer);
         _channel = settings is null ? null : new CommandChannel(settings, Exited);
     }
@@ -61,6 +63,7 @@ internal sealed class GuestRun : IDisposable
         // Before a kernel is fetched for nothing.
         request = Networks.AddTo(FirmwareChoice.AddTo(request));
         SpecFor(request, BootBlob.FromBytes("", default)).Validate();
+        CheckTrace(request);
         bool isMultiboot = request.Kernel is not null
             && KernelFile.Identify(BootBlob.FromFile(request.Kernel)) == KernelProtocol.Multiboot;
         GuestSettings? settings = isMultiboot ? NoSettingsFor(request)
@@ -86,8 +89,17 @@ internal sealed class GuestRun : IDisposable
         _channel?.Dispose();
         _checkpoints?.Dispose();
         _log?.Dispose();
+        _trace?.Dispose();
         _output.Dispose();
         _error.Dispose();
+    }
+
+    private static void CheckTrace(RunRequest request)
+    {
+        if (request.Trace is not null && !request.Xen)
+        {
+            throw new HullException("--trace hypercalls: only a guest that finds Xen makes them: give --xen");
+        }
     }
 
     // Hull's own initramfs and its commands are for Linux.
@@ -223,6 +235,7 @@ internal sealed class GuestRun : IDisposable
         Firmware = image.Firmware,
         FirmwareLog = image.Firmware is not null && Environment.GetEnvironmentVariable("HULL_DEBUG") == "1" ? _error.Write : null,
         Checkpoints = _checkpoints?.Spec,
+        HypercallTrace = _trace is null ? null : _trace.Write,
         Devices = image.Devices,
         Initrd = image.Initrd,
         Modules = image.Modules,

@@ -86,6 +86,9 @@ internal sealed record RunRequest
     /// <summary>The guest finds Xen.</summary>
     internal bool Xen { get; init; }
 
+    /// <summary>What is written down of what the guest does, and where. See <see cref="TraceOutput"/>; null: nothing.</summary>
+    internal string? Trace { get; init; }
+
     /// <summary>Where the console's text of a run with a command goes; null: nowhere.</summary>
     internal string? Log { get; init; }
 

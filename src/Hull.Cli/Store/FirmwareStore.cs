@@ -18,6 +18,10 @@ internal sealed class FirmwareStore(XdgDirectories directories, IProgress<string
     /// <exception cref="HullException">It is not here, and cannot be had; says what to do.</exception>
     internal string FindBios() => Find("seabios", "usr/share/seabios/bios-256k.bin");
 
+    /// <summary>GRUB as the kernel of a Xen guest, from Debian's package grub-xen-host: it reads the boot menu on a disk.</summary>
+    /// <exception cref="HullException">It is not here, and cannot be had; says what to do.</exception>
+    internal string FindXenGrub() => Find("grub-xen-host", "usr/lib/grub-xen/grub-i386-xen_pvh.bin");
+
     /// <summary>A file of a package.</summary>
     /// <exception cref="HullException">It is not here, and cannot be had; says what to do.</exception>
     private string Find(string package, string file)

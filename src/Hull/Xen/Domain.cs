@@ -43,6 +43,8 @@ internal sealed class Domain
             _vcpus[i] = new DomainVcpu(this, i);
         }
 
+        MemoryMap = options.MemoryMap;
+        Tracer = options.Trace is null ? null : new HypercallTracer(options.Trace);
         Events = new EventChannels(this);
         Grants = new GrantTable(this);
         Parameters = new HvmParameters();
@@ -80,6 +82,12 @@ internal sealed class Domain
 
     /// <summary>What hvm_op reads and sets.</summary>
     internal HvmParameters Parameters { get; }
+
+    /// <summary>What is where in its memory, as its toolstack or it itself has said.</summary>
+    internal IReadOnlyList<MemoryMapEntry> MemoryMap { get; set; }
+
+    /// <summary>Writes down its hypercalls; null: nobody does.</summary>
+    internal HypercallTracer? Tracer { get; }
 
     /// <summary>Its console.</summary>
     internal ConsoleRing Console { get; }

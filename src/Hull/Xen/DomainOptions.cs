@@ -1,4 +1,5 @@
 using System;
+using System.Collections.Generic;
 using Hull.Bus;
 using Hull.Memory;
 using Hull.Timeline;
@@ -19,6 +20,9 @@ internal enum ShutdownReason
     SoftReset = 5,
 }
 
+/// <summary>A range of a domain's memory, with a type as in E820. Xen, public/memory.h, XENMEM_memory_map.</summary>
+internal readonly record struct MemoryMapEntry(ulong Start, ulong Length, uint Type);
+
 /// <summary>What a domain is made of.</summary>
 internal sealed record DomainOptions
 {
@@ -33,6 +37,12 @@ internal sealed record DomainOptions
 
     /// <summary>Its memory, with <see cref="SpecialPages.SpareCount"/> spare pages.</summary>
     internal required GuestMemory Memory { get; init; }
+
+    /// <summary>What is where in its memory.</summary>
+    internal IReadOnlyList<MemoryMapEntry> MemoryMap { get; init; } = [];
+
+    /// <summary>Gets a line for each hypercall; null: nobody wants them. Any thread, soon done.</summary>
+    internal Action<string>? Trace { get; init; }
 
     /// <summary>The machine's time.</summary>
     internal required ITimerQueue Timers { get; init; }

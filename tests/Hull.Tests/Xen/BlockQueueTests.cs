@@ -51,6 +51,33 @@ public sealed class BlockQueueTests : IDisposable
         Assert.Equal((byte)'F', _domain.Memory.Read<byte>(new GuestPhysical(Data)));
     }
 
+    [Fact]
+    public void Requests_OfA32BitGuest_AreNarrower()
+    {
+        const ulong otherRing = 0x30_0000;
+        EventPort port = _domain.Domain.Events.Allocate(PortState.Unbound, 0)!; // one of few
+        SharedRing ring = new(_domain.Memory, [new GuestPhysical(otherRing)], BlockQueue.ShortEntrySize);
+        using BlockQueue queue = new(_domain.Domain, _store, ring, port, isShort: true);
+        _domain.Memory.TryWrite(new GuestPhysical(Data), "narrow"u8);
+        byte[] entry = new byte[BlockQueue.ShortEntrySize];
+        entry[0] = 1; // write
+        entry[1] = 1;
+        entry[4] = 77;
+        entry[12] = 3;
+        entry[20] = 8;
+        _domain.Memory.TryWrite(new GuestPhysical(otherRing + 64 + (ulong)entry.Length), entry);
+        entry[12] = 5;
+        _domain.Memory.TryWrite(new GuestPhysical(otherRing + 64), entry);
+        _domain.Memory.Write(new GuestPhysical(otherRing), 2u);
+        Assert.Equal(0, _domain.CallWith(32, 4, (uint)port.Number));
+
+        Assert.True(SpinWait.SpinUntil(
+            () => _domain.Memory.Read<uint>(new GuestPhysical(otherRing + 8)) == 2, TimeSpan.FromSeconds(60)));
+        Assert.Equal("narrow"u8.ToArray(), _store.Content[(3 * 512)..((3 * 512) + 6)]);
+        Assert.Equal("narrow"u8.ToArray(), _store.Content[(5 * 512)..((5 * 512) + 6)]);
+        Assert.Equal(77ul, _domain.Memory.Read<ulong>(new GuestPhysical(otherRing + 64)));
+    }
+
     [Theory]
     [InlineData(0, 2048ul, 8u, 0, -1)] // behind the disk's end
     [InlineData(0, ulong.MaxValue, 8u, 0, -1)]

@@ -32,6 +32,7 @@ public sealed class HypercallFuzzTests
             domain.Cpl = random.Next(100) == 0 ? 3 : 0;
             domain.Is64Bit = random.Next(50) != 0;
             domain[0] = number;
+            domain.Trace.Clear();
             ReadOnlySpan<int> places = [7, 6, 2, 10, 8, 3, 1];
             foreach (int place in places)
             {

@@ -87,6 +87,73 @@ public sealed class HypercallTests
     }
 
     [Fact]
+    public void MemoryMap_IsTheToolstacks_UntilTheGuestSaysOtherwise()
+    {
+        using TestDomain domain = new();
+        const uint buffer = 0x20_0000;
+        Assert.Equal(0, domain.CallWith(MemoryOp, 9, 128, 0, buffer, 0));
+        Assert.Equal(2u, domain.Word(0));
+        Assert.Equal(0x10_0000ul, domain.Memory.Read<ulong>(new GuestPhysical(buffer + 20)));
+        Assert.Equal(0, domain.CallWith(MemoryOp, 9, 1, 0, buffer, 0)); // room for one
+        Assert.Equal(1u, domain.Word(0));
+
+        Assert.Equal(0, domain.CallWith(MemoryOp, 13, 0x7FF0, 0, 1, 0, buffer, 0));
+        Assert.Equal(0, domain.CallWith(MemoryOp, 9, 128, 0, buffer, 0));
+        Assert.Equal(1u, domain.Word(0));
+        Assert.Equal(-22, domain.CallWith(MemoryOp, 13, 0x7FF0, 0, 1025, 0, buffer, 0));
+        Assert.Equal(-3, domain.CallWith(MemoryOp, 13, 5, 0, 1, 0, buffer, 0));
+    }
+
+    [Fact]
+    public void Structures_OfA32BitCaller_AreNarrower()
+    {
+        using TestDomain domain = new();
+        const uint buffer = 0x20_0000;
+        Assert.Equal(0, domain.ShortCallWith(MemoryOp, 9, 128, buffer));
+        Assert.Equal(2u, domain.Word(0));
+        Assert.Equal(0xA_0000ul, domain.Memory.Read<ulong>(new GuestPhysical(buffer + 8)));
+        Assert.Equal(0, domain.ShortCallWith(MemoryOp, 13, 0x7FF0, 2, buffer));
+        Assert.Equal(0, domain.ShortCallWith(MemoryOp, 7, 0x7FF0, 1, 0, 0xA0)); // a grant frame over RAM
+        Assert.Equal(0, domain.ShortCallWith(MemoryOp, 7, 0x7FF0, 0, 0, 0xA1));
+        Assert.Equal(0xA_1000ul, domain.Domain.SharedInfo.Page!.Value.Value);
+
+        Assert.Equal(0, domain.ShortCallWith(20, 2, 0x7FF0, 2, 0, buffer)); // setup_table: the first is placed, the second nowhere
+        Assert.Equal(0xA0u, domain.Memory.Read<uint>(new GuestPhysical(buffer)));
+        Assert.Equal(0x000F_FFFFu, domain.Memory.Read<uint>(new GuestPhysical(buffer + 4)) & 0x000F_FFFF);
+    }
+
+    [Fact]
+    public void GrantFrame_KeepsItsEntries_WhenItIsPlacedAnew()
+    {
+        using TestDomain domain = new();
+        Assert.Equal(0, domain.CallWith(MemoryOp, 7, 0x7FF0, 1, 0, 0, 0xA0, 0));
+        domain.Memory.Write(new GuestPhysical(0xA_0040), 0x0001_2345u);
+        Assert.Equal(0, domain.CallWith(MemoryOp, 7, 0x7FF0, 1, 0, 0, 0x8000, 0)); // where no RAM is
+        Assert.Equal(0x0001_2345u, domain.Memory.Read<uint>(new GuestPhysical(0x800_0040)));
+    }
+
+    [Fact]
+    public void Trace_HasALineForEachCall()
+    {
+        using TestDomain domain = new();
+        domain.CallWith(EventChannelOp, 6, 0x7FF0, 0);
+        domain.CallWith(EventChannelOp, 4, 500);
+        domain.Call(VcpuOp, 9, 1, 0);
+        domain.Call(99, 1, 2, 3);
+        domain.ShortCallWith(MemoryOp, 7, 0x7FF0, 0, 0, 0xA1);
+
+        Assert.Equal(
+            [
+                "0.000000 vcpu0 event_channel_op(alloc_unbound, dom=DOMID_SELF, remote_dom=0) = 0, port=3",
+                "0.000000 vcpu0 event_channel_op(send, port=500) = -22 (EINVAL)",
+                "0.000000 vcpu0 vcpu_op(stop_singleshot_timer, vcpu=1) = 0",
+                "0.000000 vcpu0 hypercall_99(0x1, 0x2, 0x3) = -38 (ENOSYS)",
+                "0.000000 vcpu0 memory_op(add_to_physmap, domid=DOMID_SELF, space=0, idx=0, gpfn=161) = 0",
+            ],
+            domain.Trace);
+    }
+
+    [Fact]
     public void LastVcpuDown_IsPowerOff()
     {
         using TestDomain domain = new();

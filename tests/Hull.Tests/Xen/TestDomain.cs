@@ -26,6 +26,8 @@ internal sealed class TestDomain : IHypercallRegisters, IInterruptInjector, IDis
         {
             VcpuCount = vcpus,
             Memory = Memory,
+            MemoryMap = [new MemoryMapEntry(0, 0xA_0000, 1), new MemoryMapEntry(0x10_0000, Size - 0x10_0000, 1)],
+            Trace = Trace.Add,
             Timers = Time,
             Interrupts = this,
             ConsoleOutput = bytes => Console.AddRange(bytes),
@@ -46,6 +48,8 @@ internal sealed class TestDomain : IHypercallRegisters, IInterruptInjector, IDis
     internal List<(int Vcpu, byte Vector)> Injected { get; } = [];
 
     internal List<byte> Console { get; } = [];
+
+    internal List<string> Trace { get; } = [];
 
     internal int PowerOffs { get; private set; }
 
@@ -81,6 +85,20 @@ internal sealed class TestDomain : IHypercallRegisters, IInterruptInjector, IDis
 
         Assert(Personality.TryHypercall(0, this));
         return (long)_registers[0];
+    }
+
+    /// <summary>As <see cref="CallWith"/>, from 32-bit code.</summary>
+    internal long ShortCallWith(int number, uint operation, params ReadOnlySpan<uint> words)
+    {
+        Memory.TryWrite(new GuestPhysical(Argument), MemoryMarshal.AsBytes(words));
+        Is64Bit = false;
+        _registers[0] = (ulong)number;
+        _registers[3] = operation;
+        _registers[1] = Argument;
+        _registers[2] = 1;
+        Assert(Personality.TryHypercall(0, this));
+        Is64Bit = true;
+        return (int)(uint)_registers[0];
     }
 
     /// <summary>A hypercall whose second argument is a structure of words.</summary>

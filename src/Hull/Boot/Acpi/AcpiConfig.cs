@@ -18,6 +18,9 @@ internal sealed record AcpiConfig
     /// <summary>True: a VGA adapter may be probed.</summary>
     internal bool HasVga { get; init; } = true;
 
+    /// <summary>True: a CMOS clock.</summary>
+    internal bool HasRtc { get; init; } = true;
+
     /// <summary>Serial ports, 0-4.</summary>
     internal int SerialPorts { get; init; } = 4;
 
@@ -42,6 +45,12 @@ internal sealed record AcpiConfig
             VcpuCount = request.VcpuCount,
             HasHpet = request.Hpet,
             SerialPorts = request.SerialPorts,
+
+            // What tells a guest that its machine is none of before: Linux then takes itself for a PVH guest, also when a
+            // boot loader has started it in the old way.
+            HasI8042 = !request.StartAsPvh,
+            HasVga = !request.StartAsPvh,
+            HasRtc = !request.StartAsPvh,
             MmioDevices = request.MmioDevices,
             PciMemory64Base = (GuestMemory.HighBase + memory.HighSize + step - 1) / step * step,
         };

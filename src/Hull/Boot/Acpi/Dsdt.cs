@@ -15,7 +15,12 @@ internal static class Dsdt
     /// <summary>Builds the terms, without the table header.</summary>
     internal static byte[] Build(AcpiConfig config)
     {
-        List<byte[]> devices = [HostBridge(config), Motherboard(config), Rtc()];
+        List<byte[]> devices = [HostBridge(config), Motherboard(config)];
+        if (config.HasRtc)
+        {
+            devices.Add(Rtc());
+        }
+
         if (config.HasI8042)
         {
             devices.Add(Keyboard());

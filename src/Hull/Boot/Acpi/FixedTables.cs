@@ -9,10 +9,11 @@ internal static class FixedTables
     private const int ResetValue = 6;
     private const int CenturyRegister = 0x32;
 
-    // IA-PC boot architecture flags: legacy devices, 8042, no VGA.
+    // IA-PC boot architecture flags: legacy devices, 8042, no VGA, no CMOS clock.
     private const int LegacyDevices = 1;
     private const int Has8042 = 2;
     private const int NoVga = 4;
+    private const int NoRtc = 32;
 
     // Fixed feature flags: WBINVD, C1 on all processors, no fixed sleep button, RTC wake not fixed, reset
     // register.
@@ -30,7 +31,7 @@ internal static class FixedTables
     /// </summary>
     internal static byte[] Fadt(AcpiConfig config, ulong facs, ulong dsdt)
     {
-        int bootFlags = LegacyDevices | (config.HasI8042 ? Has8042 : 0) | (config.HasVga ? 0 : NoVga);
+        int bootFlags = (config.HasI8042 ? LegacyDevices | Has8042 : 0) | (config.HasVga ? 0 : NoVga) | (config.HasRtc ? 0 : NoRtc);
         AcpiTable table = new AcpiTable("FACP", 6)
             .Add32((uint)facs)
             .Add32((uint)dsdt)
@@ -63,7 +64,7 @@ internal static class FixedTables
             .Add8(0)
             .Add8(0)
             .Add8(0)
-            .Add8(CenturyRegister)
+            .Add8(config.HasRtc ? CenturyRegister : 0)
             .Add16(bootFlags)
             .Add8(0)
             .Add32(Features)

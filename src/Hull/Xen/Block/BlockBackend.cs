@@ -108,8 +108,9 @@ internal sealed class BlockBackend : IPvBackend, IDisposable
             return false;
         }
 
-        SharedRing ring = new(_domain.Memory, pages.Pages, BlockQueue.EntrySize);
-        _queues.Add((new BlockQueue(_domain, _store, ring, port), pages));
+        bool isShort = _nodes.ReadFront("protocol") == "x86_32-abi";
+        SharedRing ring = new(_domain.Memory, pages.Pages, isShort ? BlockQueue.ShortEntrySize : BlockQueue.EntrySize);
+        _queues.Add((new BlockQueue(_domain, _store, ring, port, isShort), pages));
         return true;
     }
 }

@@ -19,6 +19,11 @@ internal sealed class BlockQueue : IDisposable
     /// <summary>Bytes of a request, which is larger than a response.</summary>
     internal const int EntrySize = 112;
 
+    /// <summary>The same as a 32-bit guest lays it out ("x86_32-abi"): what is behind the first word is not aligned.</summary>
+    internal const int ShortEntrySize = EntrySize - ShortGap;
+
+    private const int ShortGap = 4;
+    private const int ShortGapAt = 4;
     private const int Threads = 4;
     private const int SectorShift = 9;
     private const int MostDirect = 11;
@@ -31,6 +36,7 @@ internal sealed class BlockQueue : IDisposable
     private readonly Domain _domain;
     private readonly IByteStore _store;
     private readonly SharedRing _ring;
+    private readonly bool _isShort;
     private readonly EventReceiver _receiver;
     private readonly EventPort _port;
     private readonly QueuePump _pump;
@@ -38,12 +44,13 @@ internal sealed class BlockQueue : IDisposable
     private readonly ConcurrentBag<Work> _free = [];
 
     /// <summary>Makes the queue and connects it to the port that the guest made for it. Under the domain's lock.</summary>
-    internal BlockQueue(Domain domain, IByteStore store, SharedRing ring, EventPort port)
+    internal BlockQueue(Domain domain, IByteStore store, SharedRing ring, EventPort port, bool isShort = false)
     {
         _domain = domain;
         _store = store;
         _ring = ring;
         _port = port;
+        _isShort = isShort;
         _pump = new QueuePump("hull-xvd", Threads, Step);
         _receiver = _pump.Notify;
         EventChannels.Join(port, _receiver);
@@ -61,10 +68,15 @@ internal sealed class BlockQueue : IDisposable
         Span<byte> entry = stackalloc byte[EntrySize];
         lock (_lock)
         {
-            if (!_ring.TryTake(entry))
+            if (!_ring.TryTake(_isShort ? entry[..ShortEntrySize] : entry))
             {
                 return false;
             }
+        }
+
+        if (_isShort)
+        {
+            entry[ShortGapAt..ShortEntrySize].CopyTo(entry[(ShortGapAt + ShortGap)..]);
         }
 
         Work work = _free.TryTake(out Work? idle) ? idle : new Work();

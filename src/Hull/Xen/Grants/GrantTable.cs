@@ -27,16 +27,34 @@ internal sealed class GrantTable(Domain domain)
     /// <returns>0, or an error.</returns>
     internal long PlaceFrame(ulong index, ulong frame)
     {
-        if (index >= SpecialPages.MostGrantFrames || frame > ulong.MaxValue / GuestMemory.PageSize
-            || !domain.Memory.Place(frame * GuestMemory.PageSize, SpecialPages.FirstGrantFrame + (int)index))
+        if (index >= SpecialPages.MostGrantFrames || frame > ulong.MaxValue / GuestMemory.PageSize)
         {
             return XenError.Invalid;
         }
 
-        _frames[index] = new GuestPhysical(frame * GuestMemory.PageSize);
+        // QUIRK: a grant frame takes over the guest's own page of RAM at that frame; in Xen it replaces it, and the RAM is gone.
+        GuestPhysical at = new(frame * GuestMemory.PageSize);
+        System.Span<byte> content = stackalloc byte[GuestMemory.PageSize];
+        content.Clear();
+        if (_frames[index] is GuestPhysical before)
+        {
+            domain.Memory.TryRead(before, content);
+        }
+
+        if (!domain.Memory.Place(at.Value, SpecialPages.FirstGrantFrame + (int)index)
+            && !domain.Memory.Contains(at, GuestMemory.PageSize))
+        {
+            return XenError.Invalid;
+        }
+
+        domain.Memory.TryWrite(at, content);
+        _frames[index] = at;
         FrameCount = System.Math.Max(FrameCount, (int)index + 1);
         return 0;
     }
+
+    /// <summary>Where the guest has placed a frame; all ones, which is nowhere, before that.</summary>
+    internal ulong FrameAt(int index) => _frames[index]?.Value ?? ulong.MaxValue;
 
     /// <summary>
     /// A back end begins to use a page that the guest has granted to it, and the entry says so until <see cref="End"/>. Any

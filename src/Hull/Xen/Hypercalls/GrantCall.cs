@@ -1,3 +1,7 @@
+using System;
+using System.Runtime.InteropServices;
+using Hull.Memory;
+
 namespace Hull.Xen.Hypercalls;
 
 /// <summary>grant_table_op, as far as a guest needs it that only grants. Xen, public/grant_table.h.</summary>
@@ -7,11 +11,43 @@ internal static class GrantCall
 
     internal static long Do(in Hypercall call) => call.Word(0) switch
     {
+        2 => SetUpTable(call),
         6 => QuerySize(call),
         8 => SetVersion(call),
         10 => GetVersion(call),
         _ => XenError.NoSystemCall,
     };
+
+    // Where the frames are that the guest has placed, each in a word of the caller's.
+    private static long SetUpTable(in Hypercall call)
+    {
+        const short okay = 0;
+        const short generalError = -1;
+        const short badDomain = -2;
+        if (call.Word(2) != 1)
+        {
+            return XenError.Invalid;
+        }
+
+        if (!call.TryLoad(1, out SetupRequest request) || !call.TryLoadWord(1, 8 + call.WordBytes, out ulong list))
+        {
+            return XenError.Fault;
+        }
+
+        bool isSelf = request.Domain == Self || request.Domain == call.Domain.Id;
+        request.Status = !isSelf ? badDomain : request.Frames > SpecialPages.MostGrantFrames ? generalError : okay;
+        for (uint i = 0; request.Status == okay && i < request.Frames; i++)
+        {
+            ulong frame = call.Domain.Grants.FrameAt((int)i) / GuestMemory.PageSize;
+            ReadOnlySpan<byte> word = MemoryMarshal.AsBytes(new ReadOnlySpan<ulong>(in frame))[..call.WordBytes];
+            if (!call.Registers.TryStore(list + (i * (uint)call.WordBytes), word))
+            {
+                return XenError.Fault;
+            }
+        }
+
+        return call.TryStore(1, request) ? 0 : XenError.Fault;
+    }
 
     private static long QuerySize(in Hypercall call)
     {
@@ -70,6 +106,16 @@ internal static class GrantCall
 
         request.Version = 1;
         return call.TryStore(1, request) ? 0 : XenError.Fault;
+    }
+
+    // struct gnttab_setup_table without the pointer at its end.
+    private struct SetupRequest
+    {
+        internal ushort Domain;
+        internal ushort Pad1;
+        internal uint Frames;
+        internal short Status;
+        internal ushort Pad2;
     }
 
     private struct SizeRequest

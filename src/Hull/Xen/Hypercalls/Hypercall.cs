@@ -54,6 +54,18 @@ internal readonly ref struct Hypercall(Domain domain, DomainVcpu vcpu, IHypercal
         return registers.TryLoad(_arguments[index], MemoryMarshal.AsBytes(new Span<T>(ref value)));
     }
 
+    /// <summary>Bytes of the caller's pointers and long words.</summary>
+    internal int WordBytes => registers.Is64Bit ? sizeof(ulong) : sizeof(uint);
+
+    /// <summary>Copies one of them, so many bytes behind the address in an argument.</summary>
+    /// <returns>False: the result is <see cref="XenError.Fault"/>.</returns>
+    internal bool TryLoadWord(int index, int offset, out ulong value)
+    {
+        value = 0;
+        Span<byte> bytes = MemoryMarshal.AsBytes(new Span<ulong>(ref value))[..WordBytes];
+        return registers.TryLoad(_arguments[index] + (ulong)offset, bytes);
+    }
+
     /// <summary>Copies a structure to the address in an argument.</summary>
     /// <returns>False: the result is <see cref="XenError.Fault"/>.</returns>
     internal bool TryStore<T>(int index, in T value)

@@ -5,7 +5,20 @@ internal static class HypercallTable
 {
     /// <summary>Does one call.</summary>
     /// <returns>Its result; errors are negative.</returns>
-    internal static long Call(in Hypercall call, ulong number) => number > uint.MaxValue
+    internal static long Call(in Hypercall call, ulong number)
+    {
+        if (call.Domain.Tracer is not HypercallTracer tracer)
+        {
+            return Do(call, number);
+        }
+
+        string description = HypercallTracer.Describe(call, number);
+        long result = Do(call, number);
+        tracer.Done(call, number, description, result);
+        return result;
+    }
+
+    private static long Do(in Hypercall call, ulong number) => number > uint.MaxValue
         ? XenError.NoSystemCall
         : (HypercallNumber)number switch
         {
