@@ -7,6 +7,7 @@ using Hull.Cpu;
 using Hull.Devices;
 using Hull.Devices.Irq;
 using Hull.Devices.Serial;
+using Hull.Devices.Virtio;
 using Hull.Engine;
 using Hull.Host;
 using Hull.Kvm;
@@ -149,15 +150,38 @@ internal static class MachineBuilder
 
     private static GuestMemory CreateMemory(MachineSpec spec)
     {
+        ulong fileBytes = FileBytes(spec);
         if (spec.Firmware is null)
         {
-            return new GuestMemory(spec.MemoryBytes, sparePages: spec.Xen ? SpecialPages.SpareCount : 0);
+            return new GuestMemory(spec.MemoryBytes, sparePages: spec.Xen ? SpecialPages.SpareCount : 0, fileBytes: fileBytes);
         }
 
         byte[] rom = FirmwareLoader.Read(spec.Firmware);
-        GuestMemory memory = new(spec.MemoryBytes, PlatformMap.FirmwareLowLimit, (ulong)rom.Length);
+        GuestMemory memory = new(spec.MemoryBytes, PlatformMap.FirmwareLowLimit, (ulong)rom.Length, fileBytes: fileBytes);
         memory.WriteRom(0, rom);
         return memory;
+    }
+
+    // Files that are memory; an access to one that was cut is a signal.
+    private static ulong FileBytes(MachineSpec spec)
+    {
+        ulong bytes = 0;
+        foreach (DeviceSpec device in spec.Devices)
+        {
+            bytes += (device as PmemSpec)?.Room() ?? 0;
+        }
+
+        if (bytes > FileArea.Limit)
+        {
+            throw new HullException($"{bytes >> 30} GiB of persistent memory: a guest has up to {FileArea.Limit >> 30} GiB");
+        }
+
+        if (bytes > 0)
+        {
+            HostSignals.Ensure();
+        }
+
+        return bytes;
     }
 
     // Firmware finds all that it needs by itself, and gives the BARs their addresses; it starts as a processor after reset.

@@ -82,6 +82,15 @@ internal static class RunCommand
             AllowMultipleArgumentsPerToken = false,
             CustomParser = result => ParseAll(result, DeviceText.ParseDisk),
         };
+        Option<DeviceSpec[]> pmems = new("--pmem")
+        {
+            Description = "A file as persistent memory, /dev/pmem0: the guest has its pages themselves. With readonly it is shared, "
+                + "and what the guest writes is gone at the end. May be repeated.",
+            HelpName = "FILE[,readonly]",
+            Arity = ArgumentArity.OneOrMore,
+            AllowMultipleArgumentsPerToken = false,
+            CustomParser = result => ParseAll(result, DeviceText.ParsePmem),
+        };
         Option<ShareRequest[]> shares = new("--share")
         {
             Description = "A folder of the host's, in the guest below /mnt, or where it is with --root host. May be repeated.",
@@ -170,7 +179,7 @@ internal static class RunCommand
         Command command = new("run", "Runs a guest. With '-- COMMAND...' runs that in the guest and exits with its status.")
         {
             kernel, firmware, initrd, append, memory, vcpus, engine, cpu, timeout, deterministic, checkpoints, blockLimit, xen, trace, name,
-            disks, devices, nets, publish, pcap, shares, root, modules, exitPort, testDevice, stat, form,
+            disks, pmems, devices, nets, publish, pcap, shares, root, modules, exitPort, testDevice, stat, form,
         };
         command.SetAction(result => GuestRun.Execute(new RunRequest
         {
@@ -189,7 +198,7 @@ internal static class RunCommand
             Xen = result.GetValue(xen),
             Trace = result.GetValue(trace),
             Name = result.GetValue(name),
-            Devices = [.. result.GetValue(disks) ?? [], .. result.GetValue(devices) ?? []],
+            Devices = [.. result.GetValue(disks) ?? [], .. result.GetValue(pmems) ?? [], .. result.GetValue(devices) ?? []],
             Nets = result.GetValue(nets) ?? [],
             Publish = result.GetValue(publish) ?? [],
             Pcap = result.GetValue(pcap),

@@ -18,6 +18,7 @@ namespace Hull.Devices;
 [JsonDerivedType(typeof(FsSpec), "fs")]
 [JsonDerivedType(typeof(NetSpec), "net")]
 [JsonDerivedType(typeof(P9Spec), "p9")]
+[JsonDerivedType(typeof(PmemSpec), "pmem")]
 [JsonDerivedType(typeof(RngSpec), "rng")]
 [JsonDerivedType(typeof(VsockSpec), "vsock")]
 public abstract record DeviceSpec

@@ -39,13 +39,11 @@ public static class DeviceText
 
     /// <summary>Reads a disk: its file first, as in <c>FILE,format=raw,readonly</c>.</summary>
     /// <exception cref="HullException">A name or a value is not one; the message lists what would be.</exception>
-    public static DeviceSpec ParseDisk(string text)
-    {
-        ArgumentNullException.ThrowIfNull(text);
-        string[] parts = text.Split(',');
-        parts[0] = "file=" + parts[0];
-        return Parse("disk", parts, text);
-    }
+    public static DeviceSpec ParseDisk(string text) => ParseWithFile("disk", text);
+
+    /// <summary>Reads persistent memory: its file first, as in <c>FILE,readonly</c>.</summary>
+    /// <exception cref="HullException">A name or a value is not one; the message lists what would be.</exception>
+    public static DeviceSpec ParsePmem(string text) => ParseWithFile("pmem", text);
 
     /// <summary>
     /// Reads a network card: its network first, as in <c>user,queues=2</c> (the user's own), <c>tap=NAME</c> or
@@ -91,6 +89,14 @@ public static class DeviceText
         }
 
         throw new System.Diagnostics.UnreachableException(spec.GetType().Name);
+    }
+
+    private static DeviceSpec ParseWithFile(string kind, string text)
+    {
+        ArgumentNullException.ThrowIfNull(text);
+        string[] parts = text.Split(',');
+        parts[0] = "file=" + parts[0];
+        return Parse(kind, parts, text);
     }
 
     private static DeviceSpec Parse(string kind, ReadOnlySpan<string> options, string text)

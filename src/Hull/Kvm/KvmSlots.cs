@@ -9,7 +9,7 @@ namespace Hull.Kvm;
 
 /// <summary>
 /// The memory slots of a virtual machine: RAM below and above the PCI hole, straight from <see cref="GuestMemory"/>'s
-/// mapping, and read-only memory. What is in no slot is MMIO. Slots with RAM can log which pages the guest wrote.
+/// mapping, the host files above, and read-only memory. What is in no slot is MMIO. Slots with RAM can log which pages the guest wrote.
 /// </summary>
 internal sealed unsafe class KvmSlots
 {
@@ -26,6 +26,13 @@ internal sealed unsafe class KvmSlots
         {
             ulong high = (ulong)memory.Base + memory.LowSize;
             Add(new Slot(1, GuestMemory.HighBase, memory.HighSize, high, memory.LowSize, KvmMemoryFlags.None));
+        }
+
+        if (memory.Files.Size > 0)
+        {
+            // Files come and go behind it; the kernel follows the mapping.
+            ulong files = (ulong)memory.Base + memory.Files.Offset;
+            Add(new Slot((uint)_slots.Count, memory.Files.Base, memory.Files.Size, files, ulong.MaxValue, KvmMemoryFlags.None));
         }
     }
 

@@ -8,7 +8,7 @@ namespace Hull.Memory;
 /// <summary>
 /// The guest's RAM: one memfd-backed mapping, seen by the guest as a low part below the PCI hole and, when it is
 /// larger, a high part from 4 GiB. Devices and loaders copy in and out; no span into live RAM leaves this class.
-/// A ROM that ends at 4 GiB may lie behind RAM in the mapping, for processors only.
+/// A ROM that ends at 4 GiB may lie behind RAM in the mapping, for processors only. Host files may be above RAM.
 /// </summary>
 public sealed unsafe class GuestMemory : IDisposable
 {
@@ -44,8 +44,9 @@ public sealed unsafe class GuestMemory : IDisposable
     /// <param name="lowLimit">Where low RAM ends at the latest.</param>
     /// <param name="romSize">Bytes of the ROM that ends at 4 GiB; a multiple of 4 KiB.</param>
     /// <param name="sparePages">Pages beyond RAM, which are nowhere until <see cref="Place"/> puts them somewhere.</param>
+    /// <param name="fileBytes">Bytes of the host files that will be above RAM; whole steps of <see cref="FileArea.Step"/>.</param>
     /// <exception cref="HullException">The size is odd, or the host has no such memory.</exception>
-    public GuestMemory(ulong size, ulong lowLimit = LowLimit, ulong romSize = 0, int sparePages = 0)
+    public GuestMemory(ulong size, ulong lowLimit = LowLimit, ulong romSize = 0, int sparePages = 0, ulong fileBytes = 0)
     {
         if (size < 0x10_0000 || size % PageSize != 0 || size > 1UL << 40)
         {
@@ -56,6 +57,7 @@ public sealed unsafe class GuestMemory : IDisposable
         LowSize = Math.Min(size, lowLimit);
         RomSize = romSize;
         _spareSize = (ulong)sparePages * PageSize;
+        MappedSize = Size + RomSize + _spareSize + fileBytes;
         _fd = Libc.MemfdCreate("hull-ram", 1);
         if (_fd < 0 || Libc.Ftruncate(_fd, (long)MappedSize) != 0)
         {
@@ -69,6 +71,7 @@ public sealed unsafe class GuestMemory : IDisposable
             _fd,
             "guest memory");
         Pages = new PageTracker(MappedSize / PageSize);
+        Files = new FileArea(HighBase + HighSize, fileBytes, MappedSize - fileBytes, _base, _fd, Pages);
     }
 
     /// <summary>All RAM, in bytes.</summary>
@@ -86,8 +89,14 @@ public sealed unsafe class GuestMemory : IDisposable
     /// <summary>Where the ROM starts, guest-physical.</summary>
     internal ulong RomBase => HighBase - RomSize;
 
-    /// <summary>RAM, ROM and spare pages, in bytes: what offsets in the mapping are below.</summary>
-    internal ulong MappedSize => Size + RomSize + _spareSize;
+    /// <summary>RAM, ROM, spare pages and files, in bytes: what offsets in the mapping are below.</summary>
+    internal ulong MappedSize { get; }
+
+    /// <summary>Where the guest's memory ends, files and all, guest-physical.</summary>
+    internal ulong End => Files.Size == 0 ? HighBase + HighSize : Files.Base + Files.Size;
+
+    /// <summary>The host files that are memory of the guest's.</summary>
+    internal FileArea Files { get; }
 
     /// <summary>Sections of the shadow area were protected or opened: translations of their pages are no longer true.</summary>
     internal event Action? ProtectionChanged;
@@ -231,7 +240,7 @@ public sealed unsafe class GuestMemory : IDisposable
     internal bool TryDiscard(GuestPhysical at, ulong length)
     {
         ulong offset = OffsetOf(at.Value, length);
-        if (offset == ulong.MaxValue || length == 0 || ((at.Value | length) & (PageSize - 1)) != 0)
+        if (offset >= Size || length == 0 || ((at.Value | length) & (PageSize - 1)) != 0)
         {
             return false;
         }
@@ -272,13 +281,14 @@ public sealed unsafe class GuestMemory : IDisposable
         ulong high = at - HighBase;
         return at >= HighBase && high < HighSize && length <= HighSize - high
             ? LowSize + high
-            : Volatile.Read(ref _placed).OffsetOf(at, length);
+            : OffsetBeyondRam(at, length);
     }
 
     /// <summary>The guest-physical address of a byte at an offset in the mapping; of a spare page, one that it has.</summary>
     internal ulong PhysicalOf(ulong offset) => offset < LowSize ? offset
         : offset < Size ? offset - LowSize + HighBase
         : offset < Size + RomSize ? offset - Size + RomBase
+        : offset >= Files.Offset ? offset - Files.Offset + Files.Base
         : _placed.PhysicalOf(offset);
 
     /// <summary>
@@ -288,7 +298,7 @@ public sealed unsafe class GuestMemory : IDisposable
     internal bool Place(ulong at, int spare)
     {
         ulong offset = Size + RomSize + ((ulong)spare * PageSize);
-        if (offset >= MappedSize || at % PageSize != 0 || OffsetOf(at, PageSize) < Size)
+        if (offset >= Files.Offset || at % PageSize != 0 || OffsetOf(at, PageSize) < Size || at - Files.Base < Files.Size)
         {
             return false;
         }
@@ -326,6 +336,14 @@ public sealed unsafe class GuestMemory : IDisposable
     {
         ulong offset = OffsetOf(at & ~0xFFFUL, PageSize);
         return offset == ulong.MaxValue ? RomPage(at) : _base + offset;
+    }
+
+    private ulong OffsetBeyondRam(ulong at, ulong length)
+    {
+        ulong inFiles = at - Files.Base;
+        return inFiles < Files.Size && length <= Files.Size - inFiles
+            ? Files.Offset + inFiles
+            : Volatile.Read(ref _placed).OffsetOf(at, length);
     }
 
     private byte* RomPage(ulong at)

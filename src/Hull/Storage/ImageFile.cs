@@ -21,6 +21,9 @@ internal sealed class ImageFile : IImageFile
     /// <inheritdoc/>
     public string Name { get; }
 
+    /// <summary>The open file, for who maps it.</summary>
+    internal SafeFileHandle Handle => _file;
+
     /// <inheritdoc/>
     public ulong Length => (ulong)RandomAccess.GetLength(_file);
 

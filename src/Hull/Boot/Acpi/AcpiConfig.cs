@@ -52,7 +52,7 @@ internal sealed record AcpiConfig
             HasVga = !request.StartAsPvh,
             HasRtc = !request.StartAsPvh,
             MmioDevices = request.MmioDevices,
-            PciMemory64Base = (GuestMemory.HighBase + memory.HighSize + step - 1) / step * step,
+            PciMemory64Base = (memory.End + step - 1) / step * step,
         };
     }
 }

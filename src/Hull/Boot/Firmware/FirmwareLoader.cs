@@ -53,6 +53,12 @@ internal static class FirmwareLoader
         files.Add(new FirmwareFile("etc/e820", MemoryMap(memory)));
         files.Add(new FirmwareFile("etc/max-cpus", Number((ulong)vcpus, 2)));
 
+        if (memory.Files.Size > 0)
+        {
+            // Cards go above it.
+            files.Add(new FirmwareFile("etc/reserved-memory-end", Number(memory.End, 8)));
+        }
+
         // The user's console is the first serial port; where nothing boots there is nobody to press a key.
         files.Add(new FirmwareFile("etc/sercon-port", Number(PlatformMap.Com1Port, 2)));
         files.Add(new FirmwareFile("etc/boot-fail-wait", Number(uint.MaxValue, 4)));

@@ -73,6 +73,10 @@ internal sealed class HostileDevices : IDisposable
                 string image = Path.Combine(_folder, "disk.img");
                 File.WriteAllBytes(image, new byte[1 << 20]);
                 return new DiskSpec { File = image, Format = DiskFormat.Raw };
+            case "pmem":
+                string file = Path.Combine(_folder, "pmem.img");
+                File.WriteAllBytes(file, new byte[2 << 20]);
+                return new PmemSpec { File = file };
             case "net":
                 return new NetSpec { Unplugged = true };
             case "rng":

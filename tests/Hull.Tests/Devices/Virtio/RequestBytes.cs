@@ -20,6 +20,9 @@ internal static class RequestBytes
                 Set32(head, 0, random.Next(16));
                 Set64(head, 8, random.Next(4) == 0 ? ~0UL >> random.Next(16) : (ulong)random.Next(3000));
                 break;
+            case "pmem":
+                Set32(head, 0, random.Next(3));
+                break;
             case "net":
                 Set16(head, 0, random.Next(8) | (random.Next(6) << 8));
                 break;

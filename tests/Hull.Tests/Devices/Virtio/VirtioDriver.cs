@@ -44,7 +44,7 @@ internal sealed class VirtioDriver : IDisposable
         _pci = new VirtioPci(Device, _messages);
     }
 
-    internal GuestMemory Memory { get; } = new(16 << 20);
+    internal GuestMemory Memory { get; } = new(16 << 20, fileBytes: 4 << 20);
 
     internal VirtioDevice Device { get; }
 
