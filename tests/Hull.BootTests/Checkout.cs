@@ -32,6 +32,10 @@ internal static class Checkout
     /// <summary>The private key for the disk's root.</summary>
     internal static string DebianKey => Path.Combine(Guests, "debian-disk", "key");
 
+    /// <summary>A folder with Debian's packages for a compiler, and their index; null when it is not there.</summary>
+    internal static string? DebianRepository =>
+        Newest(Path.Combine(Guests, "repository"), "Packages") is null ? null : Path.Combine(Guests, "repository");
+
     private static string Installer => Path.Combine(
         Guests,
         "debian-installer-12-netboot-amd64/usr/lib/debian-installer/images/12/amd64/text/debian-installer/amd64");

@@ -84,6 +84,34 @@ public sealed class DebianDiskTests : IDisposable
         AssertClean();
     }
 
+    [GuestFact(TestGuest.DebianRepository)]
+    public void DebianDisk_InstallsACompiler_FromARepositoryOfTheHosts_AndStaysWhole()
+    {
+        int port = FindFreePort();
+        using Process server = Process.Start("busybox", ["httpd", "-f", "-p", $"127.0.0.1:{port}", "-h", Checkout.DebianRepository!]);
+        try
+        {
+            using HullRun run = Boot("2");
+            run.WaitFor("login:");
+            Ssh("rm -rf /etc/apt/sources.list.d/*; router=$(ip route | sed -n 's/^default via \\([^ ]*\\).*/\\1/p'); "
+                + $"echo \"deb [trusted=yes] http://$router:{port} ./\" >/etc/apt/sources.list; apt-get -q update");
+            Ssh("DEBIAN_FRONTEND=noninteractive apt-get -q -y install build-essential");
+            Assert.Equal("", Ssh("dpkg --audit; dpkg --verify build-essential gcc-12 libc6-dev make"));
+            Assert.Equal("42\n", Ssh(
+                "printf '#include <iostream>\\nint main() { std::cout << 42 << std::endl; }' >a.cc && g++ -O2 -o a a.cc && ./a"));
+            Assert.Equal("running\n", Ssh("systemctl is-system-running --wait; systemctl --failed --no-legend"));
+            Ssh("systemctl poweroff");
+            RunResult result = run.WaitForEnd();
+            Assert.True(result.Status == 0, result.ToString());
+        }
+        finally
+        {
+            server.Kill();
+        }
+
+        AssertClean();
+    }
+
     [Fact]
     public void DiskWithoutBootSector_IsRefused_WithWhatToDo()
     {

@@ -13,6 +13,9 @@ public enum TestGuest
 
     /// <summary>A disk that `hull image debian` built.</summary>
     DebianDisk,
+
+    /// <summary>Such a disk, and a folder of packages that it can install.</summary>
+    DebianRepository,
 }
 
 /// <summary>A fact about a guest; skipped, with the reason, where the guest has not been fetched.</summary>
@@ -25,6 +28,7 @@ public sealed class GuestFactAttribute : FactAttribute
         {
             TestGuest.GenericKernel => Checkout.GenericKernel,
             TestGuest.Installer => Checkout.InstallerInitrd,
+            TestGuest.DebianRepository => Checkout.DebianDisk is null ? null : Checkout.DebianRepository,
             _ => Checkout.DebianDisk,
         };
         if (path is null)
