@@ -9,7 +9,8 @@ namespace Hull.Cpu.Translate;
 /// </summary>
 internal sealed class BlockTable
 {
-    private const int Bits = 18;
+    // Large programs have some 250,000 blocks, and each that is looked at in vain is a line not in the host's caches.
+    private const int Bits = 20;
     private readonly NativeList<Block> _blocks;
 
     // Index of a chain's first block, plus one.

@@ -17,9 +17,8 @@ namespace Hull.Cpu.Translate;
 /// </code>
 /// Through a register other than the stack pointer the slot is one of 1024 that the address chooses:
 /// <code>
-///   mov  r11, r10
-///   shr  r11, 8
-///   and  r11d, 0xFF0
+///   rorx r11, r10, 8             ; without BMI2: mov, shr
+///   and  r11d, 0x3FF0
 ///   xor  r10, [slots+r11]
 ///   cmp  r10, 4096-size
 ///   ja   miss
@@ -451,8 +450,17 @@ internal sealed unsafe class MemoryLowering
     private void CheckHashed(int size, bool store)
     {
         int slots = StateLayout.Hashed(_w.IsUser, store);
-        _e.Bytes(0x4D, 0x89, 0xD3);                             // mov r11, r10
-        _e.Bytes(0x49, 0xC1, 0xEB, 0x08);                       // shr r11, 8
+        if (HostCpu.HasBmi2)
+        {
+            _e.Bytes(0xC4, 0x43, 0xFB, 0xF0);                   // rorx r11, r10, 8
+            _e.Bytes(0xDA, 0x08);
+        }
+        else
+        {
+            _e.Bytes(0x4D, 0x89, 0xD3);                         // mov r11, r10
+            _e.Bytes(0x49, 0xC1, 0xEB, 0x08);                   // shr r11, 8
+        }
+
         _e.Bytes(0x41, 0x81, 0xE3);                             // and r11d, imm32
         _e.Int32((StateLayout.HashedSlots - 1) << 4);
         _e.Table(0x33, HostRegister.Address, HostRegister.Temp, slots);
