@@ -3,6 +3,7 @@ using Hull.Cli.Commands;
 using Hull.Cli.Control;
 using Hull.Cli.Run;
 using Hull.Storage;
+using Hull.Xen;
 
 namespace Hull.Cli;
 
@@ -17,6 +18,7 @@ namespace Hull.Cli;
 [JsonSerializable(typeof(CheckReport))]
 [JsonSerializable(typeof(GuestReport[]))]
 [JsonSerializable(typeof(DeviceReport[]))]
+[JsonSerializable(typeof(XenView))]
 internal sealed partial class CliJson : JsonSerializerContext;
 
 /// <summary>As <see cref="CliJson"/>, on one line.</summary>

@@ -7,6 +7,7 @@ using Hull.Devices;
 using Hull.Devices.Virtio;
 using Hull.Engine;
 using Hull.Host;
+using Hull.Xen;
 
 namespace Hull;
 
@@ -116,6 +117,26 @@ public sealed class Machine : IAsyncDisposable
     /// <exception cref="HullException">The machine has no balloon.</exception>
     public ulong GuestMemoryBytes => Balloon.Size;
 
+    /// <summary>What Xen keeps for the guest now: event channels, grants, the store. Any thread.</summary>
+    /// <exception cref="HullException">The guest does not find Xen.</exception>
+    public XenView ReadXen() => Domain.Read();
+
+    /// <summary>Asks a guest of Xen to sleep, as before it is saved, and waits for it. Any thread.</summary>
+    /// <returns>False when it does not in time.</returns>
+    /// <exception cref="HullException">The guest does not find Xen, or sleeps already.</exception>
+    public bool SuspendXen(TimeSpan wait) => !Domain.Suspension.IsAsleep ? Domain.Suspension.TrySuspend(wait)
+        : throw new HullException($"{Name} sleeps already: hull xen resume {Name}");
+
+    /// <summary>Lets a guest of Xen go on, in a domain that is new to it. Any thread.</summary>
+    /// <exception cref="HullException">The guest does not find Xen, or does not sleep.</exception>
+    public void ResumeXen()
+    {
+        if (!Domain.Suspension.TryResume())
+        {
+            throw new HullException($"{Name} does not sleep: hull xen suspend {Name}");
+        }
+    }
+
     /// <summary>Restarts the machine as a reset button does. Any thread.</summary>
     public void Reset() => Post(new Request(RequestKind.Reset, _parts.Life, null, Forced: true));
 
@@ -155,6 +176,8 @@ public sealed class Machine : IAsyncDisposable
         await _panicTimer.DisposeAsync().ConfigureAwait(false);
         _requests.Dispose();
     }
+
+    private Domain Domain => _parts.Domain ?? throw new HullException($"{Name} does not find Xen: start it with --xen");
 
     private BalloonDevice Balloon => _parts.Devices.FindFirst<BalloonDevice>()
         ?? throw new HullException($"{Name} has no balloon: start it with --device balloon");

@@ -119,6 +119,7 @@ internal static class MachineBuilder
             {
                 Notice = kernel?.Notice,
                 Devices = devices,
+                Domain = domain,
             };
         }
         catch

@@ -3,6 +3,7 @@ using System.Threading;
 using Hull.Engine;
 using Hull.Memory;
 using Hull.Timeline;
+using Hull.Xen;
 
 namespace Hull;
 
@@ -61,6 +62,9 @@ internal sealed class MachineParts : IDisposable
     /// <summary>The user's devices.</summary>
     internal required MachineDevices Devices { get; init; }
 
+    /// <summary>What the guest finds of Xen; null: it finds none.</summary>
+    internal Domain? Domain { get; init; }
+
     /// <summary>What runs the vCPUs.</summary>
     internal IEngine Engine { get; }
 
@@ -75,6 +79,7 @@ internal sealed class MachineParts : IDisposable
     /// <summary>Takes all vCPUs out of the guest for good. Not on a vCPU's thread.</summary>
     internal void StopVcpus()
     {
+        Domain?.Suspension.Dispose(); // a vCPU may sleep there
         foreach (VcpuThread vcpu in _vcpus)
         {
             vcpu.RequestStop();

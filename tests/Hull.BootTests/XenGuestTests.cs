@@ -84,6 +84,50 @@ public sealed class XenGuestTests
         }
     }
 
+    [Theory]
+    [InlineData("1")]
+    [InlineData("2")]
+    public void Guest_SleepsAndWakes_WithItsDiskAndCard_AndIsSeen(string vcpus)
+    {
+        string image = Path.GetTempFileName();
+        string name = $"xen-{Guid.NewGuid():n}";
+        try
+        {
+            File.WriteAllBytes(image, RandomNumberGenerator.GetBytes(1 << 20));
+            using HullRun run = HullRun.Start("run", "--xen", "-c", vcpus, "--name", name, "--net", "user", "--disk", image + ",format=raw",
+                "--", "sh", "-c", "sum() { echo 3 >/proc/sys/vm/drop_caches; sha256sum /dev/xvda; }; one=$(sum); echo up; "
+                + "until dmesg | grep -q 'Restarting tasks'; do usleep 10000; done; [ \"$one\" = \"$(sum)\" ] && "
+                + "router=$(ip route | sed -n 's/^default via \\([^ ]*\\).*/\\1/p') && arping -q -c 1 -w 20 -I eth0 $router && "
+                + "dd if=/dev/zero of=/dev/xvda bs=4096 count=1 conv=fsync 2>/dev/null && echo awake; exit 7");
+            run.WaitFor("up\n");
+
+            Assert.Matches(@"(?m)^ *1 backend .* xenstore$", Hull("ports"));
+            Assert.Matches(@"(?m) backend .* vbd$", Hull("ports"));
+            Assert.Matches(@"(?m)^ *\d+ +0x\w+ +0 write write$", Hull("grants"));
+            Assert.Contains("/device/vif/0/state = \"4\"   (n1,r0)", Hull("store"), StringComparison.Ordinal);
+            Assert.Contains("\"path\": \"/local/domain/1/domid\"", Hull("store", "-o", "json"), StringComparison.Ordinal);
+
+            Hull("suspend");
+            RunResult again = HullRun.Hull("xen", "suspend", name);
+            Assert.Contains("sleeps already", again.Error, StringComparison.Ordinal);
+            Hull("resume");
+            run.WaitFor("awake\n");
+            RunResult result = run.WaitForEnd();
+            Assert.True(result.Status == 7, result.ToString());
+        }
+        finally
+        {
+            File.Delete(image);
+        }
+
+        string Hull(string verb, params string[] more)
+        {
+            RunResult result = HullRun.Hull(["xen", verb, name, .. more]);
+            Assert.True(result.Status == 0, result.ToString());
+            return result.Text;
+        }
+    }
+
     [Fact]
     public void Grub_ReachesItsPrompt_AndReadsTheDisk()
     {

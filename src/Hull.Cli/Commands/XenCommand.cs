@@ -14,9 +14,13 @@ internal static class XenCommand
 {
     private const ulong Memory = 1UL << 30;
 
-    internal static Command Create(string[] guestCommand) => new("xen", "Real Xen with Debian's dom0 and toolstack.")
+    internal static Command Create(string[] guestCommand) => new("xen", "Real Xen with Debian's dom0 and toolstack; and guests that find Xen (hull run --xen --name).")
     {
         CreateDemo(guestCommand), CreateImage(guestCommand),
+        XenGuestCommands.CreateView("ports", "Shows the event channels of a running guest.", XenGuestCommands.PortsText),
+        XenGuestCommands.CreateView("grants", "Shows the pages that a running guest grants.", XenGuestCommands.GrantsText),
+        XenGuestCommands.CreateView("store", "Shows the store as a running guest has it.", XenGuestCommands.StoreText),
+        XenGuestCommands.CreateSuspend(), XenGuestCommands.CreateResume(),
     };
 
     private static Command CreateDemo(string[] guestCommand)

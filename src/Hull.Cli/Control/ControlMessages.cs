@@ -1,9 +1,11 @@
+using Hull.Xen;
+
 namespace Hull.Cli.Control;
 
 /// <summary>What a verb asks of a running guest: a line of JSON. docs/control.md.</summary>
 internal sealed record ControlRequest
 {
-    /// <summary>"status", "devices", "add", "remove", "balloon" or "stop".</summary>
+    /// <summary>"status", "devices", "add", "remove", "balloon", "stop", "xen", "suspend" or "resume".</summary>
     public required string Verb { get; init; }
 
     /// <summary>The device to add, as JSON.</summary>
@@ -33,6 +35,9 @@ internal sealed record ControlAnswer
 
     /// <summary>The guest.</summary>
     public GuestReport? Guest { get; init; }
+
+    /// <summary>What Xen keeps for it.</summary>
+    public XenView? Xen { get; init; }
 
     /// <summary>Its devices.</summary>
     public DeviceReport[]? Devices { get; init; }

@@ -37,6 +37,14 @@ internal sealed class GuestControl(RunRequest request, Machine machine, Action<T
                 }
 
                 return new ControlAnswer { Bytes = machine.GuestMemoryBytes };
+            case "xen":
+                return new ControlAnswer { Xen = machine.ReadXen() };
+            case "suspend":
+                return machine.SuspendXen(WaitOf(asked)) ? new ControlAnswer()
+                    : throw new HullException($"the guest has not gone to sleep in {asked.Seconds:0.#} s");
+            case "resume":
+                machine.ResumeXen();
+                return new ControlAnswer();
             case "stop":
                 stop(WaitOf(asked));
                 return new ControlAnswer();

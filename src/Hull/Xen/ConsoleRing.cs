@@ -21,17 +21,18 @@ internal sealed class ConsoleRing
 
     private readonly Domain _domain;
     private readonly ConsoleOutput _output;
-    private readonly EventPort _port;
+    private EventPort _port;
 
     /// <summary>Makes the console, with a port of its own.</summary>
     internal ConsoleRing(Domain domain, ConsoleOutput output)
     {
         _domain = domain;
         _output = output;
-        _port = domain.Events.Connect(Drain);
-        domain.Parameters[HvmParameters.ConsoleFrame] = SpecialPages.ConsoleFrame;
-        domain.Parameters[HvmParameters.ConsoleEventChannel] = (ulong)_port.Number;
+        _port = Connect();
     }
+
+    /// <summary>The domain begins anew: a port again.</summary>
+    internal void Restart() => _port = Connect();
 
     /// <summary>Gives the guest input. Any thread.</summary>
     /// <returns>Bytes taken, as many as the ring had room for.</returns>
@@ -41,6 +42,14 @@ internal sealed class ConsoleRing
         int taken = 0;
         _domain.Act(() => taken = Put(copy));
         return taken;
+    }
+
+    private EventPort Connect()
+    {
+        EventPort port = _domain.Events.Connect(Drain, "console");
+        _domain.Parameters[HvmParameters.ConsoleFrame] = SpecialPages.ConsoleFrame;
+        _domain.Parameters[HvmParameters.ConsoleEventChannel] = (ulong)port.Number;
+        return port;
     }
 
     private static GuestPhysical At(uint offset) => new(Page + offset);

@@ -45,6 +45,7 @@ internal sealed class Domain
 
         MemoryMap = options.MemoryMap;
         Tracer = options.Trace is null ? null : new HypercallTracer(options.Trace);
+        Suspension = new Suspension(this);
         Events = new EventChannels(this);
         Grants = new GrantTable(this);
         Parameters = new HvmParameters();
@@ -92,6 +93,9 @@ internal sealed class Domain
     /// <summary>Its console.</summary>
     internal ConsoleRing Console { get; }
 
+    /// <summary>Its sleep.</summary>
+    internal Suspension Suspension { get; }
+
     /// <summary>Its way to the store.</summary>
     internal StoreRing Store { get; }
 
@@ -99,16 +103,28 @@ internal sealed class Domain
     internal long Enter(int vcpu, IHypercallRegisters registers, ulong number, ReadOnlySpan<ulong> arguments)
     {
         long result;
+        bool waits;
         lock (Lock)
         {
             _down[vcpu] = false; // a start-up message may have started it again
             result = HypercallTable.Call(new Hypercall(this, _vcpus[vcpu], registers, arguments), number);
+            waits = _vcpus[vcpu].IsWaiting;
+            _vcpus[vcpu].IsWaiting = false;
         }
 
         SendUpcalls();
         if (number == (ulong)HypercallNumber.SchedOp)
         {
-            Thread.Yield(); // a caller that has nothing to do, or waits for another vCPU
+            if (waits)
+            {
+                Events.WaitForAny(SchedCall.LongestWaitMs);
+            }
+            else
+            {
+                Thread.Yield(); // a caller that has nothing to do, or waits for another vCPU
+            }
+
+            Suspension.SleepIfAsked(vcpu);
         }
 
         return result;
@@ -127,6 +143,31 @@ internal sealed class Domain
 
     /// <summary>An event is pending for a vCPU: it is told when the lock is free. Under <see cref="Lock"/>.</summary>
     internal void RequestUpcall(int vcpu) => _upcalls |= 1UL << vcpu;
+
+    /// <summary>All that Xen keeps for the guest is as for a new domain; its memory stays. Under <see cref="Lock"/>.</summary>
+    internal void Restart()
+    {
+        Events.Restart();
+        foreach (DomainVcpu vcpu in _vcpus)
+        {
+            vcpu.Restart();
+        }
+
+        Grants.Restart();
+        SharedInfo.Restart();
+        Parameters[HvmParameters.CallbackIrq] = 0;
+        Store.Restart(); // ports 1 and 2, as they were
+        Console.Restart();
+    }
+
+    /// <summary>What it has, for its user's eyes. Any thread.</summary>
+    internal XenView Read()
+    {
+        lock (Lock)
+        {
+            return DomainView.Read(this);
+        }
+    }
 
     /// <summary>HLT with interrupts off, or VCPUOP_down: the last vCPU's is the domain's power-off.</summary>
     internal void VcpuDown(int vcpu)

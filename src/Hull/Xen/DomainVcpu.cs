@@ -41,11 +41,27 @@ internal sealed class DomainVcpu
     /// <summary>HVMOP_set_evtchn_upcall_vector; 0: none yet.</summary>
     internal byte UpcallVector { get; set; }
 
+    /// <summary>VCPUOP_down has switched it off.</summary>
+    internal bool IsDown { get; set; }
+
+    /// <summary>The call in progress gives way until something happens.</summary>
+    internal bool IsWaiting { get; set; }
+
     /// <summary>What VIRQ is bound to which port; 0: none.</summary>
     internal int[] VirqPorts { get; } = new int[EventChannels.VirqCount];
 
     /// <summary>Where vcpu_info is; null when there is none yet.</summary>
     internal GuestPhysical? Info => _registered ?? _domain.SharedInfo.VcpuInfo(Index);
+
+    /// <summary>The domain begins anew: no timer, no vector, no vcpu_info of its own.</summary>
+    internal void Restart()
+    {
+        StopTimer();
+        UpcallVector = 0;
+        System.Array.Clear(VirqPorts);
+        _registered = null;
+        IsDown = false;
+    }
 
     /// <summary>VCPUOP_register_vcpu_info: from now on it is there.</summary>
     /// <returns>0, or an error.</returns>

@@ -23,6 +23,9 @@ internal sealed class SharedInfo(Domain domain)
     /// <summary>Where the page is; null before XENMEM_add_to_physmap.</summary>
     internal GuestPhysical? Page { get; private set; }
 
+    /// <summary>The domain begins anew: the page is nowhere.</summary>
+    internal void Restart() => Page = null;
+
     /// <summary>A word of 32 bits of evtchn_pending.</summary>
     internal GuestPhysical? PendingWord(int port) => At(PendingOffset + (port / 32 * 4));
 

@@ -24,6 +24,7 @@ public sealed class HypercallFuzzTests
     {
         Random random = new(Seed);
         using TestDomain domain = new();
+        domain.Domain.Suspension.Dispose(); // nobody would wake it
         byte[] bytes = new byte[128];
         for (int i = 0; i < Cases; i++)
         {

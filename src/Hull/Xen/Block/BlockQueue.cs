@@ -53,7 +53,7 @@ internal sealed class BlockQueue : IDisposable
         _isShort = isShort;
         _pump = new QueuePump("hull-xvd", Threads, Step);
         _receiver = _pump.Notify;
-        EventChannels.Join(port, _receiver);
+        EventChannels.Join(port, _receiver, "vbd");
         _pump.Notify(); // requests may be there already
     }
 

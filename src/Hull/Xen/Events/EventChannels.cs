@@ -1,4 +1,5 @@
 using System.Collections.Generic;
+using System.Threading;
 
 namespace Hull.Xen.Events;
 
@@ -40,6 +41,9 @@ internal sealed class EventPort(int number)
     /// <summary>In state <see cref="PortState.Interdomain"/>: the other end.</summary>
     internal EventPort? Peer { get; set; }
 
+    /// <summary>What it is for, for the user's eyes.</summary>
+    internal string Use { get; set; } = "";
+
     /// <summary>FIFO: an event that came before the guest had a word for the port.</summary>
     internal bool IsPendingWithoutWord { get; set; }
 
@@ -65,7 +69,9 @@ internal sealed class EventChannels
 
     private readonly Domain _domain;
     private readonly List<EventPort> _ports = [new EventPort(0)];
+    private readonly object _any = new();
     private IEventForm _form;
+    private int _waiting;
 
     /// <summary>Makes the channels; the form is two-level until the guest asks for queues.</summary>
     internal EventChannels(Domain domain)
@@ -103,23 +109,26 @@ internal sealed class EventChannels
         port.Vcpu = vcpu;
         port.Priority = FifoEvents.DefaultPriority;
         port.RemoteDomain = 0;
+        port.Use = "";
         port.IsPendingWithoutWord = false;
         return port;
     }
 
     /// <summary>Connects a port that the guest has made for a back end.</summary>
-    internal static void Join(EventPort port, EventReceiver receiver)
+    internal static void Join(EventPort port, EventReceiver receiver, string use)
     {
         port.State = PortState.Backend;
         port.Receiver = receiver;
+        port.Use = use;
     }
 
     /// <summary>A new port that is connected to something in Hull from the start, as the toolstack makes it.</summary>
-    internal EventPort Connect(EventReceiver receiver)
+    internal EventPort Connect(EventReceiver receiver, string use)
     {
         // A domain that is being made has all its ports free.
         EventPort port = Allocate(PortState.Backend, 0) ?? throw new System.Diagnostics.UnreachableException();
         port.Receiver = receiver;
+        port.Use = use;
         return port;
     }
 
@@ -153,7 +162,17 @@ internal sealed class EventChannels
     }
 
     /// <summary>Sets a port's event pending, and tells the vCPU unless it is masked.</summary>
-    internal void SetPending(EventPort port) => _form.SetPending(port);
+    internal void SetPending(EventPort port)
+    {
+        _form.SetPending(port);
+        if (Volatile.Read(ref _waiting) != 0)
+        {
+            lock (_any)
+            {
+                Monitor.PulseAll(_any);
+            }
+        }
+    }
 
     /// <summary>EVTCHNOP_unmask.</summary>
     internal void Unmask(EventPort port) => _form.Unmask(port);
@@ -193,6 +212,24 @@ internal sealed class EventChannels
         }
 
         return result;
+    }
+
+    /// <summary>The domain begins anew: no port is in use, not even those to the console and the store.</summary>
+    internal void Restart()
+    {
+        _form = new TwoLevelEvents(_domain); // first: what the guest has left of its old words is its own
+        _ports.ForEach(Close);
+    }
+
+    /// <summary>Waits a moment for any event; one that comes just before may be missed. Not under the lock.</summary>
+    internal void WaitForAny(int milliseconds)
+    {
+        lock (_any)
+        {
+            _waiting++;
+            Monitor.Wait(_any, milliseconds);
+            _waiting--;
+        }
     }
 
     /// <summary>EVTCHNOP_reset and the end of a life: all ports are free, and the form is two-level.</summary>

@@ -1,3 +1,4 @@
+using System.Collections.Generic;
 using Hull.Memory;
 using Hull.Xen.Events;
 
@@ -53,6 +54,31 @@ internal sealed class GrantTable(Domain domain)
         return 0;
     }
 
+    /// <summary>The entries with which the guest grants something.</summary>
+    internal static List<XenGrant> Read(GrantTable table)
+    {
+        List<XenGrant> grants = [];
+        for (uint reference = 0; reference < table._frames.Length * EntriesInPage; reference++)
+        {
+            if (table.EntryAt(reference) is GuestPhysical entry
+                && table.Memory.Read<uint>(entry) is uint word && (word & TypeMask) == PermitAccess)
+            {
+                string use = (word & Writing) != 0 ? "write" : (word & Reading) != 0 ? "read" : "";
+                uint frame = table.Memory.Read<uint>(new GuestPhysical(entry.Value + 4));
+                grants.Add(new XenGrant(reference, frame, (int)(word >> 16), (word & ReadOnly) != 0, use));
+            }
+        }
+
+        return grants;
+    }
+
+    /// <summary>The domain begins anew: the table is nowhere, and one frame long.</summary>
+    internal void Restart()
+    {
+        System.Array.Clear(_frames);
+        FrameCount = 1;
+    }
+
     /// <summary>Where the guest has placed a frame; all ones, which is nowhere, before that.</summary>
     internal ulong FrameAt(int index) => _frames[index]?.Value ?? ulong.MaxValue;
 
@@ -98,6 +124,8 @@ internal sealed class GrantTable(Domain domain)
             GuestBits.TestAndClear(domain.Memory, entry, Reading | Writing);
         }
     }
+
+    private GuestMemory Memory => domain.Memory;
 
     private GuestPhysical? EntryAt(uint reference) =>
         reference / EntriesInPage < SpecialPages.MostGrantFrames && _frames[reference / EntriesInPage] is GuestPhysical frame

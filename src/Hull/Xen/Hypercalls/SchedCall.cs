@@ -5,15 +5,25 @@ namespace Hull.Xen.Hypercalls;
 /// <summary>sched_op: giving the CPU away, and the domain's end. Xen, public/sched.h.</summary>
 internal static class SchedCall
 {
+    /// <summary>How long a poll waits at the most, in milliseconds.</summary>
+    internal const int LongestWaitMs = 1;
+
     private const uint MostPolledPorts = 128;
 
     internal static long Do(in Hypercall call) => call.Word(0) switch
     {
         0 => 0, // the caller gives way when the call is over
+        1 => Block(call),
         2 => ShutDown(call),
         3 => Poll(call),
         _ => XenError.NoSystemCall,
     };
+
+    private static long Block(in Hypercall call)
+    {
+        call.Vcpu.IsWaiting = true;
+        return 0;
+    }
 
     private static long ShutDown(in Hypercall call)
     {
@@ -27,11 +37,17 @@ internal static class SchedCall
             return XenError.Invalid;
         }
 
+        if ((ShutdownReason)reason == ShutdownReason.Suspend)
+        {
+            return call.Domain.Suspension.Begin(call.Vcpu.Index);
+        }
+
         call.Domain.ShutDown((ShutdownReason)reason);
         return 0;
     }
 
-    // QUIRK: SCHEDOP_poll returns at once, as if the time were over. A guest that polls looks at its ports and polls again.
+    // QUIRK: SCHEDOP_poll waits for any event, a millisecond at the most, as if its own had come. A guest that polls looks at its
+    // ports and polls again.
     private static long Poll(in Hypercall call)
     {
         if (!call.TryLoad(1, out PollRequest request))
@@ -44,6 +60,7 @@ internal static class SchedCall
             return XenError.Invalid;
         }
 
+        bool isOver = request.TimeoutNs != 0 && request.TimeoutNs <= (ulong)call.Domain.Clock.NowNs;
         for (uint i = 0; i < request.Count; i++)
         {
             uint port = 0;
@@ -54,12 +71,15 @@ internal static class SchedCall
                 return XenError.Fault;
             }
 
-            if (call.Domain.Events.Find(port) is not { State: not PortState.Free })
+            if (call.Domain.Events.Find(port) is not { State: not PortState.Free } found)
             {
                 return XenError.Invalid;
             }
+
+            isOver |= call.Domain.Events.IsPending(found);
         }
 
+        call.Vcpu.IsWaiting = !isOver;
         return 0;
     }
 

@@ -17,7 +17,9 @@ internal static class VcpuCall
         DomainVcpu vcpu = call.Domain.Vcpus[(int)call[1]];
         return call.Word(0) switch
         {
-            3 => 1,
+            1 => Up(vcpu),
+            2 => Down(call, vcpu),
+            3 => vcpu.IsDown ? 0 : 1,
             4 => Runstate(call, vcpu, 2),
             5 => RegisterRunstate(call, vcpu),
             7 => 0, // there is no periodic timer to stop
@@ -27,6 +29,29 @@ internal static class VcpuCall
             13 => RegisterTime(call, vcpu),
             _ => XenError.NoSystemCall,
         };
+    }
+
+    private static long Up(DomainVcpu vcpu)
+    {
+        vcpu.IsDown = false;
+        return vcpu.Info is null ? XenError.Invalid : 0;
+    }
+
+    // QUIRK: VCPUOP_down is noted, and the vCPU runs on. Guests use it around a change of another vCPU's areas after a resume, while
+    // that one waits for them; they switch a vCPU off by HLT.
+    private static long Down(in Hypercall call, DomainVcpu vcpu)
+    {
+        vcpu.IsDown = true;
+        foreach (DomainVcpu other in call.Domain.Vcpus)
+        {
+            if (!other.IsDown)
+            {
+                return 0;
+            }
+        }
+
+        call.Domain.ShutDown(ShutdownReason.PowerOff);
+        return 0;
     }
 
     private static long RegisterInfo(in Hypercall call, DomainVcpu vcpu) => call.TryLoad(2, out InfoRequest request)

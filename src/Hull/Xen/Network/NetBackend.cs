@@ -196,7 +196,7 @@ internal sealed class NetBackend : IPvBackend, IFrameSink, IDisposable
         EventReceiver told = isOne ? sender.Receiver : _room.Set;
         if (!isOne)
         {
-            EventChannels.Join(receive, told);
+            EventChannels.Join(receive, told, "vif rx");
         }
 
         return new Pair(sender, new ReceiveQueue(_domain, receivedRing, receive, told), sent, received);

@@ -54,7 +54,7 @@ internal sealed class TransmitQueue : IDisposable
             receiver();
             _pump.Notify();
         };
-        EventChannels.Join(eventPort, _receiver);
+        EventChannels.Join(eventPort, _receiver, receiver is null ? "vif tx" : "vif");
         _pump.Notify(); // requests may be there already
     }
 

@@ -43,6 +43,7 @@ internal sealed class BackendHandshake
         nodes.WriteBack("state", InitWait);
         nodes.Store.Tree.ClearChanges();
         nodes.Store.Listen(Changed);
+        domain.Suspension.Add(Sleep, Restart);
     }
 
     private string? State => _nodes.ReadBack("state");
@@ -53,6 +54,21 @@ internal sealed class BackendHandshake
         {
             Follow();
         }
+    }
+
+    // Where the front end stood before it slept does not count: it begins anew.
+    private Action Sleep()
+    {
+        Action wait = _connected ? _backend.Disconnect() : static () => { };
+        _connected = false;
+        return wait;
+    }
+
+    private void Restart()
+    {
+        _quieting = false;
+        _nodes.WriteFront("state", Initialising);
+        SetState(InitWait);
     }
 
     private void Follow()

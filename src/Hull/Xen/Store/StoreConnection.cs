@@ -34,6 +34,13 @@ internal sealed class StoreConnection
     /// <summary>Watches that there are.</summary>
     internal IReadOnlyList<StoreWatch> Watches => _watches;
 
+    /// <summary>Forgets watches and transactions.</summary>
+    internal void Reset()
+    {
+        _watches.Clear();
+        _transactions.Clear();
+    }
+
     /// <summary>Acts on one request and sends its reply, then the events that it caused.</summary>
     internal void Receive(StoreHeader header, ReadOnlySpan<byte> payload)
     {
@@ -68,8 +75,7 @@ internal sealed class StoreConnection
             case StoreMessageType.Unwatch:
                 return RemoveWatch(words);
             case StoreMessageType.ResetWatches:
-                _watches.Clear();
-                _transactions.Clear();
+                Reset();
                 return StoreError.None;
             case StoreMessageType.TransactionStart:
                 return StartTransaction(header, out reply);

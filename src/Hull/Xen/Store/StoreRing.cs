@@ -23,7 +23,7 @@ internal sealed class StoreRing
     private const int MostWaiting = 256 << 10;
 
     private readonly Domain _domain;
-    private readonly EventPort _port;
+    private EventPort _port;
     private readonly StoreConnection _connection;
     private readonly byte[] _message = new byte[StoreHeader.Size + StoreHeader.MostPayload];
     private readonly Queue<byte> _waiting = [];
@@ -36,9 +36,18 @@ internal sealed class StoreRing
         _domain = domain;
         Store = store;
         _connection = new StoreConnection(store, domain.Id, Send);
-        _port = domain.Events.Connect(Serve);
-        domain.Parameters[HvmParameters.StoreFrame] = SpecialPages.StoreFrame;
-        domain.Parameters[HvmParameters.StoreEventChannel] = (ulong)_port.Number;
+        _port = Connect();
+    }
+
+    /// <summary>The domain begins anew: an empty ring, no watches, a port again.</summary>
+    internal void Restart()
+    {
+        _domain.Memory.TryWrite(At(0), new byte[GuestMemory.PageSize]);
+        _connection.Reset();
+        _waiting.Clear();
+        _received = 0;
+        _broken = false;
+        _port = Connect();
     }
 
     /// <summary>The store behind it.</summary>
@@ -71,6 +80,14 @@ internal sealed class StoreRing
         {
             _domain.Events.Notify(_port, Serve);
         }
+    }
+
+    private EventPort Connect()
+    {
+        EventPort port = _domain.Events.Connect(Serve, "xenstore");
+        _domain.Parameters[HvmParameters.StoreFrame] = SpecialPages.StoreFrame;
+        _domain.Parameters[HvmParameters.StoreEventChannel] = (ulong)port.Number;
+        return port;
     }
 
     private static GuestPhysical At(uint offset) => new(Page + offset);
