@@ -1,4 +1,4 @@
-// What a guest does to /dev/vda for `bench/disk/run`: one row "name MB/s requests/s" each. Direct, one request at a time
+// What a guest does to a disk (/dev/vda, or the one named) for `bench/disk/run` and `bench/pv`: one row "name MB/s requests/s" each. Direct, one request at a time
 // (depth 1), then from four processes at once.
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -11,6 +11,8 @@
 
 #define DISK (256L << 20)
 
+static const char *name_of_disk = "/dev/vda";
+
 static double now(void)
 {
     struct timespec t;
@@ -21,7 +23,7 @@ static double now(void)
 static void work(int write, long size, long count, int random, unsigned seed)
 {
     void *buffer;
-    int disk = open("/dev/vda", O_RDWR | O_DIRECT);
+    int disk = open(name_of_disk, O_RDWR | O_DIRECT);
     if (disk < 0 || posix_memalign(&buffer, 4096, size) != 0)
         exit(1);
     for (long i = 0; i < size / 8; i++)
@@ -54,8 +56,10 @@ static void row(const char *name, int write, long size, long count, int random, 
     fflush(stdout);
 }
 
-int main(void)
+int main(int count, char **words)
 {
+    if (count > 1)
+        name_of_disk = words[1];
     row("write-new-1M", 1, 1 << 20, 256, 0, 1);
     row("write-1M", 1, 1 << 20, 256, 0, 1);
     row("read-1M", 0, 1 << 20, 512, 0, 1);
