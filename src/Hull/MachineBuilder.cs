@@ -213,7 +213,7 @@ internal static class MachineBuilder
         IPersonality personality = domain is not null
             ? new XenPersonality(domain)
             : new KvmClockPersonality(memory, timers.Clock, spec.VcpuCount, LocalApic.BusHz);
-        return new SoftEngine(memory, bus, timers.Clock, personality, cpuid)
+        return new SoftEngine(memory, bus, timers.Clock, personality, cpuid, SoftEngine.CodeBytesFor(memory.Size))
         {
             Strict = spec.Strict,
             VirtualTimers = timers as VirtualTimerQueue,

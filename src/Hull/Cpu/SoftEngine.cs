@@ -27,6 +27,14 @@ internal sealed unsafe class SoftEngine : IEngine, ICodeWatcher
     private readonly Action<int> _forget;
     private readonly delegate* unmanaged<CpuState*, byte*, ulong> _enter;
 
+    /// <summary>
+    /// Room for generated code: a small guest's translations, and their tables of about the same size, take no more memory than
+    /// the guest. They are flushed when the room is full.
+    /// </summary>
+    /// <param name="memoryBytes">The guest's RAM.</param>
+    internal static nuint CodeBytesFor(ulong memoryBytes) =>
+        (nuint)Math.Clamp((memoryBytes / 4) + (16 << 20), 32 << 20, DefaultCodeBytes) & ~(nuint)0xFFFF;
+
     internal SoftEngine(
         GuestMemory memory,
         IoBus bus,
