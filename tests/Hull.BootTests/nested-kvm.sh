@@ -44,7 +44,7 @@ cp -r "$resolver" "$tree/dotnet/host/fxr/"
 libraries=$(for file in "$tree/hull/Hull.Cli" "$tree"/dotnet/shared/*/*/*.so "$tree"/dotnet/host/fxr/*/*.so; do
     ldd "$file" 2>/dev/null || true
 done | sed -n 's/.* => \(\/[^ ]*\) .*/\1/p' | sort -u)
-for name in liblzma.so.5 libzstd.so.1 liblz4.so.1 libz.so.1 libssl.so.3 libcrypto.so.3; do
+for name in liblzma.so.5 libzstd.so.1 liblz4.so.1 libz.so.1; do
     libraries+=" $(ldconfig -p | sed -n "s/^\t$name (.*x86-64) => //p" | head -n 1)"
 done
 for library in $libraries; do

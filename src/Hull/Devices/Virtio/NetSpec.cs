@@ -1,10 +1,10 @@
 using System;
 using System.Globalization;
 using System.IO;
-using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json.Serialization;
 using Hull.Host;
+using Hull.Memory;
 using Hull.Net;
 
 namespace Hull.Devices.Virtio;
@@ -110,12 +110,14 @@ public sealed record NetSpec : DeviceSpec
         byte[] mac = [0x02, (byte)'H', (byte)'u', (byte)'l', (byte)'l', (byte)index];
         if (Switch is not null)
         {
-            RandomNumberGenerator.Fill(mac.AsSpan(1));
+            HostRandom.Fill(mac.AsSpan(1));
         }
         else if (Tap is not null)
         {
             string host = File.Exists("/etc/machine-id") ? File.ReadAllText("/etc/machine-id") : Environment.MachineName;
-            SHA256.HashData(Encoding.UTF8.GetBytes(host + Tap)).AsSpan(0, 5).CopyTo(mac.AsSpan(1));
+            StateHash hash = default;
+            hash.Add(Encoding.UTF8.GetBytes(host + Tap));
+            BitConverter.GetBytes(hash.Value).AsSpan(0, 5).CopyTo(mac.AsSpan(1));
         }
 
         return mac;

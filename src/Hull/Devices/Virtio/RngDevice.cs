@@ -1,6 +1,5 @@
 using System;
 using System.IO;
-using System.Security.Cryptography;
 using System.Text.Json.Serialization;
 using Hull.Host;
 
@@ -100,7 +99,7 @@ internal sealed class RngDevice : VirtioDevice
     {
         if (_source is null)
         {
-            RandomNumberGenerator.Fill(bytes);
+            HostRandom.Fill(bytes);
             return bytes.Length;
         }
 
