@@ -26,7 +26,7 @@ public sealed record KvmVerdict(bool IsUsable, string Reason)
     private const double MostExitMicroseconds = 1000;
 
     // What was measured with another calibration guest, or judged by other limits, counts no more.
-    private const string Version = "hull-kvm-2";
+    private const string Version = "hull-kvm-3";
 
     /// <summary>What was measured since this host started, on this kernel and module; else measures (a few milliseconds).</summary>
     /// <param name="store">Where verdicts are kept; null measures.</param>

@@ -156,7 +156,10 @@ internal static class KvmCalibration
         private const uint ShortLoop = 1000;
         private const uint LongLoop = 100_000;
         private const double SlowNs = 1_000_000;
+        private const long CoarseNs = 100_000;
+        private const int Attempts = 3;
 
+        private readonly int _clock = ChooseClock();
         private int _questions;
         private long _startNs;
         private double _exitNs;
@@ -165,16 +168,7 @@ internal static class KvmCalibration
 
         internal required Action Done { get; set; }
 
-        // The thread's own time: a host that is busy with other things changes nothing.
-        private static unsafe long NowNs
-        {
-            get
-            {
-                TimeSpec now;
-                _ = LibcTime.ClockGetTime(LibcTime.ClockThreadCpu, &now);
-                return (now.Seconds * 1_000_000_000) + now.Nanoseconds;
-            }
-        }
+        private long NowNs => Read(_clock);
 
         public uint ReadPort(ushort offset, int size)
         {
@@ -199,6 +193,34 @@ internal static class KvmCalibration
                 uint wrong => $"kernel code computes wrong on it ({wrong} instead of {RightResult})",
             };
             return new KvmMeasurement(_perSecond / 1e6, _exitNs / 1e3, failure);
+        }
+
+        // The thread's own time: a host that is busy with other things changes nothing. But where the kernel's scheduler
+        // counts in ticks (in a guest whose TSC it does not trust), that clock stands still for milliseconds.
+        private static int ChooseClock()
+        {
+            for (int attempt = 0; attempt < Attempts; attempt++)
+            {
+                long start = Read(LibcTime.ClockMonotonic);
+                long first = Read(LibcTime.ClockThreadCpu);
+                while (Read(LibcTime.ClockThreadCpu) == first && Read(LibcTime.ClockMonotonic) - start < CoarseNs)
+                {
+                }
+
+                if (Read(LibcTime.ClockMonotonic) - start < CoarseNs)
+                {
+                    return LibcTime.ClockThreadCpu;
+                }
+            }
+
+            return LibcTime.ClockMonotonic;
+        }
+
+        private static unsafe long Read(int clock)
+        {
+            TimeSpec now;
+            _ = LibcTime.ClockGetTime(clock, &now);
+            return (now.Seconds * 1_000_000_000) + now.Nanoseconds;
         }
 
         // The first question starts the clock; then come exits alone, a short loop, and where that was quick a long one.
