@@ -171,6 +171,8 @@ internal sealed unsafe class SoftVcpu : IVcpu
         ArchState state = StateTransfer.Read(Cpu);
         state.Halted = _events.Halted;
         state.WaitingForStartup = _events.WaitingForStartup;
+        state.NmiPending = _events.NmiPending;
+        state.InFlight = _events.InFlight;
         return state;
     }
 
@@ -185,6 +187,8 @@ internal sealed unsafe class SoftVcpu : IVcpu
 
         _events.Halted = state.Halted;
         _events.WaitingForStartup = state.WaitingForStartup;
+        _events.NmiPending = state.NmiPending;
+        _events.InFlight = state.InFlight;
         Pending = default;
         Tlb.FlushAll();
         Debug.Drop();

@@ -38,8 +38,22 @@ internal sealed unsafe class VcpuEvents : IDisposable
     /// <summary>INIT was taken, or never a SIPI: the vCPU runs nothing before one.</summary>
     internal bool WaitingForStartup { get; set; }
 
+    /// <summary>An NMI came and was not taken yet. Only while Run is not running.</summary>
+    internal bool NmiPending
+    {
+        get => _nmiPending || (_cpu->AttentionBits & (uint)Attention.Nmi) != 0;
+        set
+        {
+            _nmiPending = value;
+            Interlocked.And(ref _cpu->AttentionBits, ~(uint)Attention.Nmi);
+        }
+    }
+
+    /// <summary>An event that another engine had accepted when its state was taken; it comes before all others.</summary>
+    internal InFlightEvent? InFlight { get; set; }
+
     /// <summary>True when <see cref="Service"/> may have something to do.</summary>
-    internal bool ArePending => (_cpu->AttentionBits | _cpu->InterruptWaiting) != 0 || _nmiPending;
+    internal bool ArePending => (_cpu->AttentionBits | _cpu->InterruptWaiting) != 0 || _nmiPending || InFlight is not null;
 
     /// <summary>Takes what came from outside. Returns an exit when Run has to end.</summary>
     internal VcpuExit? Service()
@@ -75,6 +89,12 @@ internal sealed unsafe class VcpuEvents : IDisposable
         {
             // A start-up message to a processor that runs is lost; it must not wait for the next INIT.
             Volatile.Write(ref _startupVector, -1);
+        }
+
+        if (InFlight is InFlightEvent accepted)
+        {
+            InFlight = null;
+            return Deliver(accepted) ? null : VcpuExit.Shutdown;
         }
 
         if (_cpu->InterruptShadow != 0)
@@ -154,6 +174,18 @@ internal sealed unsafe class VcpuEvents : IDisposable
 
     private bool HasWakeUp() => (_nmiPending && _cpu->NmiBlocked == 0) || (_cpu->InterruptFlag != 0 && _apic.HasInterrupt);
 
+    private bool Deliver(InFlightEvent accepted)
+    {
+        Halted = false;
+        _vcpu.Pending = new PendingFault(accepted.Vector, accepted.ErrorCode is not null, accepted.ErrorCode ?? 0);
+        return _vcpu.Deliver(accepted.Kind switch
+        {
+            InFlightKind.External => EventKind.External,
+            InFlightKind.Nmi => EventKind.Nmi,
+            _ => EventKind.Exception,
+        });
+    }
+
     private void TakeInit()
     {
         _initPending = false;
@@ -164,6 +196,7 @@ internal sealed unsafe class VcpuEvents : IDisposable
 
         Halted = false;
         _nmiPending = false;
+        InFlight = null;
         CpuReset.Init(_cpu, _vcpu.Cpuid);
         _apic.Reset();
         _tlb.FlushAll();

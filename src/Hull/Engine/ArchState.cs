@@ -90,9 +90,15 @@ public sealed class ArchState
     /// <summary>True in HLT.</summary>
     public bool Halted { get; set; }
 
-    /// <summary>True after STI or MOV SS: no interrupt before the next instruction ends.</summary>
-    public bool InterruptShadow { get; set; }
+    /// <summary>After STI or MOV SS: no interrupt before the next instruction ends.</summary>
+    public InterruptShadow InterruptShadow { get; set; }
 
     /// <summary>True while NMIs are blocked (from one NMI to the next IRET).</summary>
     public bool NmiBlocked { get; set; }
+
+    /// <summary>True when an NMI came and was not taken yet.</summary>
+    public bool NmiPending { get; set; }
+
+    /// <summary>The event whose handler is about to begin; null: none.</summary>
+    public InFlightEvent? InFlight { get; set; }
 }

@@ -18,6 +18,10 @@ internal sealed class KvmArchState
     private const int Fs = 4;
     private const int Gs = 5;
     private const byte MovSsShadow = 1;
+    private const byte StiShadow = 2;
+    private const byte NmiVector = 2;
+    private const byte BreakpointVector = 3;
+    private const byte OverflowVector = 4;
     private const int XstateHeader = 512;
     private const int YmmHighAt = 576;
     private const ulong X87AndSse = 3;
@@ -50,15 +54,18 @@ internal sealed class KvmArchState
         GetExtendedState(state);
         GetMsrs(state);
         KvmVcpuEvents events = GetEvents();
-        state.InterruptShadow = events.InterruptShadow != 0;
+        state.InterruptShadow = (events.InterruptShadow & MovSsShadow) != 0 ? InterruptShadow.MovSs
+            : (events.InterruptShadow & StiShadow) != 0 ? InterruptShadow.Sti : InterruptShadow.None;
         state.NmiBlocked = events.NmiMasked != 0;
+        state.NmiPending = events.NmiPending != 0;
+        state.InFlight = InFlightOf(events);
         KvmMpState mp = GetMpState();
         state.Halted = mp == KvmMpState.Halted;
         state.WaitingForStartup = mp is KvmMpState.Uninitialized or KvmMpState.InitReceived;
         return state;
     }
 
-    /// <summary>Replaces the whole state; what came to the vCPU and was not delivered is dropped.</summary>
+    /// <summary>Replaces the whole state.</summary>
     /// <exception cref="HullException">KVM does not take a value; the message names the ioctl or the MSR.</exception>
     internal void Set(ArchState state)
     {
@@ -280,6 +287,18 @@ internal sealed class KvmArchState
         }
     }
 
+    // What INT n, INT3 and INTO raised is left out: RIP is still at them.
+    private static InFlightEvent? InFlightOf(in KvmVcpuEvents events) =>
+        events.ExceptionInjected != 0 && events.ExceptionVector is not (BreakpointVector or OverflowVector)
+            ? new InFlightEvent(
+                InFlightKind.Exception,
+                events.ExceptionVector,
+                events.ExceptionHasErrorCode != 0 ? events.ExceptionErrorCode : null)
+        : events.NmiInjected != 0 ? new InFlightEvent(InFlightKind.Nmi, NmiVector)
+        : events.InterruptInjected != 0 && events.InterruptSoft == 0
+            ? new InFlightEvent(InFlightKind.External, events.InterruptVector)
+        : null;
+
     private KvmVcpuEvents GetEvents()
     {
         KvmVcpuEvents events = default;
@@ -289,13 +308,37 @@ internal sealed class KvmArchState
 
     private void SetEvents(ArchState state)
     {
-        // ArchState does not say which of STI and MOV SS made the shadow; the latter's is legal with IF clear too.
         KvmVcpuEvents events = new()
         {
-            InterruptShadow = state.InterruptShadow ? MovSsShadow : (byte)0,
+            InterruptShadow = state.InterruptShadow switch
+            {
+                InterruptShadow.MovSs => MovSsShadow,
+                InterruptShadow.Sti => StiShadow,
+                _ => 0,
+            },
             NmiMasked = state.NmiBlocked ? (byte)1 : (byte)0,
+            NmiPending = state.NmiPending ? (byte)1 : (byte)0,
             Flags = KvmEventFlags.Shadow | KvmEventFlags.NmiPending,
         };
+        switch (state.InFlight)
+        {
+            case { Kind: InFlightKind.Exception } exception:
+                events.ExceptionInjected = 1;
+                events.ExceptionVector = exception.Vector;
+                events.ExceptionHasErrorCode = exception.ErrorCode is null ? (byte)0 : (byte)1;
+                events.ExceptionErrorCode = exception.ErrorCode ?? 0;
+                break;
+            case { Kind: InFlightKind.External } external:
+                events.InterruptInjected = 1;
+                events.InterruptVector = external.Vector;
+                break;
+            case { Kind: InFlightKind.Nmi }:
+                events.NmiInjected = 1;
+                break;
+            default:
+                break;
+        }
+
         _vcpu.Call(KvmRequests.SetVcpuEvents, ref events);
     }
 

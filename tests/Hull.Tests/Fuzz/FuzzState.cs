@@ -50,7 +50,7 @@ internal sealed class FuzzState(Random random, CpuFeatureSet features)
                 isLong ? FuzzWorld.Idt64 : mode == FuzzMode.Real ? 0 : FuzzWorld.Idt32, (ushort)(isLong ? 0xFFF : 0x7FF)),
             Ldtr = new SegmentRegister { Selector = 0x48, Base = FuzzWorld.Ldt, Limit = 0x7F, Attributes = 0x82 },
             Tr = new SegmentRegister { Selector = FuzzWorld.Task, Base = FuzzWorld.Tss, Limit = 0x2FF, Attributes = 0x8B },
-            InterruptShadow = random.Next(16) == 0,
+            InterruptShadow = random.Next(16) == 0 ? InterruptShadow.Sti : InterruptShadow.None,
             NmiBlocked = random.Next(8) == 0,
         };
         if (mode == FuzzMode.Virtual8086 && random.Next(4) != 0)

@@ -27,7 +27,7 @@ internal static unsafe class StateTransfer
             Cr4 = cpu->Cr4,
             Efer = cpu->Efer,
             Xcr0 = cpu->Xcr0,
-            InterruptShadow = cpu->InterruptShadow != 0,
+            InterruptShadow = (InterruptShadow)cpu->InterruptShadow,
             NmiBlocked = cpu->NmiBlocked != 0,
         };
         for (int i = 0; i < 16; i++)
@@ -106,7 +106,7 @@ internal static unsafe class StateTransfer
         cpu->Cr4 = state.Cr4;
         cpu->Efer = state.Efer;
         cpu->Xcr0 = state.Xcr0 | 1;
-        cpu->InterruptShadow = (byte)(state.InterruptShadow ? 1 : 0);
+        cpu->InterruptShadow = (byte)state.InterruptShadow;
         cpu->NmiBlocked = state.NmiBlocked ? 1u : 0;
         for (int i = 0; i < 16; i++)
         {
