@@ -72,7 +72,8 @@ internal sealed unsafe class KvmDirtyRings : IDisposable
     }
 
     /// <summary>Empties all rings, and keeps which pages were in them.</summary>
-    internal void Drain(KvmSlots slots)
+    /// <returns>False when they were empty.</returns>
+    internal bool Drain(KvmSlots slots)
     {
         lock (_lock)
         {
@@ -87,6 +88,8 @@ internal sealed unsafe class KvmDirtyRings : IDisposable
                 // Also write-protects the pages again.
                 _vm.Call(KvmRequests.ResetDirtyRings);
             }
+
+            return any;
         }
     }
 

@@ -176,7 +176,8 @@ internal sealed class KvmEngine : IEngine, IMsiSink, IIoApicRoutes
     }
 
     /// <summary>A ring is full: keeps its pages for the next <see cref="CollectDirty"/>. On a vCPU's thread.</summary>
-    internal void DrainRings() => _rings?.Drain(Slots);
+    /// <returns>False when there was nothing in it.</returns>
+    internal bool DrainRings() => _rings?.Drain(Slots) ?? false;
 
     /// <summary>Makes the kernel's side of a vCPU.</summary>
     /// <returns>The vCPU's file descriptor.</returns>

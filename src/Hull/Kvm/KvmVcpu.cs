@@ -15,6 +15,7 @@ namespace Hull.Kvm;
 internal sealed unsafe class KvmVcpu : IVcpu
 {
     private const ulong ApicBase = 0xFEE0_0000;
+    private const int MostEmptyRings = 1000;
 
     private readonly KvmEngine _engine;
     private readonly IExtIntSource? _extInt;
@@ -22,6 +23,7 @@ internal sealed unsafe class KvmVcpu : IVcpu
     private readonly VcpuKick _kick;
     private readonly KvmRun* _run;
     private volatile bool _kicked;
+    private int _emptyRings;
     private bool _disposed;
 
     /// <summary>Makes the kernel's vCPU and maps what it shares.</summary>
@@ -216,8 +218,7 @@ internal sealed unsafe class KvmVcpu : IVcpu
                 return null;
             case KvmExitReason.DirtyRingFull:
                 Counters.RingExits++;
-                _engine.DrainRings();
-                return null;
+                return DrainRings();
             case KvmExitReason.Debug:
                 return VcpuExit.Debug;
             case KvmExitReason.Shutdown:
@@ -225,6 +226,13 @@ internal sealed unsafe class KvmVcpu : IVcpu
             default:
                 return Fail(_exits.DescribeFailure());
         }
+    }
+
+    // Another thread may have emptied it just before; but a ring that stays full has lost its place.
+    private VcpuExit? DrainRings()
+    {
+        _emptyRings = _engine.DrainRings() ? 0 : _emptyRings + 1;
+        return _emptyRings < MostEmptyRings ? null : Fail("KVM_RUN: the dirty ring is full and nothing is in it: it ran over");
     }
 
     // The 8259s speak to one processor, through a cycle that user space plays: KVM says when the guest would take it.
