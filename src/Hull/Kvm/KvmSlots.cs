@@ -8,26 +8,45 @@ using Hull.Memory;
 namespace Hull.Kvm;
 
 /// <summary>
-/// The memory slots of a virtual machine: RAM below and above the PCI hole, straight from <see cref="GuestMemory"/>'s
-/// mapping, the host files above, and read-only memory. What is in no slot is MMIO. Slots with RAM can log which pages the guest wrote.
+/// The memory slots of a virtual machine: RAM below and above the PCI hole, the host files above and the ROM, straight from
+/// <see cref="GuestMemory"/>'s mapping, and read-only memory. What is in no slot is MMIO. Slots with RAM can log which
+/// pages the guest wrote. With firmware, the area that a chipset can protect is cut into its sections, each a slot that is
+/// read-only while it is protected: its stores are MMIO then.
 /// </summary>
 internal sealed unsafe class KvmSlots
 {
     private readonly Lock _lock = new();
     private readonly KvmFile _vm;
+    private readonly GuestMemory _memory;
     private readonly List<Slot> _slots = [];
+    private KvmMemoryFlags _log;
 
-    /// <summary>Makes slots for all RAM.</summary>
+    /// <summary>Makes slots for all RAM, and for the ROM if there is one.</summary>
+    /// <exception cref="HullException">The kernel has no such slots, or refuses one.</exception>
     internal KvmSlots(KvmFile vm, GuestMemory memory)
     {
+        const ulong ShadowEnd = GuestMemory.ShadowBase + GuestMemory.ShadowSize;
         _vm = vm;
-        Add(new Slot(0, 0, memory.LowSize, (ulong)memory.Base, 0, KvmMemoryFlags.None));
-        if (memory.HighSize > 0)
+        _memory = memory;
+        if (memory.RomSize > 0)
         {
-            ulong high = (ulong)memory.Base + memory.LowSize;
-            Add(new Slot(1, GuestMemory.HighBase, memory.HighSize, high, memory.LowSize, KvmMemoryFlags.None));
+            AddRam(0, GuestMemory.ShadowBase);
+            for (ulong at = GuestMemory.ShadowBase; at < ShadowEnd; at += GuestMemory.ShadowSection)
+            {
+                AddRam(at, GuestMemory.ShadowSection);
+            }
+
+            AddRam(ShadowEnd, memory.LowSize - ShadowEnd);
+            AddReadOnly(new GuestPhysical(memory.RomBase), memory.RomSize, memory.Base + memory.Size);
+            memory.ProtectionChanged += ProtectShadow;
+            ProtectShadow();
+        }
+        else
+        {
+            AddRam(0, memory.LowSize);
         }
 
+        AddRam(GuestMemory.HighBase, memory.HighSize);
         if (memory.Files.Size > 0)
         {
             // Files come and go behind it; the kernel follows the mapping.
@@ -59,11 +78,13 @@ internal sealed unsafe class KvmSlots
     {
         lock (_lock)
         {
+            _log = on ? KvmMemoryFlags.LogDirtyPages : KvmMemoryFlags.None;
             for (int i = 0; i < _slots.Count; i++)
             {
                 if (_slots[i].IsRam)
                 {
-                    _slots[i] = _slots[i] with { Flags = on ? KvmMemoryFlags.LogDirtyPages : KvmMemoryFlags.None };
+                    KvmMemoryFlags kept = _slots[i].Flags & ~KvmMemoryFlags.LogDirtyPages;
+                    _slots[i] = _slots[i] with { Flags = kept | _log };
                     Set(_slots[i]);
                 }
             }
@@ -78,7 +99,7 @@ internal sealed unsafe class KvmSlots
         {
             foreach (Slot slot in _slots)
             {
-                if (slot.Flags == KvmMemoryFlags.LogDirtyPages)
+                if ((slot.Flags & KvmMemoryFlags.LogDirtyPages) != 0)
                 {
                     Collect(slot, pages);
                 }
@@ -95,6 +116,31 @@ internal sealed unsafe class KvmSlots
             Slot found = slot < _slots.Count ? _slots[(int)slot] : default;
             ramPage = (found.RamOffset / GuestMemory.PageSize) + page;
             return found.IsRam && page < found.Size / GuestMemory.PageSize;
+        }
+    }
+
+    // The kernel does not turn a slot into a read-only one and back: it goes, and comes again. A vCPU that stores there
+    // in between comes to the bus, as with a protected one. On the thread of the vCPU that wrote the chipset's registers.
+    private void ProtectShadow()
+    {
+        lock (_lock)
+        {
+            for (int i = 0; i < _slots.Count; i++)
+            {
+                Slot slot = _slots[i];
+                if (!slot.IsRam || slot.GuestPhysical - GuestMemory.ShadowBase >= GuestMemory.ShadowSize)
+                {
+                    continue;
+                }
+
+                bool isReadOnly = !_memory.TakesStores(slot.GuestPhysical);
+                if (isReadOnly != ((slot.Flags & KvmMemoryFlags.ReadOnly) != 0))
+                {
+                    _slots[i] = slot with { Flags = _log | (isReadOnly ? KvmMemoryFlags.ReadOnly : KvmMemoryFlags.None) };
+                    Set(slot with { Size = 0 });
+                    Set(_slots[i]);
+                }
+            }
         }
     }
 
@@ -121,6 +167,15 @@ internal sealed unsafe class KvmSlots
 
     /// <summary>Sets a page's bit.</summary>
     internal static void SetBit(Span<ulong> pages, ulong page) => pages[(int)(page / 64)] |= 1UL << (int)(page % 64);
+
+    private void AddRam(ulong at, ulong size)
+    {
+        if (size > 0)
+        {
+            ulong offset = _memory.OffsetOf(at, size);
+            Add(new Slot((uint)_slots.Count, at, size, (ulong)_memory.Base + offset, offset, _log));
+        }
+    }
 
     private void Add(Slot slot)
     {
