@@ -180,6 +180,7 @@ internal sealed class MachineDevices : IDisposable
         Memory = _memory,
         VcpuCount = _spec.VcpuCount,
         IsDeterministic = _spec.Deterministic,
+        HasDoorbells = _bus.Doorbells is not null,
         Notice = _spec.Notice ?? (static _ => { }),
         Terminal = _terminal,
         Index = Interlocked.Increment(ref _nextIndex) - 1,

@@ -12,7 +12,7 @@ namespace Hull.BootTests;
 public sealed class NestedKvmTests(ITestOutputHelper output)
 {
     [NestedKvmFact]
-    public void Debian_RunsOnKvm_WithADiskANetworkAndTwoProcessors()
+    public void Debian_RunsOnKvm_WithEveryDeviceAndTwoProcessors()
     {
         string script = Path.Combine(Checkout.Root, "tests", "Hull.BootTests", "nested-kvm.sh");
         RunResult result = HullRun.StartScript($"exec {script} {Checkout.GenericKernelPackage}", TimeSpan.FromMinutes(10))
@@ -24,10 +24,19 @@ public sealed class NestedKvmTests(ITestOutputHelper output)
         Assert.Contains("processors 2, clock kvm-clock", text, StringComparison.Ordinal);
         Assert.Contains("disk reads right", text, StringComparison.Ordinal);
         Assert.Contains("network reads right", text, StringComparison.Ordinal);
+        Assert.Contains("mmio disk reads right", text, StringComparison.Ordinal);
+        Assert.Contains("pmem reads right", text, StringComparison.Ordinal);
+        Assert.Contains("share reads right", text, StringComparison.Ordinal);
+        Assert.Contains("random bytes 64", text, StringComparison.Ordinal);
+        Assert.Contains("port wrote right", text, StringComparison.Ordinal);
+        Assert.Contains("vsock is there", text, StringComparison.Ordinal);
+        Assert.Contains("bound devices 10", text, StringComparison.Ordinal);
         Assert.Contains("interrupts of virtio come", text, StringComparison.Ordinal);
         Assert.Contains("step kvm status 42", text, StringComparison.Ordinal);
         Assert.Equal(Word(text, "wrote "), Word(text, "found "));
         Assert.Contains("kvm-entries", text, StringComparison.Ordinal); // what auto has chosen counts them
+        Assert.Contains("sector booted", text, StringComparison.Ordinal);
+        Assert.Contains("step firmware status 83", text, StringComparison.Ordinal); // 2 * 41 + 1
         Assert.Contains("step refused status 125", text, StringComparison.Ordinal);
         Assert.DoesNotContain("step module", text, StringComparison.Ordinal);
     }

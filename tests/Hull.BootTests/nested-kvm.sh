@@ -53,6 +53,11 @@ done
 cp -L /lib64/ld-linux-x86-64.so.2 "$tree/lib64/"
 ln -s lib64 "$tree/lib"
 
+# SeaBIOS, for the machine that starts with firmware.
+for rom in bios-256k.bin bios.bin; do
+    [[ -e /usr/share/seabios/$rom ]] && { mkdir -p "$tree/usr/share/seabios"; cp -L "/usr/share/seabios/$rom" "$tree/usr/share/seabios/"; }
+done
+
 # L2's kernel, as it lies in the store.
 cp -r "${clouds[-1]}" "$tree/store/hull/kernels/"
 cp "$steps" "$tree/steps"

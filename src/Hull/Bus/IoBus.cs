@@ -36,6 +36,9 @@ public sealed class IoBus
     private readonly PortRange?[] _ports = new PortRange?[65536];
     private MmioRange[] _mmio = [];
 
+    /// <summary>The engine that takes doorbells over; null: none does. Set before devices come.</summary>
+    internal IDoorbells? Doorbells { get; set; }
+
     /// <summary>Registers a device on ports [first, first+count).</summary>
     /// <exception cref="HullException">Another device has one of them.</exception>
     public void MapPorts(ushort first, int count, IPortDevice device)
@@ -110,17 +113,23 @@ public sealed class IoBus
             ranges.Add(new MmioRange(first.Value, length, device));
             ranges.Sort(static (a, b) => a.First.CompareTo(b.First));
             Volatile.Write(ref _mmio, [.. ranges]);
-            return true;
         }
+
+        (device as IDoorbellDevice)?.Doorbells.Moved(Doorbells, first.Value);
+        return true;
     }
 
     /// <summary>Removes the device that starts at <paramref name="first"/>.</summary>
     public void UnmapMmio(GuestPhysical first)
     {
+        MmioRange? gone;
         lock (_lock)
         {
+            gone = Array.Find(_mmio, range => range.First == first.Value);
             Volatile.Write(ref _mmio, Array.FindAll(_mmio, range => range.First != first.Value));
         }
+
+        (gone?.Device as IDoorbellDevice)?.Doorbells.Moved(null, 0);
     }
 
     /// <summary>IN: <paramref name="size"/> is 1, 2 or 4.</summary>

@@ -1,5 +1,6 @@
 using System;
 using System.Text.Json.Serialization;
+using Hull.Bus;
 using Hull.Devices.Virtio;
 using Hull.Host;
 using Hull.Memory;
@@ -52,6 +53,12 @@ internal sealed record DeviceContext
 
     /// <summary>Nothing may happen on a thread of the device's own: see <see cref="QueuePump"/>.</summary>
     internal bool IsDeterministic { get; init; }
+
+    /// <summary>The engine takes doorbells over.</summary>
+    internal bool HasDoorbells { get; init; }
+
+    /// <summary>A doorbell for a pump; null where no engine could ring it.</summary>
+    internal Doorbell? NewBell() => HasDoorbells && !IsDeterministic ? new Doorbell() : null;
 
     /// <summary>Gets a line for the user when something of the host's fails or comes back. Any thread; seldom.</summary>
     internal Action<string> Notice { get; init; } = static _ => { };

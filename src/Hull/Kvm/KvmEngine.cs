@@ -55,6 +55,8 @@ internal sealed class KvmEngine : IEngine, IMsiSink, IIoApicRoutes
         {
             _rings = dirtyRingEntries == 0 ? null : new KvmDirtyRings(_vm, dirtyRingEntries);
             Slots = new KvmSlots(_vm.File, memory);
+            Doorbells = new KvmDoorbells(_vm.File);
+            bus.Doorbells = Doorbells;
             _vm.RouteMsrs(cpuid);
             HasXcrs = _vm.File.Check(KvmCapability.Xcrs) != 0;
         }
@@ -83,6 +85,9 @@ internal sealed class KvmEngine : IEngine, IMsiSink, IIoApicRoutes
 
     /// <summary>Memory slots and their dirty log.</summary>
     internal KvmSlots Slots { get; }
+
+    /// <summary>The notifications that the kernel takes.</summary>
+    internal KvmDoorbells Doorbells { get; }
 
     /// <summary>The virtual machine.</summary>
     internal KvmFile File => _vm.File;

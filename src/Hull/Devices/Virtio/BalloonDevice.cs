@@ -2,6 +2,7 @@ using System;
 using System.Buffers.Binary;
 using System.Text.Json.Serialization;
 using System.Threading;
+using Hull.Bus;
 using Hull.Host;
 using Hull.Memory;
 
@@ -72,7 +73,7 @@ internal sealed class BalloonDevice : VirtioDevice
     {
         _memory = context.Memory;
         _reports = reports;
-        _pump = new QueuePump($"hull-balloon{context.Index}", context.IsDeterministic ? 0 : 1, Step);
+        _pump = new QueuePump($"hull-balloon{context.Index}", context.IsDeterministic ? 0 : 1, Step, context.NewBell());
     }
 
     /// <inheritdoc/>
@@ -111,6 +112,9 @@ internal sealed class BalloonDevice : VirtioDevice
 
     /// <inheritdoc/>
     internal override void Notified(int queue) => _pump.Notify();
+
+    /// <inheritdoc/>
+    internal override Doorbell? BellOf(int queue) => _pump.Bell;
 
     /// <inheritdoc/>
     internal override void ReadConfiguration(int offset, Span<byte> destination)

@@ -2,6 +2,7 @@ using System;
 using System.Buffers.Binary;
 using System.Collections.Generic;
 using System.Threading;
+using Hull.Bus;
 
 namespace Hull.Devices.Virtio;
 
@@ -45,13 +46,13 @@ internal sealed class ConsoleDevice : VirtioDevice
         _writers = new QueuePump[names.Count];
         _messages = new ConsoleMessages(_ports, () => (Rows, Columns));
         int threads = context.IsDeterministic ? 0 : 1;
-        _control = new QueuePump($"hull-console{context.Index}", threads, ControlStep);
+        _control = new QueuePump($"hull-console{context.Index}", threads, ControlStep, context.NewBell());
         for (int i = 0; i < _ports.Length; i++)
         {
             int port = i;
             PortWork work = new(this, port);
-            _readers[i] = new QueuePump($"hull-console{context.Index}-in", threads, work.InputStep);
-            _writers[i] = new QueuePump($"hull-console{context.Index}-out", threads, work.OutputStep);
+            _readers[i] = new QueuePump($"hull-console{context.Index}-in", threads, work.InputStep, context.NewBell());
+            _writers[i] = new QueuePump($"hull-console{context.Index}-out", threads, work.OutputStep, context.NewBell());
             _ports[i] = new ConsolePort(names[i], ends[i], _readers[i].Notify, () => HostChanged(port));
         }
 
@@ -77,17 +78,10 @@ internal sealed class ConsoleDevice : VirtioDevice
     private bool HasMessages => (Features & FeatureMultiport) != 0;
 
     /// <inheritdoc/>
-    internal override void Notified(int queue)
-    {
-        if (queue is ControlIn or ControlOut)
-        {
-            _control.Notify();
-            return;
-        }
+    internal override void Notified(int queue) => PumpOf(queue).Notify();
 
-        int port = queue < ControlIn ? 0 : (queue / 2) - 1;
-        ((queue & 1) == 0 ? _readers : _writers)[port].Notify();
-    }
+    /// <inheritdoc/>
+    internal override Doorbell? BellOf(int queue) => PumpOf(queue).Bell;
 
     /// <inheritdoc/>
     internal override void ReadConfiguration(int offset, Span<byte> destination)
@@ -156,6 +150,10 @@ internal sealed class ConsoleDevice : VirtioDevice
         _control.Dispose();
         base.Dispose();
     }
+
+    private QueuePump PumpOf(int queue) => queue is ControlIn or ControlOut
+        ? _control
+        : ((queue & 1) == 0 ? _readers : _writers)[queue < ControlIn ? 0 : (queue / 2) - 1];
 
     // One console needs no messages: its size is in the configuration space.
     private static bool IsMultiport(List<string?> names) => names.Count > 1 || names[0] is not null;

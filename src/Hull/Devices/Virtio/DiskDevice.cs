@@ -4,6 +4,7 @@ using System.Collections.Concurrent;
 using System.IO;
 using System.Text;
 using System.Text.Json.Serialization;
+using Hull.Bus;
 using Hull.Host;
 using Hull.Storage;
 
@@ -102,7 +103,11 @@ internal sealed class DiskDevice : VirtioDevice
         for (int i = 0; i < queues; i++)
         {
             int queue = i;
-            _pumps[i] = new QueuePump($"hull-disk{context.Index}", context.IsDeterministic ? 0 : ThreadsPerQueue, () => Step(queue));
+            _pumps[i] = new QueuePump(
+                $"hull-disk{context.Index}",
+                context.IsDeterministic ? 0 : ThreadsPerQueue,
+                () => Step(queue),
+                context.NewBell());
         }
     }
 
@@ -147,6 +152,9 @@ internal sealed class DiskDevice : VirtioDevice
             _pumps[queue].Notify();
         }
     }
+
+    /// <inheritdoc/>
+    internal override Doorbell? BellOf(int queue) => _pumps[queue].Bell;
 
     /// <inheritdoc/>
     internal override void ReadConfiguration(int offset, Span<byte> destination) =>

@@ -2,6 +2,7 @@ using System;
 using System.Buffers.Binary;
 using System.Text;
 using System.Text.Json.Serialization;
+using Hull.Bus;
 using Hull.Files;
 using Hull.Files.Fuse;
 using Hull.Host;
@@ -74,7 +75,7 @@ internal sealed class FsDevice : VirtioDevice
         {
             int queue = i;
             int threads = context.IsDeterministic ? 0 : i == 0 ? 1 : Threads;
-            _queues[i] = new MessageQueue($"hull-fs{context.Index}", threads, FuseServer.MostMessage, _server.Handle)
+            _queues[i] = new MessageQueue($"hull-fs{context.Index}", threads, FuseServer.MostMessage, _server.Handle, context.NewBell())
             {
                 Take = chain => (TryTake(queue, chain, out bool more), more),
                 Return = (chain, written) => Return(queue, chain, written),
@@ -94,6 +95,9 @@ internal sealed class FsDevice : VirtioDevice
 
     /// <inheritdoc/>
     internal override void Notified(int queue) => _queues[queue].Notify();
+
+    /// <inheritdoc/>
+    internal override Doorbell? BellOf(int queue) => _queues[queue].Bell;
 
     /// <inheritdoc/>
     internal override void ReadConfiguration(int offset, Span<byte> destination) =>

@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Concurrent;
 using System.Numerics;
+using Hull.Bus;
 
 namespace Hull.Devices.Virtio;
 
@@ -21,11 +22,12 @@ internal sealed class MessageQueue : IDisposable
     /// <param name="threads">At the most; 0: who notifies does the work.</param>
     /// <param name="most">Bytes of a message at the most; a longer one breaks the device.</param>
     /// <param name="handler">Serves them.</param>
-    internal MessageQueue(string name, int threads, int most, MessageHandler handler)
+    /// <param name="bell">What an engine may ring for requests; the queue's from now on. Null: nothing.</param>
+    internal MessageQueue(string name, int threads, int most, MessageHandler handler, Doorbell? bell = null)
     {
         _handler = handler;
         MostBytes = most;
-        _pump = new QueuePump(name, threads, Step);
+        _pump = new QueuePump(name, threads, Step, bell);
     }
 
     /// <summary>Takes the next request of the queue; gives it back with the bytes of its answer; breaks the device.</summary>
@@ -36,6 +38,9 @@ internal sealed class MessageQueue : IDisposable
     internal required Action<string> Break { get; init; }
 
     private int MostBytes { get; }
+
+    /// <summary>What an engine may ring; null: nothing.</summary>
+    internal Doorbell? Bell => _pump.Bell;
 
     /// <summary>There may be requests.</summary>
     internal void Notify() => _pump.Notify();

@@ -1,6 +1,7 @@
 using System;
 using System.Buffers.Binary;
 using System.Threading;
+using Hull.Bus;
 using Hull.Net;
 
 namespace Hull.Devices.Virtio;
@@ -56,7 +57,7 @@ internal sealed class NetDevice : VirtioDevice, IFrameSink
         for (int i = 0; i < pairs; i++)
         {
             Sender sender = new(this, i);
-            _senders[i] = new QueuePump($"hull-net{context.Index}-tx", _hasThreads ? 1 : 0, sender.Step);
+            _senders[i] = new QueuePump($"hull-net{context.Index}-tx", _hasThreads ? 1 : 0, sender.Step, context.NewBell());
         }
 
         _controller = new QueuePump($"hull-net{context.Index}-control", _hasThreads ? 1 : 0, ControlStep);
@@ -99,6 +100,9 @@ internal sealed class NetDevice : VirtioDevice, IFrameSink
             _room.Set();
         }
     }
+
+    /// <inheritdoc/>
+    internal override Doorbell? BellOf(int queue) => (queue & 1) != 0 && queue < 2 * _pairs ? _senders[queue / 2].Bell : null;
 
     /// <inheritdoc/>
     internal override void ReadConfiguration(int offset, Span<byte> destination)

@@ -2,6 +2,7 @@ using System;
 using System.Buffers.Binary;
 using System.Text;
 using System.Text.Json.Serialization;
+using Hull.Bus;
 using Hull.Files;
 using Hull.Files.NineP;
 using Hull.Host;
@@ -58,7 +59,11 @@ internal sealed class P9Device : VirtioDevice
         BinaryPrimitives.WriteUInt16LittleEndian(_configuration, (ushort)tag.Length);
         tag.CopyTo(_configuration, 2);
         _messages = new MessageQueue(
-            $"hull-9p{context.Index}", context.IsDeterministic ? 0 : Threads, P9Server.MostMessage, _server.Handle)
+            $"hull-9p{context.Index}",
+            context.IsDeterministic ? 0 : Threads,
+            P9Server.MostMessage,
+            _server.Handle,
+            context.NewBell())
         {
             Take = chain => (TryTake(0, chain, out bool more), more),
             Return = (chain, written) => Return(0, chain, written),
@@ -77,6 +82,9 @@ internal sealed class P9Device : VirtioDevice
 
     /// <inheritdoc/>
     internal override void Notified(int queue) => _messages.Notify();
+
+    /// <inheritdoc/>
+    internal override Doorbell? BellOf(int queue) => _messages.Bell;
 
     /// <inheritdoc/>
     internal override void ReadConfiguration(int offset, Span<byte> destination) =>

@@ -2,6 +2,7 @@ using System;
 using System.Buffers.Binary;
 using System.IO;
 using System.Text.Json.Serialization;
+using Hull.Bus;
 using Hull.Host;
 using Hull.Memory;
 using Hull.Storage;
@@ -91,7 +92,7 @@ internal sealed class PmemDevice : VirtioDevice
         _trouble = new HostTrouble(context.Notice, "the guest's persistent memory");
         BinaryPrimitives.WriteUInt64LittleEndian(_configuration, _at);
         BinaryPrimitives.WriteUInt64LittleEndian(_configuration.AsSpan(8), FileArea.RoomFor(length));
-        _pump = new QueuePump($"hull-pmem{context.Index}", context.IsDeterministic ? 0 : 1, Step);
+        _pump = new QueuePump($"hull-pmem{context.Index}", context.IsDeterministic ? 0 : 1, Step, context.NewBell());
     }
 
     /// <inheritdoc/>
@@ -102,6 +103,9 @@ internal sealed class PmemDevice : VirtioDevice
 
     /// <inheritdoc/>
     internal override void Notified(int queue) => _pump.Notify();
+
+    /// <inheritdoc/>
+    internal override Doorbell? BellOf(int queue) => _pump.Bell;
 
     /// <inheritdoc/>
     internal override void ReadConfiguration(int offset, Span<byte> destination) =>

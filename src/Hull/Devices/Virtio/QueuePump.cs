@@ -1,5 +1,6 @@
 using System;
 using System.Threading;
+using Hull.Bus;
 
 namespace Hull.Devices.Virtio;
 
@@ -13,6 +14,7 @@ internal sealed class QueuePump : IDisposable
     private readonly string _name;
     private readonly int _most;
     private readonly SemaphoreSlim _wake = new(0);
+    private readonly Doorbell? _bell;
     private readonly Lock _lock = new();
     private readonly Thread?[] _threads;
     private int _signalled;
@@ -25,13 +27,25 @@ internal sealed class QueuePump : IDisposable
     /// <param name="name">For the threads' names.</param>
     /// <param name="threads">At the most; 0: the caller of <see cref="Notify"/> does the work.</param>
     /// <param name="step">Takes one request and ends it; false when there is none. On several threads at once.</param>
-    internal QueuePump(string name, int threads, Func<bool> step)
+    /// <param name="bell">
+    /// What the threads wait at, so that an engine can wake them; the pump's from now on. Null: nobody but
+    /// <see cref="Notify"/> does.
+    /// </param>
+    internal QueuePump(string name, int threads, Func<bool> step, Doorbell? bell = null)
     {
         _name = name;
         _most = threads;
         _step = step;
         _threads = new Thread?[threads];
+        if (bell is not null)
+        {
+            _bell = bell;
+            bell.Opened = StartIfAllAreBusy;
+        }
     }
+
+    /// <summary>What the threads wait at; null when no engine can ring.</summary>
+    internal Doorbell? Bell => _bell;
 
     /// <summary>There may be something to do. Any thread; returns at once if there are threads.</summary>
     internal void Notify()
@@ -45,7 +59,7 @@ internal sealed class QueuePump : IDisposable
         if (!_stopping && Interlocked.Exchange(ref _signalled, 1) == 0)
         {
             StartIfAllAreBusy();
-            _wake.Release();
+            Wake();
         }
     }
 
@@ -79,10 +93,32 @@ internal sealed class QueuePump : IDisposable
         }
 
         // Its own notifications may still come, from a device's other threads: the semaphore is left to the collector.
-        _wake.Release(Math.Max(_most, 1));
+        if (_bell is null)
+        {
+            _wake.Release(Math.Max(_most, 1));
+        }
+        else
+        {
+            _bell.Ring(); // and each thread for the next one
+        }
+
         foreach (Thread? thread in _threads)
         {
             thread?.Join();
+        }
+
+        _bell?.Dispose();
+    }
+
+    private void Wake()
+    {
+        if (_bell is null)
+        {
+            _wake.Release();
+        }
+        else
+        {
+            _bell.Ring();
         }
     }
 
@@ -107,16 +143,30 @@ internal sealed class QueuePump : IDisposable
     {
         while (true)
         {
-            _wake.Wait();
+            if (_bell is null)
+            {
+                _wake.Wait();
+            }
+            else
+            {
+                _bell.Wait();
+            }
+
             if (_stopping)
             {
+                _bell?.Ring();
                 return;
             }
 
             // Busy before the signal is taken: who sees no signal sees the work.
             Interlocked.Decrement(ref _idle);
-            Interlocked.Exchange(ref _signalled, 0);
-            while (_step())
+            bool isAsked = Interlocked.Exchange(ref _signalled, 0) != 0 || _bell is null || _bell.IsOpen;
+            if (_bell is not null)
+            {
+                StartIfAllAreBusy(); // who rings from the kernel starts no thread: one has to wait while this one works
+            }
+
+            while (isAsked && _step())
             {
             }
 

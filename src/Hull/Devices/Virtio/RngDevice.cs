@@ -1,6 +1,7 @@
 using System;
 using System.IO;
 using System.Text.Json.Serialization;
+using Hull.Bus;
 using Hull.Host;
 
 namespace Hull.Devices.Virtio;
@@ -49,7 +50,7 @@ internal sealed class RngDevice : VirtioDevice
             throw new HullException($"cannot open the rng device's source {source}: {e.Message}");
         }
 
-        _pump = new QueuePump("hull-rng", context.IsDeterministic ? 0 : 1, Step);
+        _pump = new QueuePump("hull-rng", context.IsDeterministic ? 0 : 1, Step, context.NewBell());
     }
 
     /// <inheritdoc/>
@@ -63,6 +64,9 @@ internal sealed class RngDevice : VirtioDevice
 
     /// <inheritdoc/>
     internal override void Notified(int queue) => _pump.Notify();
+
+    /// <inheritdoc/>
+    internal override Doorbell? BellOf(int queue) => _pump.Bell;
 
     /// <inheritdoc/>
     internal override void ReadConfiguration(int offset, Span<byte> destination)

@@ -1,5 +1,6 @@
 using System;
 using System.Threading;
+using Hull.Bus;
 using Hull.Memory;
 
 namespace Hull.Devices.Virtio;
@@ -69,6 +70,11 @@ internal abstract class VirtioDevice : IDisposable
     /// <summary>The driver put a request into a queue. On a vCPU's thread: host I/O belongs elsewhere.</summary>
     internal abstract void Notified(int queue);
 
+    /// <summary>
+    /// What the driver's notification of a queue rings, when that is all it does and an engine could do it; else null.
+    /// </summary>
+    internal virtual Doorbell? BellOf(int queue) => null;
+
     /// <summary>Reads the configuration space; the range is inside it. Any thread.</summary>
     internal abstract void ReadConfiguration(int offset, Span<byte> destination);
 
@@ -119,6 +125,12 @@ internal abstract class VirtioDevice : IDisposable
     /// <param name="more">True when another one waits.</param>
     protected bool TryTake(int queue, DescriptorChain chain, out bool more)
     {
+        if (NeedsReset)
+        {
+            more = false;
+            return false;
+        }
+
         if (_queues[queue].TryTake(chain, out more))
         {
             return true;

@@ -1,5 +1,4 @@
 using System;
-using System.Buffers.Binary;
 using System.Threading;
 using Hull.Bus;
 
@@ -9,12 +8,13 @@ namespace Hull.Devices.Virtio;
 /// A virtio device as a page of registers with one interrupt, for guests that have no PCI. Virtio 1.2 section 4.2, "Virtio
 /// Over MMIO".
 /// </summary>
-internal sealed class VirtioMmio : IMmioDevice, IVirtioTransport, IIrqSource
+internal sealed class VirtioMmio : IDoorbellDevice, IVirtioTransport, IIrqSource
 {
     private const uint Magic = 0x7472_6976;                     // "virt"
     private const uint Version = 2;
     private const uint Vendor = 0x4C4C_5548;                    // "HULL"
     private const int ConfigurationAt = 0x100;
+    private const int QueueNotify = 0x050;
     private const int UsedBuffer = 1;
     private const int ConfigurationChange = 2;
 
@@ -30,8 +30,12 @@ internal sealed class VirtioMmio : IMmioDevice, IVirtioTransport, IIrqSource
     {
         _registers = new VirtioRegisters(device);
         _line = line;
+        _registers.AddDoorbells(static queue => (QueueNotify, 4, (uint)queue));
         device.Connect(this);
     }
+
+    /// <inheritdoc/>
+    public DoorbellPanel Doorbells => _registers.Doorbells;
 
     /// <inheritdoc/>
     public bool IrqLevel => Volatile.Read(ref _interruptStatus) != 0;
@@ -51,7 +55,7 @@ internal sealed class VirtioMmio : IMmioDevice, IVirtioTransport, IIrqSource
     {
         if (offset >= ConfigurationAt)
         {
-            return ReadConfiguration((int)offset - ConfigurationAt, size);
+            return _registers.ReadConfiguration((int)offset - ConfigurationAt, size);
         }
 
         // All registers but the configuration space have 32 bits. Section 4.2.2.2.
@@ -66,13 +70,7 @@ internal sealed class VirtioMmio : IMmioDevice, IVirtioTransport, IIrqSource
     {
         if (offset >= ConfigurationAt)
         {
-            int at = (int)offset - ConfigurationAt;
-            Span<byte> bytes = stackalloc byte[8];
-            BinaryPrimitives.WriteUInt64LittleEndian(bytes, value);
-            if (at + size <= _registers.Device.ConfigurationLength)
-            {
-                _registers.Device.WriteConfiguration(at, bytes[..size]);
-            }
+            _registers.WriteConfiguration((int)offset - ConfigurationAt, size, value);
         }
         else if (size == 4)
         {
@@ -80,18 +78,6 @@ internal sealed class VirtioMmio : IMmioDevice, IVirtioTransport, IIrqSource
         }
 
         _line.Follow(this);
-    }
-
-    private ulong ReadConfiguration(int at, int size)
-    {
-        Span<byte> value = stackalloc byte[8];
-        int length = Math.Min(size, _registers.Device.ConfigurationLength - at);
-        if (length > 0)
-        {
-            _registers.Device.ReadConfiguration(at, value[..length]);
-        }
-
-        return BinaryPrimitives.ReadUInt64LittleEndian(value);
     }
 
     // Section 4.2.2, "MMIO Device Register Layout".
@@ -115,7 +101,7 @@ internal sealed class VirtioMmio : IMmioDevice, IVirtioTransport, IIrqSource
     {
         switch (offset)
         {
-            case 0x050:
+            case QueueNotify:
                 // Without the lock: a device may work in its notification.
                 _registers.Notify(value);
                 return;
@@ -156,39 +142,20 @@ internal sealed class VirtioMmio : IMmioDevice, IVirtioTransport, IIrqSource
 
                     break;
                 default:
-                    WriteQueue(offset, value);
+                    _registers.SetQueue(FieldAt(offset), (offset & 4) != 0, value);
                     break;
             }
         }
     }
 
-    // An enabled queue stays where it is.
-    private void WriteQueue(int offset, uint value)
+    private static QueueField FieldAt(int offset) => offset switch
     {
-        if (_registers.Queue is not { IsEnabled: false } queue)
-        {
-            return;
-        }
-
-        bool high = (offset & 4) != 0;
-        switch (offset)
-        {
-            case 0x038:
-                queue.Size = (ushort)Math.Min(value, ushort.MaxValue);
-                break;
-            case 0x080 or 0x084:
-                queue.Descriptors = VirtioRegisters.WithHalf(queue.Descriptors, high, value);
-                break;
-            case 0x090 or 0x094:
-                queue.DriverRing = VirtioRegisters.WithHalf(queue.DriverRing, high, value);
-                break;
-            case 0x0A0 or 0x0A4:
-                queue.DeviceRing = VirtioRegisters.WithHalf(queue.DeviceRing, high, value);
-                break;
-            default:
-                break;
-        }
-    }
+        0x038 => QueueField.Size,
+        0x080 or 0x084 => QueueField.Descriptors,
+        0x090 or 0x094 => QueueField.DriverRing,
+        0x0A0 or 0x0A4 => QueueField.DeviceRing,
+        _ => QueueField.None,
+    };
 
     private void Raise(int what)
     {

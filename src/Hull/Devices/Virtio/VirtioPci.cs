@@ -1,5 +1,4 @@
 using System;
-using System.Buffers.Binary;
 using System.Threading;
 using Hull.Bus;
 using Hull.Devices.Pci;
@@ -11,7 +10,7 @@ namespace Hull.Devices.Virtio;
 /// configuration and the notification area, a page each; BAR 2 has the MSI-X table. Virtio 1.2 section 4.1, "Virtio Over
 /// PCI Bus".
 /// </summary>
-internal sealed class VirtioPci : PciFunction, IMmioDevice, IVirtioTransport
+internal sealed class VirtioPci : PciFunction, IDoorbellDevice, IVirtioTransport
 {
     private const ushort VirtioVendor = 0x1AF4;
     private const ushort FirstModernDevice = 0x1040;
@@ -20,6 +19,7 @@ internal sealed class VirtioPci : PciFunction, IMmioDevice, IVirtioTransport
     private const uint InterruptPage = 1;
     private const uint DevicePage = 2;
     private const uint NotifyPage = 3;
+    private const uint NotifyBytes = 4;                         // each queue has a word: what is written there need not be looked at
     private const byte ConfigurationChange = 2;
     private const ushort NoVector = 0xFFFF;
 
@@ -57,14 +57,18 @@ internal sealed class VirtioPci : PciFunction, IMmioDevice, IVirtioTransport
         AddCapability(1, 0, Page);
         AddCapability(3, InterruptPage, 4);
         AddCapability(4, DevicePage, (uint)Math.Max(device.ConfigurationLength, 4));
-        AddCapability(2, NotifyPage, Page, 20);                 // queue_notify_off multiplier 0: one word for all queues
+        SetConfig(AddCapability(2, NotifyPage, Page, 20) + 16, NotifyBytes, 4);
         _windowAt = AddCapability(5, 0, 0, 20);
         SetWritable(_windowAt + 4, 0xFF, 1);
         SetWritable(_windowAt + 8, uint.MaxValue, 4);
         SetWritable(_windowAt + 12, uint.MaxValue, 4);
         SetWritable(_windowAt + 16, uint.MaxValue, 4);
+        _registers.AddDoorbells(static queue => ((NotifyPage * Page) + ((ulong)queue * NotifyBytes), 0, null));
         device.Connect(this);
     }
+
+    /// <inheritdoc/>
+    public DoorbellPanel Doorbells => _registers.Doorbells;
 
     /// <inheritdoc/>
     public void RaiseQueue(int queue)
@@ -138,14 +142,7 @@ internal sealed class VirtioPci : PciFunction, IMmioDevice, IVirtioTransport
                 SetIntx(false);
                 return status;
             case DevicePage:
-                Span<byte> value = stackalloc byte[8];
-                int length = Math.Min(size, _registers.Device.ConfigurationLength - at);
-                if (length > 0)
-                {
-                    _registers.Device.ReadConfiguration(at, value[..length]);
-                }
-
-                return BinaryPrimitives.ReadUInt64LittleEndian(value);
+                return _registers.ReadConfiguration(at, size);
             default:
                 return 0;
         }
@@ -172,13 +169,11 @@ internal sealed class VirtioPci : PciFunction, IMmioDevice, IVirtioTransport
                 }
 
                 break;
-            case DevicePage when at + size <= _registers.Device.ConfigurationLength:
-                Span<byte> bytes = stackalloc byte[8];
-                BinaryPrimitives.WriteUInt64LittleEndian(bytes, value);
-                _registers.Device.WriteConfiguration(at, bytes[..size]);
+            case DevicePage:
+                _registers.WriteConfiguration(at, size, value);
                 break;
-            case NotifyPage when at == 0:
-                _registers.Notify((ushort)value);
+            case NotifyPage when at % NotifyBytes == 0:
+                _registers.Notify((uint)at / NotifyBytes);
                 break;
             default:
                 break;
@@ -250,7 +245,8 @@ internal sealed class VirtioPci : PciFunction, IMmioDevice, IVirtioTransport
             0x2C => (uint)((queue?.DriverRing.Value ?? 0) >> 32),
             0x30 => (uint)(queue?.DeviceRing.Value ?? 0),
             0x34 => (uint)((queue?.DeviceRing.Value ?? 0) >> 32),
-            _ => 0,                                             // 1Eh queue_notify_off, 38h queue_notify_data, 3Ah queue_reset
+            0x1E => _registers.QueueSelect,                     // queue_notify_off
+            _ => 0,                                             // 38h queue_notify_data, 3Ah queue_reset
         };
     }
 
@@ -290,38 +286,19 @@ internal sealed class VirtioPci : PciFunction, IMmioDevice, IVirtioTransport
                 _registers.Device.ResetQueue(_registers.QueueSelect);
                 break;
             default:
-                WriteQueueAddress(at, value);
+                _registers.SetQueue(FieldAt(at), (at & 4) != 0, at == 0x18 ? (ushort)value : value);
                 break;
         }
     }
 
-    // An enabled queue stays where it is.
-    private void WriteQueueAddress(int at, uint value)
+    private static QueueField FieldAt(int at) => at switch
     {
-        if (_registers.Queue is not { IsEnabled: false } queue)
-        {
-            return;
-        }
-
-        bool high = (at & 4) != 0;
-        switch (at)
-        {
-            case 0x18:
-                queue.Size = (ushort)value;
-                break;
-            case 0x20 or 0x24:
-                queue.Descriptors = VirtioRegisters.WithHalf(queue.Descriptors, high, value);
-                break;
-            case 0x28 or 0x2C:
-                queue.DriverRing = VirtioRegisters.WithHalf(queue.DriverRing, high, value);
-                break;
-            case 0x30 or 0x34:
-                queue.DeviceRing = VirtioRegisters.WithHalf(queue.DeviceRing, high, value);
-                break;
-            default:
-                break;
-        }
-    }
+        0x18 => QueueField.Size,
+        0x20 or 0x24 => QueueField.Descriptors,
+        0x28 or 0x2C => QueueField.DriverRing,
+        0x30 or 0x34 => QueueField.DeviceRing,
+        _ => QueueField.None,
+    };
 
     private ushort VectorOf(uint value) => (ushort)value < _msix.Vectors ? (ushort)value : NoVector;
 

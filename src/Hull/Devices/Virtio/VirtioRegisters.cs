@@ -1,6 +1,28 @@
+using System;
+using System.Buffers.Binary;
+using Hull.Bus;
 using Hull.Memory;
 
 namespace Hull.Devices.Virtio;
+
+/// <summary>What a driver sets of a queue before it enables it.</summary>
+internal enum QueueField
+{
+    /// <summary>None of these.</summary>
+    None,
+
+    /// <summary>Entries.</summary>
+    Size,
+
+    /// <summary>The descriptor area.</summary>
+    Descriptors,
+
+    /// <summary>The driver area.</summary>
+    DriverRing,
+
+    /// <summary>The device area.</summary>
+    DeviceRing,
+}
 
 /// <summary>
 /// The registers that every transport has, by meaning: feature words, status, the queue selected. A transport maps them
@@ -13,6 +35,9 @@ internal sealed class VirtioRegisters(VirtioDevice device)
 
     /// <summary>The device.</summary>
     internal VirtioDevice Device => device;
+
+    /// <summary>The notifications that only wake a thread.</summary>
+    internal DoorbellPanel Doorbells { get; } = new();
 
     /// <summary>Which 32 bits of the device's features are read.</summary>
     internal uint DeviceFeatureSelect { get; set; }
@@ -99,6 +124,12 @@ internal sealed class VirtioRegisters(VirtioDevice device)
         if ((added & VirtioStatus.DriverOk) != 0)
         {
             device.Started();
+            Doorbells.Open();
+        }
+
+        if ((_status & VirtioStatus.Failed) != 0)
+        {
+            Doorbells.Close();
         }
 
         return false;
@@ -108,6 +139,7 @@ internal sealed class VirtioRegisters(VirtioDevice device)
     internal void Reset()
     {
         _status = 0;
+        Doorbells.Close();
         _driverFeatures = 0;
         DeviceFeatureSelect = 0;
         DriverFeatureSelect = 0;
@@ -133,8 +165,74 @@ internal sealed class VirtioRegisters(VirtioDevice device)
         }
     }
 
+    /// <summary>Reads the device's configuration space; zeros beyond its end.</summary>
+    internal ulong ReadConfiguration(int at, int size)
+    {
+        Span<byte> value = stackalloc byte[8];
+        value.Clear();
+        int length = Math.Min(size, device.ConfigurationLength - at);
+        if (length > 0)
+        {
+            device.ReadConfiguration(at, value[..length]);
+        }
+
+        return BinaryPrimitives.ReadUInt64LittleEndian(value);
+    }
+
+    /// <summary>Writes the device's configuration space; nothing beyond its end.</summary>
+    internal void WriteConfiguration(int at, int size, ulong value)
+    {
+        if (at + size <= device.ConfigurationLength)
+        {
+            Span<byte> bytes = stackalloc byte[8];
+            BinaryPrimitives.WriteUInt64LittleEndian(bytes, value);
+            device.WriteConfiguration(at, bytes[..size]);
+        }
+    }
+
+    /// <summary>Adds the doorbell of each queue that has one.</summary>
+    /// <param name="at">For a queue: the offset of its register, the bytes written there (0: any), the value (null: any).</param>
+    internal void AddDoorbells(Func<int, (ulong Offset, int Size, uint? Value)> at)
+    {
+        for (int queue = 0; queue < device.Queues.Length; queue++)
+        {
+            if (device.BellOf(queue) is { } bell)
+            {
+                (ulong offset, int size, uint? value) = at(queue);
+                Doorbells.Add(offset, size, value, bell);
+            }
+        }
+    }
+
+    /// <summary>Writes the size or half an address of the queue selected. An enabled queue stays where it is.</summary>
+    internal void SetQueue(QueueField field, bool high, uint value)
+    {
+        if (Queue is not { IsEnabled: false } queue)
+        {
+            return;
+        }
+
+        switch (field)
+        {
+            case QueueField.Size:
+                queue.Size = (ushort)Math.Min(value, ushort.MaxValue);
+                break;
+            case QueueField.Descriptors:
+                queue.Descriptors = WithHalf(queue.Descriptors, high, value);
+                break;
+            case QueueField.DriverRing:
+                queue.DriverRing = WithHalf(queue.DriverRing, high, value);
+                break;
+            case QueueField.DeviceRing:
+                queue.DeviceRing = WithHalf(queue.DeviceRing, high, value);
+                break;
+            default:
+                break;
+        }
+    }
+
     /// <summary>Replaces 32 bits of a guest-physical address.</summary>
-    internal static GuestPhysical WithHalf(GuestPhysical address, bool high, uint value) => new(high
+    private static GuestPhysical WithHalf(GuestPhysical address, bool high, uint value) => new(high
         ? (uint)address.Value | ((ulong)value << 32)
         : (address.Value & ~0xFFFF_FFFFUL) | value);
 }

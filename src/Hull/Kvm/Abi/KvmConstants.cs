@@ -7,6 +7,7 @@ internal enum KvmCapability
 {
     UserMemory = 3,
     MpState = 14,
+    IoEventFd = 36,
     VcpuEvents = 41,
     DebugRegs = 50,
     Xsave = 55,
@@ -15,6 +16,7 @@ internal enum KvmCapability
     SignalMsi = 77,
     ReadOnlyMemory = 81,
     SplitIrqChip = 121,
+    IoEventFdAnyLength = 122,
     ImmediateExit = 136,
     UserSpaceMsr = 188,
     MsrFilter = 189,
@@ -68,6 +70,15 @@ internal enum KvmEventFlags : uint
     NmiPending = 1,
     SipiVector = 2,
     Shadow = 4,
+}
+
+/// <summary>Flags of <see cref="KvmIoEventFd"/>.</summary>
+[Flags]
+internal enum KvmIoEventFlags : uint
+{
+    None = 0,
+    MatchData = 1,
+    Detach = 4,
 }
 
 /// <summary>What KVM_SET_GUEST_DEBUG turns on.</summary>

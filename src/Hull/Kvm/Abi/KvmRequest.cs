@@ -38,6 +38,8 @@ internal static class KvmRequests
 
     internal static KvmRequest SetGsiRouting { get; } = Put<KvmListHead>("KVM_SET_GSI_ROUTING", 0x6A);
 
+    internal static KvmRequest IoEventFd { get; } = Put<KvmIoEventFd>("KVM_IOEVENTFD", 0x79);
+
     internal static KvmRequest Run { get; } = Plain("KVM_RUN", 0x80);
 
     internal static KvmRequest GetRegs { get; } = Get<KvmRegs>("KVM_GET_REGS", 0x81);

@@ -89,6 +89,25 @@ internal struct KvmMsi
     internal ulong Padding1;
 }
 
+/// <summary>struct kvm_ioeventfd.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct KvmIoEventFd
+{
+    internal ulong Value;
+    internal ulong Address;
+    internal uint Length;
+    internal int Descriptor;
+    internal KvmIoEventFlags Flags;
+    internal Padding36 Padding;
+
+    /// <summary>36 bytes for the future.</summary>
+    [InlineArray(36)]
+    internal struct Padding36
+    {
+        internal byte First;
+    }
+}
+
 /// <summary>struct kvm_irq_routing_entry of the type KVM_IRQ_ROUTING_MSI.</summary>
 [StructLayout(LayoutKind.Sequential)]
 internal struct KvmRoute

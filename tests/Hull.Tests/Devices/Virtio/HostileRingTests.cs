@@ -182,7 +182,7 @@ public sealed class HostileRingTests : IDisposable
         driver.Start();
         for (uint value = 0; value <= ushort.MaxValue; value++)
         {
-            driver.WriteRegister(0x3000, 2, value);
+            driver.WriteRegister(0x3000 + (value % 0x1000), 2, value);
         }
 
         Assert.False(driver.NeedsReset);
@@ -282,11 +282,11 @@ public sealed class HostileRingTests : IDisposable
                 break;
             case "available index jumps":
                 driver.Memory.Write(new GuestPhysical(VirtioDriver.Table(queue) + 0x8002), (ushort)100);
-                driver.WriteRegister(0x3000, 2, (ulong)queue);
+                driver.WriteRegister(0x3000 + (4 * (ulong)queue), 2, (ulong)queue);
                 return;
             case "available index goes back":
                 driver.Memory.Write(new GuestPhysical(VirtioDriver.Table(queue) + 0x8002), ushort.MaxValue);
-                driver.WriteRegister(0x3000, 2, (ulong)queue);
+                driver.WriteRegister(0x3000 + (4 * (ulong)queue), 2, (ulong)queue);
                 return;
             case "length 0":
                 driver.Describe(queue, 0, Data, 0, next, 1);

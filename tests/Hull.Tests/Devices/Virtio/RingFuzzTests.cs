@@ -70,7 +70,7 @@ public sealed class RingFuzzTests : IDisposable
                 break;
             case 2:
                 driver.Memory.Write(new GuestPhysical(VirtioDriver.Table(queue) + (ulong)random.Next(0xD000)), (ushort)Number(random));
-                driver.WriteRegister(0x3000, 2, (ulong)random.Next(32));
+                driver.WriteRegister(0x3000 + (ulong)random.Next(128), 2, (ulong)random.Next(32));
                 break;
             case 3:
                 driver.WriteRegister(0x16, 2, (ulong)queue);

@@ -28,6 +28,7 @@ internal sealed class VirtioDriver : IDisposable
     private readonly Dictionary<int, ushort> _used = [];
     private readonly Dictionary<int, PackedSide> _packed = [];
     private readonly bool _isPacked;
+    private readonly bool _hasBells;
 
     /// <summary>Makes the device that a spec describes, behind the transport.</summary>
     internal VirtioDriver(DeviceSpec spec, bool threads = false, bool packed = false)
@@ -36,10 +37,15 @@ internal sealed class VirtioDriver : IDisposable
     }
 
     /// <summary>Puts a device behind the transport.</summary>
-    internal VirtioDriver(Func<DeviceContext, VirtioDevice> create, bool threads, bool packed = false)
+    /// <param name="create">Makes it.</param>
+    /// <param name="threads">It has threads of its own.</param>
+    /// <param name="packed">The rings are packed ones.</param>
+    /// <param name="bells">Notifications ring as an engine's do: no write comes to the device where it has a doorbell.</param>
+    internal VirtioDriver(Func<DeviceContext, VirtioDevice> create, bool threads, bool packed = false, bool bells = false)
     {
         _isPacked = packed;
-        Device = create(new DeviceContext { Memory = Memory, IsDeterministic = !threads });
+        _hasBells = bells;
+        Device = create(new DeviceContext { Memory = Memory, IsDeterministic = !threads, HasDoorbells = bells });
         Device.OffersPacked = packed;
         _pci = new VirtioPci(Device, _messages);
     }
@@ -143,7 +149,7 @@ internal sealed class VirtioDriver : IDisposable
         if (_isPacked)
         {
             Packed(queue).Offer(head);
-            WriteRegister(Notify, 2, (ulong)queue);
+            Ring(queue);
             return;
         }
 
@@ -151,7 +157,7 @@ internal sealed class VirtioDriver : IDisposable
         Memory.Write(new GuestPhysical(Table(queue) + 0x8004 + ((ulong)(index & (size - 1)) * 2)), head);
         _available[queue] = ++index;
         Memory.Write(new GuestPhysical(Table(queue) + 0x8002), index);
-        WriteRegister(Notify, 2, (ulong)queue);
+        Ring(queue);
     }
 
     /// <summary>A request of readable bytes and room for an answer, in descriptors 0 and 1.</summary>
@@ -197,6 +203,19 @@ internal sealed class VirtioDriver : IDisposable
     internal ushort Used(int queue) => _isPacked
         ? Packed(queue).CountUsed()
         : Memory.Read<ushort>(new GuestPhysical(Table(queue) + 0xC002));
+
+    /// <summary>Notifies of a queue.</summary>
+    internal void Ring(int queue)
+    {
+        if (_hasBells && Device.BellOf(queue) is { } bell)
+        {
+            bell.Ring();
+        }
+        else
+        {
+            WriteRegister(Notify + (4 * (ulong)queue), 2, (ulong)queue);
+        }
+    }
 
     private PackedSide Packed(int queue)
     {
