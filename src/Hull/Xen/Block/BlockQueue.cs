@@ -116,13 +116,12 @@ internal sealed class BlockQueue : IDisposable
 
         Span<byte> segments = stackalloc byte[Math.Min(count, SegmentsInPage) * SegmentSize];
         uint reference = BinaryPrimitives.ReadUInt32LittleEndian(entry[28..]);
-        if (!_domain.Grants.TryBegin(reference, isWrite: false, out GuestPhysical page))
+        if (!_domain.Grants.TryFind(reference, isWrite: false, out GuestPhysical page))
         {
             return false;
         }
 
         _domain.Memory.TryRead(page, segments);
-        _domain.Grants.End(reference);
         return TryReadSegments(segments, request);
     }
 
@@ -184,7 +183,7 @@ internal sealed class BlockQueue : IDisposable
         return Okay;
     }
 
-    // One read or write of the store for the whole request; the guest's pages are looked up and held for its time.
+    // One read or write of the store for the whole request; the guest's pages are looked up when it is their turn.
     private short Transfer(Work work, bool isRead)
     {
         BlockRequest request = work.Request;
@@ -223,7 +222,7 @@ internal sealed class BlockQueue : IDisposable
         for (int i = 0; i < request.SegmentCount; i++)
         {
             BlockSegment segment = request.Segments[i];
-            if (!_domain.Grants.TryBegin(segment.Reference, isRead, out GuestPhysical page))
+            if (!_domain.Grants.TryFind(segment.Reference, isRead, out GuestPhysical page))
             {
                 return false;
             }
@@ -232,7 +231,6 @@ internal sealed class BlockQueue : IDisposable
             bool copied = isRead
                 ? _domain.Memory.TryWrite(at, data[..segment.Length])
                 : _domain.Memory.TryRead(at, data[..segment.Length]);
-            _domain.Grants.End(segment.Reference);
             if (!copied)
             {
                 return false;

@@ -92,28 +92,34 @@ internal sealed class GrantTable(Domain domain)
     /// <returns>False when it is not granted so, or is no RAM.</returns>
     internal bool TryBegin(uint reference, bool isWrite, out GuestPhysical page)
     {
-        page = default;
-        if (EntryAt(reference) is not GuestPhysical entry)
-        {
-            return false;
-        }
-
-        // Flags in the lower half of a word, the domain that may use it in the upper: 0, where the back ends are.
-        uint word = domain.Memory.Read<uint>(entry);
-        if ((word & TypeMask) != PermitAccess || word >> 16 != 0 || (isWrite && (word & ReadOnly) != 0))
-        {
-            return false;
-        }
-
-        uint frame = domain.Memory.Read<uint>(new GuestPhysical(entry.Value + 4));
-        page = new GuestPhysical((ulong)frame * GuestMemory.PageSize);
-        if (!domain.Memory.Contains(page, GuestMemory.PageSize))
+        if (!TryFind(reference, isWrite, out page) || EntryAt(reference) is not GuestPhysical entry)
         {
             return false;
         }
 
         GuestBits.TestAndSet(domain.Memory, entry, isWrite ? Reading | Writing : Reading);
         return true;
+    }
+
+    /// <summary>
+    /// A page that the guest has granted, to be copied from or to at once: the entry is not marked, because the guest does not take
+    /// a page back before it is told that its request is done. Any thread.
+    /// </summary>
+    /// <returns>False when it is not granted so, or is no RAM.</returns>
+    internal bool TryFind(uint reference, bool isWrite, out GuestPhysical page)
+    {
+        page = default;
+        if (EntryAt(reference) is not GuestPhysical entry)
+        {
+            return false;
+        }
+
+        // Flags in the lowest half of a word, the domain that may use it in the next: 0, where the back ends are; then the page.
+        ulong whole = domain.Memory.Read<ulong>(entry);
+        uint word = (uint)whole;
+        page = new GuestPhysical((whole >> 32) * GuestMemory.PageSize);
+        return (word & TypeMask) == PermitAccess && word >> 16 == 0 && (!isWrite || (word & ReadOnly) == 0)
+            && domain.Memory.Contains(page, GuestMemory.PageSize);
     }
 
     /// <summary>The page is not used any more. Any thread.</summary>

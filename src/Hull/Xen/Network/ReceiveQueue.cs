@@ -86,10 +86,9 @@ internal sealed class ReceiveQueue
         _ring.TryTake(request);
         uint reference = BinaryPrimitives.ReadUInt32LittleEndian(request[4..]);
         short status = NetifStatus.Error;
-        if (_domain.Grants.TryBegin(reference, isWrite: true, out GuestPhysical page))
+        if (_domain.Grants.TryFind(reference, isWrite: true, out GuestPhysical page))
         {
             status = _domain.Memory.TryWrite(page, piece) ? (short)piece.Length : NetifStatus.Error;
-            _domain.Grants.End(reference);
         }
 
         // Identifier, offset, flags, and the bytes or what went wrong.

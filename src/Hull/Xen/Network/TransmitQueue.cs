@@ -155,13 +155,12 @@ internal sealed class TransmitQueue : IDisposable
             ref readonly TransmitRequest slot = ref _slots[i];
             int size = i == 0 ? first : slot.Size;
             if (slot.Offset + size > GuestMemory.PageSize
-                || !_domain.Grants.TryBegin(slot.Reference, isWrite: false, out GuestPhysical page))
+                || !_domain.Grants.TryFind(slot.Reference, isWrite: false, out GuestPhysical page))
             {
                 return 0;
             }
 
             bool copied = _domain.Memory.TryRead(new GuestPhysical(page.Value + slot.Offset), _frame.AsSpan(done, size));
-            _domain.Grants.End(slot.Reference);
             if (!copied)
             {
                 return 0;
