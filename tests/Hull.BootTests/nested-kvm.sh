@@ -3,6 +3,8 @@
 # modules, and the published hull runs guests there (L2), with a disk, a network card and two processors.
 #   nested-kvm.sh GENERIC_KERNEL_PACKAGE [STEPS]
 # GENERIC_KERNEL_PACKAGE is an unpacked linux-image-amd64. STEPS is a shell script for L1; without it the test's own.
+# With NESTED_TESTS=1 L1 also has Hull.Tests, as built, in /tests, and what runs them: /dotnet/dotnet exec
+# /sdk/vstest.console.dll. That is how the tests of Kvm/ run in full where this host's own KVM is a poor one.
 # Prints L1's console; the lines that begin with "step" say how each step ended.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -44,9 +46,20 @@ cp -r "$resolver" "$tree/dotnet/host/fxr/"
 libraries=$(for file in "$tree/hull/Hull.Cli" "$tree"/dotnet/shared/*/*/*.so "$tree"/dotnet/host/fxr/*/*.so; do
     ldd "$file" 2>/dev/null || true
 done | sed -n 's/.* => \(\/[^ ]*\) .*/\1/p' | sort -u)
-for name in liblzma.so.5 libzstd.so.1 liblz4.so.1 libz.so.1; do
+others=(liblzma.so.5 libzstd.so.1 liblz4.so.1 libz.so.1)
+[[ -n ${NESTED_TESTS-} ]] && others+=(libssl.so.3 libcrypto.so.3) # the test runner's; Hull needs none
+for name in "${others[@]}"; do
     libraries+=" $(ldconfig -p | sed -n "s/^\t$name (.*x86-64) => //p" | head -n 1)"
 done
+if [[ -n ${NESTED_TESTS-} ]]; then
+    sdk=$(find "$dotnet/sdk" -maxdepth 1 -name '10.*' | sort -V | tail -n 1)
+    need "$root/artifacts/bin/Hull.Tests/release/Hull.Tests.dll" 'build tests/Hull.Tests'
+    cp -r "$root/artifacts/bin/Hull.Tests/release" "$tree/tests"
+    mkdir -p "$tree/sdk"
+    cp -r "$sdk"/vstest.console.* "$sdk"/{Microsoft.TestPlatform,Microsoft.VisualStudio,Microsoft.Extensions,Newtonsoft,NuGet}*.dll \
+        "$sdk/Extensions" "$tree/sdk/"
+    cp "$dotnet/dotnet" "$tree/dotnet/"
+fi
 for library in $libraries; do
     case $library in "$work"/*) ;; *) cp -L "$library" "$tree/lib64/" ;; esac
 done
