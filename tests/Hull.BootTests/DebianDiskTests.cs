@@ -51,8 +51,11 @@ public sealed class DebianDiskTests : IDisposable
             Ssh("nohup sh -c 'while :; do cp /var/kept /var/copy; rm /var/copy; done' >/dev/null 2>&1 &");
             Thread.Sleep(500); // Into the midst of the writes; whatever the moment, the rest has to hold.
             run.Signal("KILL");
+            run.WaitForEnd();
         }
 
+        // passt ends when it sees that Hull has; until then the port is its.
+        Assert.True(SpinWait.SpinUntil(IsPortFree, TimeSpan.FromSeconds(20)), "passt holds the port");
         using HullRun again = Boot("2");
         again.WaitFor("login:");
         Assert.Equal("/var/kept: OK\nrunning\n", Ssh("sha256sum -c /var/sum; systemctl is-system-running --wait"));
@@ -180,6 +183,20 @@ public sealed class DebianDiskTests : IDisposable
 
         string publish = string.Create(CultureInfo.InvariantCulture, $"127.0.0.1:{_port}:22");
         return HullRun.Start(["run", "-c", vcpus, .. more, "--disk", Overlay + ",backing=on", "--publish", publish]);
+    }
+
+    private bool IsPortFree()
+    {
+        try
+        {
+            using TcpListener listener = new(IPAddress.Loopback, _port);
+            listener.Start();
+            return true;
+        }
+        catch (SocketException)
+        {
+            return false;
+        }
     }
 
     // The port answers before the guest's server does: the first attempts may fail. A reboot cuts its own session off.

@@ -98,7 +98,7 @@ internal sealed class HullRun : IDisposable
                 return;
             }
 
-            Assert.True(DateTime.UtcNow < end && !ended, $"'{text}' did not come; there was: {Snapshot()}");
+            Assert.True(DateTime.UtcNow < end && !ended, $"'{text}' did not come; there was: {Snapshot()}\nstderr: {_error}");
             Thread.Sleep(20);
         }
     }
@@ -148,6 +148,7 @@ internal sealed class HullRun : IDisposable
         if (!_process.HasExited)
         {
             _process.Kill(entireProcessTree: true);
+            _process.WaitForExit(); // its files and ports are free then
         }
 
         _process.Dispose();
