@@ -18,7 +18,7 @@ public sealed class DebianDiskTests : IDisposable
     private static readonly TimeSpan SshLimit = TimeSpan.FromSeconds(120);
 
     private readonly string _folder = Directory.CreateTempSubdirectory("hull-debian-").FullName;
-    private readonly int _port = FindFreePort();
+    private readonly int _port = HostNetwork.FreePort();
 
     private string Overlay => Path.Combine(_folder, "overlay.qcow2");
 
@@ -90,7 +90,7 @@ public sealed class DebianDiskTests : IDisposable
     [GuestFact(TestGuest.DebianRepository)]
     public void DebianDisk_InstallsACompiler_FromARepositoryOfTheHosts_AndStaysWhole()
     {
-        int port = FindFreePort();
+        int port = HostNetwork.FreePort();
         using Process server = Process.Start("busybox", ["httpd", "-f", "-p", $"127.0.0.1:{port}", "-h", Checkout.DebianRepository!]);
         try
         {
@@ -165,13 +165,6 @@ public sealed class DebianDiskTests : IDisposable
 
     /// <inheritdoc/>
     public void Dispose() => Directory.Delete(_folder, recursive: true);
-
-    private static int FindFreePort()
-    {
-        using TcpListener listener = new(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
-    }
 
     private HullRun Boot(string vcpus, params string[] more)
     {

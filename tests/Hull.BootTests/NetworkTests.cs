@@ -16,7 +16,6 @@ namespace Hull.BootTests;
 public sealed class NetworkTests
 {
     private const int Megabytes = 32;
-    private const string Router = "router=$(ip route | sed -n 's/^default via \\([^ ]*\\).*/\\1/p');";
 
     [Fact]
     public void Card_HasAddressRouteAndNameServer()
@@ -40,7 +39,7 @@ public sealed class NetworkTests
         Task<(string Sent, string Received)> host = Serve(listener, block);
 
         RunResult result = HullRun.Hull("run", "-m", "1G", "-c", vcpus, "--net", net, "--", "sh", "-c",
-            $"{Router} wget -q -O /tmp/data http://$router:{Port(listener)}/ && nc $router {Port(listener)} </tmp/data");
+            $"{HostNetwork.Router} wget -q -O /tmp/data http://$router:{Port(listener)}/ && nc $router {Port(listener)} </tmp/data");
 
         Assert.True(result.Status == 0, result.ToString());
         (string sent, string received) = await host.WaitAsync(TimeSpan.FromMinutes(2));
@@ -50,7 +49,7 @@ public sealed class NetworkTests
     [Fact]
     public async Task PublishedPort_LeadsToTheGuest()
     {
-        int port = FreePort();
+        int port = HostNetwork.FreePort();
         using HullRun run = HullRun.Start("run", "--publish", $"127.0.0.1:{port}:80", "--", "sh", "-c",
             "echo 'from the guest' >/tmp/index.html; httpd -h /tmp && echo up; sleep 1000");
         run.WaitFor("up\n");
@@ -70,7 +69,7 @@ public sealed class NetworkTests
     public async Task PublishedUdpPort_LeadsToTheGuest()
     {
         // busybox has no server for datagrams: the guest's kernel counts those that it has no port for.
-        int port = FreePort();
+        int port = HostNetwork.FreePort();
         using HullRun run = HullRun.Start("run", "--publish", $"127.0.0.1:{port}:53/udp", "--", "sh", "-c",
             "echo up; until [ \"$(sed -n 's/^Udp: [0-9]* \\([0-9]*\\).*/\\1/p' /proc/net/snmp)\" -ge 3 ]; do usleep 10000; done; echo came");
         run.WaitFor("up\n");
@@ -91,7 +90,7 @@ public sealed class NetworkTests
     {
         using HullRun run = HullRun.Start("run", "--net", "user", "--", "sh", "-c",
             "echo up; while grep -q 1 /sys/class/net/eth0/carrier; do usleep 10000; done; echo lost; "
-            + $"while grep -q 0 /sys/class/net/eth0/carrier; do usleep 10000; done; {Router} arping -q -c 1 -w 20 -I eth0 $router && echo back");
+            + $"while grep -q 0 /sys/class/net/eth0/carrier; do usleep 10000; done; {HostNetwork.Router} arping -q -c 1 -w 20 -I eth0 $router && echo back");
         run.WaitFor("up\n");
         using Process kill = Process.Start("pkill", ["-KILL", "-P", $"{run.Id}", "passt"]);
         kill.WaitForExit();
@@ -126,7 +125,7 @@ public sealed class NetworkTests
     public void Capture_IsReadByTcpdump()
     {
         string file = Path.Combine(Path.GetTempPath(), $"hull-{Guid.NewGuid():n}.pcap");
-        RunResult result = HullRun.Hull("run", "--pcap", file, "--", "sh", "-c", $"{Router} arping -q -c 1 -I eth0 $router");
+        RunResult result = HullRun.Hull("run", "--pcap", file, "--", "sh", "-c", $"{HostNetwork.Router} arping -q -c 1 -I eth0 $router");
         Assert.True(result.Status == 0, result.ToString());
 
         using Process reader = Process.Start(new ProcessStartInfo(ProgramOf("tcpdump"), ["-n", "-r", file]) { RedirectStandardOutput = true })!;
@@ -203,13 +202,6 @@ public sealed class NetworkTests
     }
 
     private static int Port(TcpListener listener) => ((IPEndPoint)listener.LocalEndpoint).Port;
-
-    private static int FreePort()
-    {
-        using TcpListener listener = new(IPAddress.Loopback, 0);
-        listener.Start();
-        return Port(listener);
-    }
 
     // The first connection asks for a file, of blocks that are each a little different; the second one brings it back.
     private static async Task<(string Sent, string Received)> Serve(TcpListener listener, byte[] block)

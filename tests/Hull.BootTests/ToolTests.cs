@@ -16,7 +16,6 @@ namespace Hull.BootTests;
 /// </summary>
 public sealed class ToolTests : IDisposable
 {
-    private const string Router = "router=$(ip route | sed -n 's/^default via \\([^ ]*\\).*/\\1/p');";
 
     private readonly string _folder = Directory.CreateTempSubdirectory("hull-tools-").FullName;
 
@@ -49,7 +48,7 @@ public sealed class ToolTests : IDisposable
     [InlineData("2", "user,queues=2")]
     public void Iperf3_SendsAndReceives(string vcpus, string net)
     {
-        string port = FreePort().ToString(CultureInfo.InvariantCulture);
+        string port = HostNetwork.FreePort().ToString(CultureInfo.InvariantCulture);
         using Process server = Process.Start(new ProcessStartInfo("iperf3", ["-s", "-B", "127.0.0.1", "-p", port])
         {
             RedirectStandardOutput = true,
@@ -59,7 +58,7 @@ public sealed class ToolTests : IDisposable
             foreach (string direction in (ReadOnlySpan<string>)["", "-R", "--bidir -P 2"])
             {
                 RunResult result = HullRun.Hull("run", "-c", vcpus, "--root", "host", "--net", net, "--", "sh", "-c",
-                    $"{Router} iperf3 -c $router -p {port} -t 2 {direction} --json");
+                    $"{HostNetwork.Router} iperf3 -c $router -p {port} -t 2 {direction} --json");
 
                 Assert.True(result.Status == 0, result.ToString());
                 using JsonDocument report = JsonDocument.Parse(result.Text);
@@ -91,7 +90,7 @@ public sealed class ToolTests : IDisposable
             await client.GetStream().WriteAsync(Encoding.ASCII.GetBytes("HTTP/1.0 200 OK\r\nContent-Length: 200000\r\n\r\n" + new string('x', 200_000)));
         });
         RunResult result = HullRun.Hull("run", "--pcap", file, "--", "sh", "-c",
-            $"{Router} wget -q -O - http://$router:{((IPEndPoint)listener.LocalEndpoint).Port}/ | wc -c");
+            $"{HostNetwork.Router} wget -q -O - http://$router:{((IPEndPoint)listener.LocalEndpoint).Port}/ | wc -c");
         Assert.True(result is { Status: 0, Text: "200000\n" }, result.ToString());
         await served;
 
@@ -127,13 +126,6 @@ public sealed class ToolTests : IDisposable
             "-2", "-d", "tcp.port==1-65535,http", "-Y", filter);
         Assert.Equal(0, status);
         return text;
-    }
-
-    private static int FreePort()
-    {
-        using TcpListener listener = new(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
     }
 
     private static (int Status, string Text) Run(string program, params string[] arguments)

@@ -12,7 +12,6 @@ namespace Hull.BootTests;
 public sealed class XenNetworkTests
 {
     private const int Megabytes = 16;
-    private const string Router = "router=$(ip route | sed -n 's/^default via \\([^ ]*\\).*/\\1/p');";
 
     [Theory]
     [InlineData("1", 1)]
@@ -38,7 +37,7 @@ public sealed class XenNetworkTests
     [Fact]
     public async Task PublishedPort_LeadsToTheGuest()
     {
-        int port = FreePort();
+        int port = HostNetwork.FreePort();
         using HullRun run = HullRun.Start("run", "--xen", "--publish", $"127.0.0.1:{port}:80", "--", "sh", "-c",
             "echo 'from a guest of Xen' >/tmp/index.html; httpd -h /tmp && echo up; sleep 1000");
         run.WaitFor("up\n");
@@ -60,7 +59,7 @@ public sealed class XenNetworkTests
         RunResult result = HullRun.Hull("run", "--xen", "--net", "user", "--", "sh", "-c",
             "for i in 1 2 3; do rmmod xen_netfront && insmod /hull/modules/*xen-netfront.ko && "
             + "until [ -e /sys/class/net/eth0 ]; do usleep 1000; done; done; "
-            + $"udhcpc -n -t 10 -T 1 -s /hull/dhcp -i eth0 >/dev/null && {Router} arping -q -c 1 -w 20 -I eth0 $router && dmesg | grep -i 'still in use'");
+            + $"udhcpc -n -t 10 -T 1 -s /hull/dhcp -i eth0 >/dev/null && {HostNetwork.Router} arping -q -c 1 -w 20 -I eth0 $router && dmesg | grep -i 'still in use'");
 
         Assert.True(result.Status == 1 && result.Text.Length == 0, result.ToString());
     }
@@ -74,7 +73,7 @@ public sealed class XenNetworkTests
         int port = ((IPEndPoint)listener.LocalEndpoint).Port;
 
         RunResult result = HullRun.Hull(["run", .. kernel, "--xen", "-m", "1G", "-c", vcpus, "--net", net, "--", "sh", "-c",
-            $"{Router} wget -q -O /tmp/data http://$router:{port}/ && nc $router {port} </tmp/data"]);
+            $"{HostNetwork.Router} wget -q -O /tmp/data http://$router:{port}/ && nc $router {port} </tmp/data"]);
 
         Assert.True(result.Status == 0, result.ToString());
         byte[] back = await host.WaitAsync(TimeSpan.FromMinutes(2));
@@ -97,12 +96,5 @@ public sealed class XenNetworkTests
         using System.IO.MemoryStream back = new();
         await second.GetStream().CopyToAsync(back);
         return back.ToArray();
-    }
-
-    private static int FreePort()
-    {
-        using TcpListener listener = new(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
     }
 }

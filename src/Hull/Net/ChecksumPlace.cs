@@ -8,7 +8,9 @@ namespace Hull.Net;
 /// </summary>
 internal static class ChecksumPlace
 {
-    private const byte Tcp = 6;
+    /// <summary>IP's number of TCP.</summary>
+    internal const byte Tcp = 6;
+
     private const byte Udp = 17;
     private const byte HopByHop = 0;
     private const byte Routing = 43;
@@ -23,13 +25,7 @@ internal static class ChecksumPlace
     /// <returns>False when the frame is none such.</returns>
     internal static bool TryFind(ReadOnlySpan<byte> frame, out ushort start, out ushort offset)
     {
-        ushort type = EthernetFrame.GetPayload(frame, out int at);
-        (int transport, byte protocol) = type switch
-        {
-            EthernetFrame.TypeIp4 => SkipIp4(frame, at),
-            EthernetFrame.TypeIp6 => SkipIp6(frame, at),
-            _ => (0, (byte)0),
-        };
+        int transport = FindTransport(frame, out byte protocol);
         start = (ushort)transport;
         offset = (ushort)(protocol == Tcp ? 16 : 6);
         int header = protocol switch
@@ -39,6 +35,21 @@ internal static class ChecksumPlace
             _ => 0,
         };
         return transport != 0 && header != 0 && transport + header <= frame.Length;
+    }
+
+    /// <summary>Finds the header behind IP's, and IPv6's extensions.</summary>
+    /// <param name="frame">The frame, at least an Ethernet header.</param>
+    /// <param name="protocol">Whose it is, by IP's number.</param>
+    /// <returns>Where; 0 for a fragment, and where there is no IP.</returns>
+    internal static int FindTransport(ReadOnlySpan<byte> frame, out byte protocol)
+    {
+        (int transport, protocol) = EthernetFrame.GetPayload(frame, out int at) switch
+        {
+            EthernetFrame.TypeIp4 => SkipIp4(frame, at),
+            EthernetFrame.TypeIp6 => SkipIp6(frame, at),
+            _ => (0, (byte)0),
+        };
+        return transport;
     }
 
     private static (int At, byte Protocol) SkipIp4(ReadOnlySpan<byte> frame, int at)

@@ -18,9 +18,7 @@ internal readonly record struct TcpSegment(
     internal const byte Syn = 2;
     internal const byte Rst = 4;
 
-    private const byte Tcp = 6;
     private const int LeastBytes = 20;
-    private const int FragmentBits = 0x3FFF; // "more fragments" and the offset
 
     internal bool IsFin => (Flags & Fin) != 0;
 
@@ -31,38 +29,24 @@ internal readonly record struct TcpSegment(
     /// <summary>Reads a frame's headers.</summary>
     /// <param name="frame">At least an Ethernet header.</param>
     /// <param name="segment">What they say.</param>
-    /// <returns>False when it is no TCP, a fragment, or behind headers that Hull does not read.</returns>
+    /// <returns>False when it is no TCP, or a fragment.</returns>
     internal static bool TryRead(ReadOnlySpan<byte> frame, out TcpSegment segment)
     {
         segment = default;
-        int tcp;
-        int end;
-        UInt128 from;
-        UInt128 to;
-        switch (EthernetFrame.GetPayload(frame, out int ip))
-        {
-            case EthernetFrame.TypeIp4 when frame.Length >= ip + 20 && frame[ip + 9] == Tcp
-                && (BinaryPrimitives.ReadUInt16BigEndian(frame[(ip + 6)..]) & FragmentBits) == 0:
-                tcp = ip + ((frame[ip] & 15) * 4);
-                end = ip + BinaryPrimitives.ReadUInt16BigEndian(frame[(ip + 2)..]);
-                from = BinaryPrimitives.ReadUInt32BigEndian(frame[(ip + 12)..]);
-                to = BinaryPrimitives.ReadUInt32BigEndian(frame[(ip + 16)..]);
-                break;
-            case EthernetFrame.TypeIp6 when frame.Length >= ip + 40 && frame[ip + 6] == Tcp:
-                tcp = ip + 40;
-                end = tcp + BinaryPrimitives.ReadUInt16BigEndian(frame[(ip + 4)..]);
-                from = BinaryPrimitives.ReadUInt128BigEndian(frame[(ip + 8)..]);
-                to = BinaryPrimitives.ReadUInt128BigEndian(frame[(ip + 24)..]);
-                break;
-            default:
-                return false;
-        }
-
-        if (frame.Length < tcp + LeastBytes)
+        int tcp = ChecksumPlace.FindTransport(frame, out byte protocol);
+        if (tcp == 0 || protocol != ChecksumPlace.Tcp || frame.Length < tcp + LeastBytes)
         {
             return false;
         }
 
+        // Behind the packet's end there may be padding. IPv6 does not count its first header.
+        bool isIp4 = EthernetFrame.GetPayload(frame, out int ip) == EthernetFrame.TypeIp4;
+        int end = isIp4
+            ? ip + BinaryPrimitives.ReadUInt16BigEndian(frame[(ip + 2)..])
+            : ip + 40 + BinaryPrimitives.ReadUInt16BigEndian(frame[(ip + 4)..]);
+        (UInt128 from, UInt128 to) = isIp4
+            ? (BinaryPrimitives.ReadUInt32BigEndian(frame[(ip + 12)..]), BinaryPrimitives.ReadUInt32BigEndian(frame[(ip + 16)..]))
+            : (BinaryPrimitives.ReadUInt128BigEndian(frame[(ip + 8)..]), BinaryPrimitives.ReadUInt128BigEndian(frame[(ip + 24)..]));
         ReadOnlySpan<byte> header = frame[tcp..];
         segment = new(
             new(from, to, BinaryPrimitives.ReadUInt32BigEndian(header)),

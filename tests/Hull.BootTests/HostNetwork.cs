@@ -1,0 +1,19 @@
+using System.Net;
+using System.Net.Sockets;
+
+namespace Hull.BootTests;
+
+/// <summary>The host's loopback, as guests with the user's own network reach it.</summary>
+internal static class HostNetwork
+{
+    /// <summary>Shell words that set $router to the guest's router, which is the host's loopback.</summary>
+    internal const string Router = "router=$(ip route | sed -n 's/^default via \\([^ ]*\\).*/\\1/p');";
+
+    /// <summary>A TCP port that nobody has now.</summary>
+    internal static int FreePort()
+    {
+        using TcpListener listener = new(IPAddress.Loopback, 0);
+        listener.Start();
+        return ((IPEndPoint)listener.LocalEndpoint).Port;
+    }
+}
