@@ -527,7 +527,7 @@ internal sealed unsafe class Thunks
         _e.State(false, 0x0FAE, 2, StateLayout.Mxcsr);          // ldmxcsr
         for (int i = 0; i < 16; i++)
         {
-            _e.State(false, 0x0F10, i, StateLayout.Xmm + (16 * i));
+            LowHalf(i);
         }
 
         if (_avx)
@@ -547,6 +547,20 @@ internal sealed unsafe class Thunks
         _e.State(false, 0x83, 7, StateLayout.YmmDirty);         // cmp dword [rsp+YmmDirty], 0
         _e.Byte(0);
         return _e.JumpForward(4);
+    }
+
+    // MOVUPS leaves the upper half alone, which C# may have used; VEX.128.0F.WIG 10 /r clears it.
+    private void LowHalf(int register)
+    {
+        if (!_avx)
+        {
+            _e.State(false, 0x0F10, register, StateLayout.Xmm + (16 * register));
+            return;
+        }
+
+        _e.Bytes(0xC5, (byte)(0x78 | (register < 8 ? 0x80 : 0)), 0x10, (byte)(0x84 | ((register & 7) << 3)));
+        _e.Byte(0x24);
+        _e.Int32(StateLayout.Xmm + (16 * register) - StateLayout.PointerBias);
     }
 
     // VEX.256.66.0F3A.W0 18/19 /r ib with [rsp+disp32]; vvvv is the register itself for the insert, unused else.
