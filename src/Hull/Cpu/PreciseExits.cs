@@ -126,13 +126,13 @@ internal sealed unsafe class PreciseExits
 
     /// <summary>
     /// RIP is an address that is not canonical, and a branch went there: it faults itself, with the stack pointer as it
-    /// was. What CALL has pushed stays. SDM vol. 2, "CALL", "JMP", "RET".
+    /// was; CALL has not pushed yet. SDM vol. 2, "CALL", "JMP", "RET".
     /// </summary>
     internal void TakeWildBranch()
     {
         _cpu->Rip = _cpu->ExitOperand;
         Instruction instruction = DecodeAtRip();
-        if (instruction.Mnemonic is Mnemonic.Ret or Mnemonic.Call)
+        if (instruction.Mnemonic == Mnemonic.Ret)
         {
             _cpu->Gpr[Gpr.Rsp] -= (ulong)instruction.StackPointerIncrement;
         }

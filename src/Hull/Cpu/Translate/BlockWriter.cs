@@ -650,6 +650,9 @@ internal sealed unsafe class BlockWriter
                     E.Patch(piece.Back);
                     _branch.LeaveForTarget(piece.GuestOffset);
                     break;
+                case ColdKind.WildCall:
+                    _branch.EmitWildCall(piece);
+                    break;
                 default:
                     PatchChain(piece);
                     EmitAssistCall(piece);

@@ -250,17 +250,62 @@ internal sealed unsafe class BranchLowering
         ulong back = _w.Truncate(instruction.NextIP);
         if (IsNear(instruction))
         {
-            stack.PushImmediate(back, size);
-            Branch(_w.Truncate(instruction.NearBranchTarget));
+            ulong target = _w.Truncate(instruction.NearBranchTarget);
+            if (IsWild(target))
+            {
+                stack.CheckPush(size);
+            }
+            else
+            {
+                stack.PushImmediate(back, size);
+            }
+
+            Branch(target);
             return;
         }
 
         _w.FlagsToMemory();
         LoadTarget(instruction, stack);
         _e.StoreState(StateLayout.Rip, HostRegister.Address);
-        stack.PushImmediate(back, size);
+        bool commit = stack.CheckPush(size);
+        if (_w.Is64)
+        {
+            CheckTarget();
+        }
+
+        stack.StoreReturn(back, size, commit);
         _e.LoadState(HostRegister.Address, StateLayout.Rip);
         Indirect();
+    }
+
+    // CALL pushes nothing when its target, in the state's RIP, is not canonical; SDM vol. 2, "CALL". Code of the kernel calls the
+    // upper half of the address space, a program the lower one: the other half takes the whole test, in a cold piece.
+    private void CheckTarget()
+    {
+        _e.State(false, 0x81, 7, StateLayout.Rip + 4);          // cmp dword [rip + 4], imm32
+        _e.Int32(_w.IsUser ? 0x7FFF : unchecked((int)0xFFFF_8000));
+        byte* other = _e.JumpForward(_w.IsUser ? 7 : 2);        // ja, jb
+        _w.AddCold(new ColdPiece
+        {
+            Kind = ColdKind.WildCall,
+            Site = other,
+            Back = _e.At,
+            GuestOffset = (ushort)_w.GuestOffset,
+        });
+    }
+
+    /// <summary>The whole test of a call's target: goes back to the call, or leaves with it.</summary>
+    internal void EmitWildCall(in ColdPiece piece)
+    {
+        _e.Patch(piece.Site);
+        _e.LoadState(HostRegister.Temp, StateLayout.Rip);
+        _e.Bytes(0x49, 0xC1, 0xFB, 0x2F);                       // sar r11, 47
+        _e.Bytes(0x49, 0xFF, 0xC3);                             // inc r11
+        _e.Bytes(0x49, 0x83, 0xFB, 0x01);                       // cmp r11, 1
+        byte* canonical = _e.JumpForward(6);                    // jbe
+        *(int*)canonical = (int)(piece.Back - (canonical + 4));
+        _e.LoadState(HostRegister.Address, StateLayout.Rip);
+        LeaveForTarget(piece.GuestOffset);
     }
 
     private void EmitReturn(in Instruction instruction, StackLowering stack)

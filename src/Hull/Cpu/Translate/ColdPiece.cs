@@ -30,6 +30,9 @@ internal enum ColdKind : byte
     /// <summary>The same for a target that the guest computed: XORed with the cache's key in the first case.</summary>
     LeaveIndirect,
 
+    /// <summary>A call's target in the other half of the address space, or in none.</summary>
+    WildCall,
+
     /// <summary>Deterministic mode: the block is longer than the budget; the flags are in the state.</summary>
     Budget,
 

@@ -35,10 +35,19 @@ internal sealed class StackLowering
     }
 
     /// <summary>Pushes a constant: a return address.</summary>
-    internal void PushImmediate(ulong value, int size)
+    internal void PushImmediate(ulong value, int size) => StoreReturn(value, size, CheckPush(size));
+
+    /// <summary>The first half of it: what may fault. The second is <see cref="StoreReturn"/>; R11 is free between them.</summary>
+    /// <returns>What the second half must be told.</returns>
+    internal bool CheckPush(int size)
     {
         _memory.StackAddress(-size);
-        bool commit = _memory.StackAccess(size, false, true);
+        return _memory.StackAccess(size, false, true);
+    }
+
+    /// <summary>The second half: R10 is the place on the stack.</summary>
+    internal void StoreReturn(ulong value, int size, bool commit)
+    {
         if (size == 8 && (long)value != (int)value)
         {
             _e.MoveImmediate(HostRegister.Temp, value);

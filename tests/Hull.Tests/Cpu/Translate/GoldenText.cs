@@ -286,6 +286,7 @@ internal sealed unsafe class HostNames : ISymbolResolver
         }
 
         return Array.Find(Fields, field => field.Offset == offset).Name
+            ?? (offset == StateLayout.Rip + 4 ? "Rip.High" : null)
             ?? throw new InvalidOperationException($"generated code names no field at [rsp+0x{offset:x}]");
     }
 

@@ -76,6 +76,38 @@ public sealed class WildJumpTests
         Assert.Equal(FlatGuest.StackAt - 64, guest.Stack(4));
     }
 
+    // SDM vol. 2, "CALL": the target is judged before the return address is pushed.
+    [Theory]
+    [InlineData(false, 0x0000_8000_0000_0000UL, 13)]
+    [InlineData(true, 0x0000_8000_0000_0000UL, 13)]
+    [InlineData(false, 0xFFFF_7FFF_FFFF_FFFFUL, 13)]
+    [InlineData(true, 0xFFFF_7FFF_FFFF_FFFFUL, 13)]
+    [InlineData(false, 0xFFFF_8000_0000_0000UL, 14)]
+    [InlineData(true, 0xFFFF_8000_0000_0000UL, 14)]
+    [InlineData(false, 0x0000_7FFF_FFFF_FFFFUL, 14)]
+    [InlineData(true, 0x0000_7FFF_FFFF_FFFFUL, 14)]
+    public void IndirectCall_PushesOnlyForACanonicalTarget(bool user, ulong target, int vector)
+    {
+        const ulong Old = 0x1122_3344_5566_7788;
+        const ulong Top = FlatGuest.StackAt - 0x100; // the exception's frame is elsewhere: IST1
+        GuestPhysical below = new(Top - 8);
+        using FlatGuest guest = new FlatGuest().WithTss();
+        if (user)
+        {
+            guest.AsUser();
+        }
+
+        guest.Gate(13, ist: 1).Gate(14, ist: 1);
+        guest.State.Gpr[0] = target;
+        guest.State.Gpr[4] = Top;
+        guest.Memory.Write(below, Old);
+        guest.Run([0xFF, 0xD0]); // call rax
+        Assert.Equal(vector, guest.Vector);
+        Assert.Equal(vector == 13 ? Old : FlatGuest.CodeAt + 2, guest.Memory.Read<ulong>(below));
+        Assert.Equal(vector == 13 ? Top : Top - 8, guest.Stack(4));
+        Assert.Equal(vector == 13 ? FlatGuest.CodeAt : target, guest.Stack(1));
+    }
+
     [Theory]
     [InlineData(0)]
     [InlineData(1)]
