@@ -75,7 +75,7 @@ internal static class KvmCalibration
             meter.Done = vcpu.Kick;
             WriteGuest(memory);
             vcpu.SetState(InitialState());
-            using Timer limit = new(_ => vcpu.Kick(), null, LimitMs, Timeout.Infinite);
+            using JoinedTimer limit = new(vcpu.Kick, LimitMs, Timeout.Infinite);
             VcpuExit exit = vcpu.Run();
             return meter.Result(exit switch
             {

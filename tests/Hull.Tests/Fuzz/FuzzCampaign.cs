@@ -5,6 +5,7 @@ using System.Linq;
 using System.Threading;
 using Hull.Cpu;
 using Hull.Engine;
+using Hull.Host;
 using Hull.Memory;
 
 namespace Hull.Tests.Fuzz;
@@ -81,7 +82,7 @@ internal sealed class FuzzCampaign(ulong seed)
     {
         Random random = new(HashCode(seed, epoch));
         using FuzzMachine machine = new(random);
-        using Timer kicker = new(_ => machine.Vcpu.Kick(), null, 1, 1);
+        using JoinedTimer kicker = new(machine.Vcpu.Kick, 1, 1);
         FuzzWorld world = new(machine, random);
         FuzzState states = new(random, machine.Features);
         FuzzCode codes = new(random);

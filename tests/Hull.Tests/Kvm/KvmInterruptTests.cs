@@ -1,6 +1,7 @@
 using System.Threading;
 using Hull.Bus;
 using Hull.Engine;
+using Hull.Host;
 using Hull.Kvm;
 using Iced.Intel;
 using Xunit;
@@ -152,7 +153,7 @@ public sealed class KvmInterruptTests
             guest.Vcpus[0].Kick();
         }
 
-        using Timer later = new(_ => guest.Vcpus[0].Kick(), null, before ? Timeout.Infinite : 30, Timeout.Infinite);
+        using JoinedTimer later = new(guest.Vcpus[0].Kick, before ? Timeout.Infinite : 30, Timeout.Infinite);
         Assert.Equal(VcpuExit.Kicked, guest.Go());
         Assert.Equal(KvmGuest.CodeAt, guest.Vcpus[0].GetState().Rip);
     }

@@ -1,6 +1,7 @@
 using System;
 using System.Threading;
 using Hull.Bus;
+using Hull.Host;
 using Hull.Tests.Cpu.Translate;
 using Iced.Intel;
 using Xunit;
@@ -92,7 +93,7 @@ public sealed class NmiTests : IDisposable
             a.inc(rbx); // never
             a.@out(EndPort, al);
         });
-        using Timer kicker = new(_ => _guest.Vcpu.Kick(), null, 10, 10);
+        using JoinedTimer kicker = new(_guest.Vcpu.Kick, 10, 10);
         _guest.RunUntilKicked(OneNmi);
         for (int i = 0; i < 10 || !_guest.State.Halted; i++)
         {
