@@ -20,6 +20,7 @@ internal static class Program
         --mode32       32-bit compatibility mode
         --filter TEXT  only forms whose name contains TEXT
         --faults N     memory operands in a thousand that are meant to fault (8)
+        --segments N   32-bit encodings in a thousand with segments that are not flat (0)
         --states N     states for each encoding (8)
         --shown N      differences printed for each form (1)
         --mode M       Single, Block or Linked: how the soft engine runs a test
@@ -44,6 +45,7 @@ internal static class Program
             Sets = Enum.Parse<FormSets>(Option(args, "--sets") ?? "All", true),
             Filter = Option(args, "--filter") ?? "",
             FaultsPerThousand = int.Parse(Option(args, "--faults") ?? "8", CultureInfo.InvariantCulture),
+            SegmentsPerThousand = int.Parse(Option(args, "--segments") ?? "0", CultureInfo.InvariantCulture),
             StatesPerEncoding = int.Parse(Option(args, "--states") ?? "8", CultureInfo.InvariantCulture),
             ShownPerForm = int.Parse(Option(args, "--shown") ?? "1", CultureInfo.InvariantCulture),
             Mode32 = args.Contains("--mode32"),

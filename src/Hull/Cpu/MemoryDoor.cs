@@ -121,7 +121,7 @@ internal sealed unsafe class MemoryDoor
         if (site.Segment != MemoryLowering.Linear
             && !Segmentation.TryLinear(_vcpu, site.Segment, address, site.Size, access, out linear))
         {
-            return _exits.LeaveFaulting(address, site.Size, site.ForStore, back);
+            return _exits.LeaveFaulting(linear, site.Size, site.ForStore, back);
         }
 
         if (Segmentation.ChecksAlignment(_cpu) && CpuMode.IsCanonical(linear)

@@ -63,17 +63,19 @@ internal sealed unsafe class PreciseExits
         Instruction instruction = DecodeAtRip();
         _cpu->Cr2 = cr2;
         _vcpu.Pending = fault;
+        bool misaligned = ((int)linear & (FaultRefinement.Alignment(instruction) - 1)) != 0;
         if (pendingX87 && FaultRefinement.WaitsForX87(instruction))
         {
             _vcpu.Raise(Vector.FloatingPoint);
         }
-        else if (fault.Vector == Vector.GeneralProtection && CpuMode.Is64Bit(_cpu) && FaultRefinement.UsesStack(instruction, store))
-        {
-            _vcpu.Raise(Vector.Stack, 0);
-        }
-        else if (fault.Vector == Vector.Page && ((int)linear & (FaultRefinement.Alignment(instruction) - 1)) != 0)
+        else if (misaligned && fault.Vector is Vector.Page or Vector.Stack or Vector.GeneralProtection)
         {
             _vcpu.Raise(Vector.GeneralProtection, 0);
+        }
+        else if (fault.Vector == Vector.GeneralProtection && CpuMode.Is64Bit(_cpu)
+            && FaultRefinement.UsesStack(instruction, store))
+        {
+            _vcpu.Raise(Vector.Stack, 0);
         }
 
         return null;

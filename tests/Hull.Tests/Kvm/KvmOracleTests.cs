@@ -100,7 +100,7 @@ public sealed class KvmOracleTests(ITestOutputHelper output)
 
         private static ArchState Load(TestCase test)
         {
-            ArchState state = SoftGuest.MakeState(test.Mode32);
+            ArchState state = SoftGuest.MakeState(test.Mode32, test.Segments);
             CpuTestState* from = test.Initial;
             new ReadOnlySpan<ulong>(from->Gpr, 16).CopyTo(state.Gpr);
             state.Rip = test.CodeAddress;

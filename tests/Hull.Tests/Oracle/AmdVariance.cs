@@ -10,6 +10,7 @@ namespace Hull.Tests.Oracle;
 internal static class AmdVariance
 {
     private const byte BoundRange = 5;
+    private const byte StackFault = 12;
     private const byte Protection = 13;
     private const byte PageFault = 14;
 
@@ -30,18 +31,22 @@ internal static class AmdVariance
             case Mnemonic.Vpinsrd or Mnemonic.Vpextrd when test.Mode32 && HasVexW(test):
                 // VEX.W outside 64-bit mode: SDM vol. 2, "VEX.W", ignores it; AMD's CPUs raise #UD.
                 return new Variance { Everything = true };
-            case Mnemonic.Bound when expected.Faulted && expected.Vector == PageFault:
+            case Mnemonic.Bound when expected.Faulted && expected.Vector is PageFault or StackFault or Protection:
                 // Both bounds are read before the first is judged; SDM vol. 2, "BOUND", gives no order.
                 return new Variance { OtherVector = BoundRange };
-            case Mnemonic.Retf when expected.Faulted && expected.Vector == PageFault:
-                // The stack behind imm16 is read before the selector is judged; SDM vol. 2, "RET", judges first. APM vol. 3,
-                // "RET (Far)".
+            case Mnemonic.Retf when expected.Faulted && expected.Vector is PageFault or StackFault:
+                // The outer stack, behind the selector and imm16, is read before the selector is judged; SDM vol. 2, "RET",
+                // judges first. APM vol. 3, "RET (Far)".
                 return new Variance { OtherVector = Protection, Address = AddressRule.SameOperand };
             case Mnemonic.Sha1msg1 or Mnemonic.Sha1msg2 or Mnemonic.Sha1nexte or Mnemonic.Sha1rnds4 or Mnemonic.Sha256msg1
-                or Mnemonic.Sha256msg2 or Mnemonic.Sha256rnds2 when expected.Vector == PageFault:
-                // A misaligned operand on a missing page: #PF first, where other SSE instructions raise #GP first. APM
-                // vol. 2, "Priority", leaves it open.
+                or Mnemonic.Sha256msg2 or Mnemonic.Sha256rnds2 when expected.Vector is PageFault or StackFault:
+                // A misaligned operand on a missing page or behind a limit: that fault first, where other SSE instructions
+                // raise #GP first. APM vol. 2, "Priority", leaves it open.
                 return new Variance { OtherVector = Protection };
+            case Mnemonic.Pusha or Mnemonic.Pushad when expected.Faulted && expected.Vector == StackFault:
+                // Registers that were pushed before the limit stay in memory below ESP, or not: they are pushed again. SDM
+                // vol. 3A, "Exception Classifications", asks only that the instruction can be restarted.
+                return new Variance { Memory = true };
             default:
                 return null;
         }

@@ -20,6 +20,9 @@ internal sealed record CampaignOptions
     /// <summary>32-bit compatibility mode instead of 64-bit mode.</summary>
     internal bool Mode32 { get; init; }
 
+    /// <summary>Of a thousand 32-bit encodings, how many have segments that are not flat.</summary>
+    internal int SegmentsPerThousand { get; init; }
+
     /// <summary>States for each encoding.</summary>
     internal int StatesPerEncoding { get; init; } = 8;
 
@@ -39,6 +42,9 @@ internal sealed record CampaignOptions
 /// <summary>Runs every form natively and on a subject, and reports differences.</summary>
 internal sealed class Campaign : IDisposable
 {
+    // A round of few forms may find no encoding, or no state, for any.
+    private const int MostEmptyRounds = 1000;
+
     private readonly CampaignOptions _options;
     private readonly NativeRunner _native;
     private readonly IInstructionRunner _subject;
@@ -98,7 +104,8 @@ internal sealed class Campaign : IDisposable
 
         HashSet<Code> tested = [];
         int round = 0;
-        while (Comparisons < _options.Count)
+        int empty = 0;
+        while (Comparisons < _options.Count && empty < MostEmptyRounds)
         {
             long before = Comparisons;
             foreach (Form form in forms)
@@ -116,10 +123,7 @@ internal sealed class Campaign : IDisposable
 
             round++;
             Progress?.Invoke(this);
-            if (Comparisons == before)
-            {
-                break;
-            }
+            empty = Comparisons == before ? empty + 1 : 0;
         }
 
         foreach (Form form in forms)
@@ -149,6 +153,8 @@ internal sealed class Campaign : IDisposable
         Place(ref instruction);
         OperandPlan plan = OperandPlan.Of(instruction, _infos, _options.Mode32);
         _test.UsesSegmentBases = plan.NeedsSegmentBases || (form.Set == FormSets.Segments && !_options.Mode32);
+        bool cut = _options.Mode32 && _native.HasSegments && _random.Below(1000) < _options.SegmentsPerThousand;
+        _test.Segments = cut ? OracleSegments.Choose(_random) : SegmentChoice.Flat;
         AddPads(instruction);
         bool any = false;
         int states = _test.PadCount == 0 ? 1 : _options.StatesPerEncoding;

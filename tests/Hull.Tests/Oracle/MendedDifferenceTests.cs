@@ -50,6 +50,9 @@ public sealed class MendedDifferenceTests(ITestOutputHelper output)
     public void PushOfASegmentRegister_ChecksTheTwoBytesThatItWrites() =>
         AssertEqual("Pushd_DS", faults: 500, mode32: true);
 
+    [Fact]
+    public void MovsxdToSixteenBits_ReadsWhatTheHostReads() => AssertEqual("Movsxd_r16", faults: 900);
+
     [Theory]
     [InlineData("VEX_Rorx_r32")]
     [InlineData("VEX_Vcvttss2si_r32")]
@@ -59,14 +62,34 @@ public sealed class MendedDifferenceTests(ITestOutputHelper output)
     [Fact]
     public void VexBlendRegister_OutsideLongMode_HasThreeBits() => AssertEqual("VEX_Vblendvps", mode32: true);
 
-    private void AssertEqual(string form, int faults = 8, bool mode32 = false, SoftMode mode = SoftMode.Single)
+    [Fact]
+    public void MisalignedOperand_OnAStackThatIsNotCanonical_IsProtectionFault() => AssertEqual("Movaps", faults: 900);
+
+    [Theory]
+    [InlineData("Movaps")]
+    [InlineData("Fxsave_m512byte")]
+    [InlineData("Xsave")]
+    public void MisalignedOperand_BehindTheStacksLimit_IsProtectionFault(string form) =>
+        AssertEqual(form, mode32: true, segments: true);
+
+    [Theory]
+    [InlineData("Xrstor")]
+    [InlineData("Xsavec")]
+    public void AvxPart_IsChecked_AgainstTheLimit(string form) => AssertEqual(form, mode32: true, segments: true);
+
+    [Fact]
+    public void RetfsSelector_IsChecked_WithAllOfItsSlot() => AssertEqual("Retfd", mode32: true, segments: true);
+
+    private void AssertEqual(
+        string form, int faults = 8, bool mode32 = false, SoftMode mode = SoftMode.Single, bool segments = false)
     {
         using NativeRunner native = new();
         using SoftRunner soft = new(mode);
         using StringWriter text = new();
         CampaignOptions options = new()
         {
-            Count = 2000,
+            Count = segments ? 20_000 : 2000,
+            SegmentsPerThousand = segments ? 1000 : 0,
             Filter = form,
             FaultsPerThousand = faults,
             Mode32 = mode32,

@@ -34,6 +34,7 @@ internal sealed unsafe class NativeRunner : IInstructionRunner, IDisposable
     {
         SoftRunner.InstallSignals();
         HasAvx = Avx.IsSupported;
+        HasSegments = OracleSegments.TryInstall();
         _stub = new NativeStub(HasAvx);
         Map(OracleLayout.StatePage, 0x1000, Libc.ProtRead | Libc.ProtWrite);
         Map(OracleLayout.StubPage, 0x2000, Libc.ProtRead | Libc.ProtWrite | Libc.ProtExec);
@@ -72,6 +73,9 @@ internal sealed unsafe class NativeRunner : IInstructionRunner, IDisposable
     /// <summary>True: YMM registers are loaded, stored and compared whole.</summary>
     internal bool HasAvx { get; }
 
+    /// <summary>True when 32-bit tests may have segments that are not flat.</summary>
+    internal bool HasSegments { get; }
+
     /// <summary>True when user code may set FS and GS bases: needed by tests that use segment bases.</summary>
     internal static bool HasSegmentBases => (NativeLibc.GetAuxiliaryValue(26) & 2) != 0;
 
@@ -87,6 +91,10 @@ internal sealed unsafe class NativeRunner : IInstructionRunner, IDisposable
         }
 
         CpuTestState.AsBytes(test.Initial).CopyTo(At(NativeStub.Input, CpuTestState.Bytes));
+        ushort* selectors = ((CpuTestState*)NativeStub.Input)->Selectors;
+        selectors[0] = test.Segments.Es;
+        selectors[2] = test.Segments.Ss;
+        selectors[3] = test.Segments.Ds;
         Span<byte> slice = test.SliceLength == 0 ? default : At(test.SliceAddress, test.SliceLength);
         test.Slice.AsSpan(0, test.SliceLength).CopyTo(slice);
         StubPaths paths = _stub.Paths[(int)variant];

@@ -12,7 +12,10 @@ namespace Hull.Tests.Oracle;
 internal sealed class NativeStub
 {
     /// <summary>Bytes of the code at a pad: it writes its own address to the final RIP and leaves.</summary>
-    internal const int PadLength = 17;
+    internal const int PadLength = FarJumpLength + LongPadLength;
+
+    private const int FarJumpLength = 7;
+    private const int LongPadLength = 17;
 
     internal const ulong Input = OracleLayout.StatePage;
     internal const ulong Output = OracleLayout.StatePage + 0x400;
@@ -89,21 +92,23 @@ internal sealed class NativeStub
     /// <summary>Writes a pad for <paramref name="address"/>.</summary>
     internal void WritePad(Span<byte> destination, ulong address, bool mode32)
     {
-        uint output = (uint)(Output + CpuTestState.RipOffset);
         if (mode32)
         {
-            // mov dword [output], address; jmp 0x33:exit
-            destination[0] = 0xC7;
-            destination[1] = 0x05;
-            BitConverter.TryWriteBytes(destination[2..], output);
-            BitConverter.TryWriteBytes(destination[6..], (uint)address);
-            destination[10] = 0xEA;
-            BitConverter.TryWriteBytes(destination[11..], (uint)Paths[(int)StubVariant.Compat32].Exit);
-            BitConverter.TryWriteBytes(destination[15..], OracleLayout.UserCode64);
+            // jmp 0x33:next; next, in 64-bit mode, where DS has no limit:
+            destination[0] = 0xEA;
+            BitConverter.TryWriteBytes(destination[1..], (uint)address + FarJumpLength);
+            BitConverter.TryWriteBytes(destination[5..], OracleLayout.UserCode64);
+            WriteLongPad(destination[FarJumpLength..], address, address + FarJumpLength, StubVariant.Compat32);
             return;
         }
 
-        // mov qword [output], address; jmp exit
+        WriteLongPad(destination, address, address, ExitVariant);
+    }
+
+    // mov qword [output], address; jmp exit
+    private void WriteLongPad(Span<byte> destination, ulong address, ulong at, StubVariant variant)
+    {
+        uint output = (uint)(Output + CpuTestState.RipOffset);
         destination[0] = 0x48;
         destination[1] = 0xC7;
         destination[2] = 0x04;
@@ -111,8 +116,8 @@ internal sealed class NativeStub
         BitConverter.TryWriteBytes(destination[4..], output);
         BitConverter.TryWriteBytes(destination[8..], (uint)address);
         destination[12] = 0xE9;
-        ulong exit = Paths[(int)ExitVariant].Exit;
-        BitConverter.TryWriteBytes(destination[13..], (int)(exit - (address + PadLength)));
+        ulong exit = Paths[(int)variant].Exit;
+        BitConverter.TryWriteBytes(destination[13..], (int)(exit - (at + LongPadLength)));
     }
 
     /// <summary>Which exit the pads of 64-bit tests take.</summary>
@@ -177,9 +182,12 @@ internal sealed class NativeStub
 
         if (variant == StubVariant.Compat32)
         {
-            a.mov(eax, OracleLayout.UserData);
-            a.mov(ds, eax);
-            a.mov(es, eax);
+            AssemblerRegisterSegment[] segments = [es, cs, ss, ds];
+            foreach (int number in (ReadOnlySpan<int>)[0, 2, 3])
+            {
+                a.mov(eax, Double(Input + CpuTestState.SelectorsOffset + (ulong)(number * 2)));
+                a.mov(segments[number], eax);
+            }
         }
 
         a.push(Quad(Input + CpuTestState.RflagsOffset));
@@ -225,6 +233,8 @@ internal sealed class NativeStub
             a.xor(eax, eax);
             a.mov(ds, eax);
             a.mov(es, eax);
+            a.mov(eax, OracleLayout.UserData);
+            a.mov(ss, eax);
         }
 
         if (_xsave)

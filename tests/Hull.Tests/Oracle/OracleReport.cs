@@ -57,7 +57,8 @@ internal static unsafe class OracleReport
 
         WriteSlice(output, test);
         output.WriteLine($"    RFLAGS={state->Rflags:x} MXCSR={state->Mxcsr:x} FCW={state->Fcw:x} FSW={state->Fsw:x} FTW={state->Ftw:x}"
-            + $" slice {test.SliceAddress:x}+{test.SliceLength:x}{(test.UsesSegmentBases ? " FS/GS bases" : "")}");
+            + $" slice {test.SliceAddress:x}+{test.SliceLength:x}{(test.UsesSegmentBases ? " FS/GS bases" : "")}"
+            + (test.Segments == SegmentChoice.Flat ? "" : $" {test.Segments}"));
     }
 
     private static void WriteSlice(TextWriter output, TestCase test)

@@ -20,6 +20,11 @@ public sealed class SoftEngineTests(ITestOutputHelper output)
     public void EveryForm_EqualsTheHost(bool mode32) =>
         RunForms(new CampaignOptions { Seed = NewSeed(), Count = 100_000, Mode32 = mode32 });
 
+    // Limits, expand-down, read-only and null segments, in compatibility mode.
+    [Fact]
+    public void SegmentsThatAreNotFlat_EqualTheHost() =>
+        RunForms(new CampaignOptions { Seed = NewSeed(), Count = 100_000, Mode32 = true, SegmentsPerThousand = 1000 });
+
     [Fact]
     public void Faults_EqualTheHost() =>
         RunForms(new CampaignOptions { Seed = NewSeed(), Count = 20_000, StatesPerEncoding = 4, FaultsPerThousand = 400 });

@@ -20,6 +20,7 @@ internal sealed class SoftGuest
     internal const ulong RamSize = 0x40_0000;
 
     private const ulong System = 0x3010_0000;
+    private const ulong Ldt = System + 0x800;
     private const ulong Tables = 0x1000;
     private const ulong CodePhysical = 0x1_0000;
     private const ulong WindowPhysical = 0x1_8000;
@@ -83,7 +84,9 @@ internal sealed class SoftGuest
     internal ulong ReadPushed(int index) => _memory.Read<ulong>(new GuestPhysical(Physical(StackTop - (ulong)(index * 8))));
 
     /// <summary>The system registers of the guest at CPL 3, everything else zero.</summary>
-    internal static ArchState MakeState(bool mode32)
+    /// <param name="mode32">Compatibility mode.</param>
+    /// <param name="segments">Its segments.</param>
+    internal static ArchState MakeState(bool mode32, SegmentChoice segments)
     {
         ArchState state = new()
         {
@@ -96,16 +99,21 @@ internal sealed class SoftGuest
             Gdtr = new DescriptorTableRegister(System, 0x4F),
             Idtr = new DescriptorTableRegister(System + 0x1000, (Vectors * 16) - 1),
             Tr = new SegmentRegister { Selector = 0x40, Attributes = 0x8B, Limit = 0x67, Base = System + 0x2000 },
-            Ldtr = new SegmentRegister { Attributes = 0x1_0000 },
+            Ldtr = new SegmentRegister
+            {
+                Selector = 0x50,
+                Attributes = 0x82,
+                Limit = (uint)(OracleSegments.Descriptors.Length * 8) - 1,
+                Base = Ldt,
+            },
         };
-        SegmentRegister data = new() { Selector = OracleLayout.UserData, Attributes = 0xC0F3, Limit = uint.MaxValue };
         SegmentRegister none = new() { Attributes = 0x1_0000 };
-        state.Segments[0] = mode32 ? data : none;
+        state.Segments[0] = mode32 ? OracleSegments.Load(segments.Es) : none;
         state.Segments[1] = mode32
             ? new SegmentRegister { Selector = OracleLayout.UserCode32, Attributes = 0xC0FB, Limit = uint.MaxValue }
             : new SegmentRegister { Selector = OracleLayout.UserCode64, Attributes = 0xA0FB, Limit = uint.MaxValue };
-        state.Segments[2] = data;
-        state.Segments[3] = mode32 ? data : none;
+        state.Segments[2] = OracleSegments.Load(mode32 ? segments.Ss : OracleLayout.UserData);
+        state.Segments[3] = mode32 ? OracleSegments.Load(segments.Ds) : none;
         state.Segments[4] = none;
         state.Segments[5] = none;
         return state;
@@ -159,6 +167,11 @@ internal sealed class SoftGuest
         for (int i = 0; i < gdt.Length; i++)
         {
             Put(SystemPhysical + (ulong)(i * 8), gdt[i]);
+        }
+
+        for (int i = 0; i < OracleSegments.Descriptors.Length; i++)
+        {
+            Put(SystemPhysical + (Ldt - System) + (ulong)(i * 8), OracleSegments.Descriptors[i]);
         }
 
         for (int vector = 0; vector < Vectors; vector++)

@@ -39,6 +39,7 @@ internal sealed unsafe class SoftRunner : IInstructionRunner, IDisposable
     private ulong _writtenAddress = OracleLayout.Code;
     private int _writtenLength;
     private bool? _mode32;
+    private SegmentChoice _chosen;
     private CpuSegments _segments;
 
     /// <summary>Makes the engine and its guest.</summary>
@@ -68,9 +69,10 @@ internal sealed unsafe class SoftRunner : IInstructionRunner, IDisposable
     /// <inheritdoc/>
     public void Run(TestCase test, TestResult result)
     {
-        if (_mode32 != test.Mode32)
+        if (_mode32 != test.Mode32 || _chosen != test.Segments)
         {
-            _vcpu.SetState(SoftGuest.MakeState(test.Mode32));
+            _vcpu.SetState(SoftGuest.MakeState(test.Mode32, test.Segments));
+            _chosen = test.Segments;
             _segments = _vcpu.Cpu->Segments;
             _mode32 = test.Mode32;
         }

@@ -194,7 +194,8 @@ internal sealed unsafe class StateGenerator
             2 => (OracleLayout.WindowEnd + (ulong)_random.Below(4096)) & alignment,
             3 => (OracleLayout.ReadOnlyPage - (ulong)_random.Below(size)) & alignment,
             4 => (OracleLayout.ReadOnlyPage + (ulong)_random.Below(2048)) & alignment,
-            5 when !plan.Mode32 && !plan.IsAddress32 => (1UL << _random.Between(47, 62)) + (ulong)(_random.Below(64) * 64),
+            5 when !plan.Mode32 && !plan.IsAddress32 => (1UL << _random.Between(47, 62)) + (ulong)(_random.Below(64) * 64)
+                + ((ulong)(_random.OneIn(4) ? _random.Below(64) : 0) & alignment),
             _ => (ulong)_random.Below(1000) * 64,
         };
     }

@@ -36,6 +36,9 @@ internal sealed unsafe class TestCase : IDisposable
     /// <summary>True for 32-bit compatibility mode.</summary>
     internal bool Mode32 { get; set; }
 
+    /// <summary>ES, SS and DS of a 32-bit test.</summary>
+    internal SegmentChoice Segments { get; set; } = SegmentChoice.Flat;
+
     /// <summary>True: FS and GS have the bases of the initial state, and the final ones are compared.</summary>
     internal bool UsesSegmentBases { get; set; }
 

@@ -68,7 +68,8 @@ internal static unsafe class ExtendedState
         bool withMxcsr = compact ? (written & Sse) != 0 : (requested & (Sse | Avx)) != 0;
         ulong header = used;
         // AMD's CPUs ask for the whole area in front of AVX, whatever is saved.
-        if ((!vcpu.Cpuid.IsIntel && !vcpu.Mmu.Probe(at, AvxOffset, Access.Store))
+        if (((written & Avx) != 0 && !IsWholeInside(vcpu, instruction, Access.Store))
+            || (!vcpu.Cpuid.IsIntel && !vcpu.Mmu.Probe(at, AvxOffset, Access.Store))
             || !vcpu.Mmu.Probe(at + LegacyBytes, 64, Access.Store)
             || ((written & X87) != 0 && !vcpu.Mmu.Probe(at, FpuState.XmmOffset, Access.Store))
             || (withMxcsr && !vcpu.Mmu.Probe(at + 24, 8, Access.Store))
@@ -130,6 +131,13 @@ internal static unsafe class ExtendedState
         if (!IsHeaderValid(cpu, area, present, layout, kind))
         {
             return Outcome.Protection(vcpu);
+        }
+
+        // The limit is that of all that is asked for in the standard form, and of what there is in the compacted one.
+        bool needsAvx = (requested & Avx) != 0 && (!compact || (present & Avx) != 0);
+        if (needsAvx && !IsWholeInside(vcpu, instruction, Access.Load))
+        {
+            return AssistResult.Fault;
         }
 
         bool loadsMxcsr = compact ? (requested & present & Sse) != 0 : (requested & (Sse | Avx)) != 0;
@@ -219,9 +227,12 @@ internal static unsafe class ExtendedState
 
         ulong mask = (uint)cpu->Gpr[Gpr.Rax] | (cpu->Gpr[Gpr.Rdx] << 32);
         requested = mask & cpu->Xcr0;
-        return Segmentation.TryLinear(vcpu, instruction, AvxOffset, access, out at)
-            && ((at & 63) == 0 || vcpu.Raise(Vector.GeneralProtection, 0));
+        return Segmentation.TryAligned(vcpu, instruction, AvxOffset, 64, access, out at);
     }
+
+    // The segment's limit must hold the AVX part too; false when a fault was recorded.
+    private static bool IsWholeInside(SoftVcpu vcpu, in Instruction instruction, Access access) =>
+        Segmentation.TryLinear(vcpu, instruction, AreaBytes, access, out _);
 
     private static bool IsHeaderValid(
         CpuState* cpu, ReadOnlySpan<byte> area, ulong present, ulong layout, ExtendedStateKind kind)

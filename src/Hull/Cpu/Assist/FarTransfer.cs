@@ -44,8 +44,11 @@ internal static unsafe class FarTransfer
         uint release = instruction.OpCount == 0 ? 0u : instruction.Immediate16;
         Span<ulong> popped = stackalloc ulong[2];
 
-        // Two bytes of the selector's slot are read, whatever the operand size.
-        if (!CurrentStack.Peek(vcpu, width, 0, popped[..1]) || !CurrentStack.Peek(vcpu, 2, (uint)width, popped[1..]))
+        // Two bytes of the selector's slot are read, whatever the operand size; the limit must hold the whole slot.
+        // SDM vol. 2, "RET".
+        if (!CurrentStack.IsInside(vcpu, (uint)(2 * width))
+            || !CurrentStack.Peek(vcpu, width, 0, popped[..1])
+            || !CurrentStack.Peek(vcpu, 2, (uint)width, popped[1..]))
         {
             return AssistResult.Fault;
         }

@@ -211,9 +211,13 @@ internal static unsafe class FpuState
     private static bool Locate(SoftVcpu vcpu, in Instruction instruction, Access access, out ulong at)
     {
         at = 0;
+
+        // The limit is checked for the first four bytes, then the alignment, then the limit for all: as on the CPUs
+        // that we measured.
         return IsAvailable(vcpu)
-            && Segmentation.TryLinear(vcpu, instruction, ImageBytes, access, out at)
-            && ((at & 15) == 0 || vcpu.Raise(Vector.GeneralProtection, 0));
+            && Segmentation.TryLinear(vcpu, instruction, 4, access, out at)
+            && ((at & 15) == 0 || vcpu.Raise(Vector.GeneralProtection, 0))
+            && Segmentation.TryLinear(vcpu, instruction, ImageBytes, access, out at);
     }
 
     /// <summary>#NM for CR0.TS and CR0.EM.</summary>

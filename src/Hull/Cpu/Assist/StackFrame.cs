@@ -205,6 +205,17 @@ internal unsafe ref struct StackFrame
 /// <summary>Pops and pushes on the current stack.</summary>
 internal static unsafe class CurrentStack
 {
+    /// <summary>
+    /// Checks that bytes from the top are inside the limit; false when #SS was recorded. What wraps around is not checked.
+    /// </summary>
+    internal static bool IsInside(SoftVcpu vcpu, uint bytes)
+    {
+        StackTarget target = StackTarget.Current(vcpu.Cpu);
+        return target.Is64Bit || target.Mask - target.Pointer < bytes - 1
+            || Segmentation.IsInside(vcpu.Cpu, target.Segment, target.Pointer, bytes, Access.Load)
+            || vcpu.Raise(Vector.Stack, 0);
+    }
+
     /// <summary>Reads elements from the top without popping them: element 0 is the top.</summary>
     /// <param name="vcpu">The vCPU.</param>
     /// <param name="width">Bytes of each element: 2, 4 or 8.</param>

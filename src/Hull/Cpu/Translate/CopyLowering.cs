@@ -40,7 +40,9 @@ internal sealed unsafe class CopyLowering
         bool commit = false;
         if (layout.HasMemory)
         {
-            int size = instruction.MemorySize.GetSize();
+            // AMD's CPUs read four bytes for MOVSXD r16: the host would, behind a check of two.
+            bool four = instruction.Code == Code.Movsxd_r16_rm16 && !_w.IsIntel;
+            int size = four ? 4 : instruction.MemorySize.GetSize();
 
             // An x87 store with an unmasked exception leaves memory alone, so a careful copy must start from it.
             bool load = plan.Loads || (plan.Stores && plan.Unit == UnitKind.X87);

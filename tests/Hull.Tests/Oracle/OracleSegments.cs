@@ -1,0 +1,125 @@
+using System;
+using System.Runtime.InteropServices;
+using Hull.Engine;
+
+namespace Hull.Tests.Oracle;
+
+/// <summary>ES, SS and DS of a 32-bit test, as selectors: of the flat segment, null, or of <see cref="OracleSegments"/>.</summary>
+internal readonly record struct SegmentChoice(ushort Es, ushort Ss, ushort Ds)
+{
+    /// <summary>All flat.</summary>
+    internal static SegmentChoice Flat => new(OracleLayout.UserData, OracleLayout.UserData, OracleLayout.UserData);
+}
+
+/// <summary>
+/// An LDT of segments that are not flat: their bases are 0, and their limits cut the window between two pages, so that what
+/// hits the window hits a limit often. The host gets it by modify_ldt(2), the guest has the same one in its memory.
+/// </summary>
+internal static unsafe class OracleSegments
+{
+    private const nint ModifyLdt = 154;
+    private const uint Second = (uint)(OracleLayout.Window >> 12) + 1;
+
+    // Contents of modify_ldt: which are the two type bits 3:2 of a descriptor.
+    private const uint Data = 0;
+    private const uint ExpandDown = 1;
+    private const uint Code = 2; // the kernel takes no conforming ones
+
+    private static readonly Row[] Rows =
+    [
+        new(Data, Second - 1), // writable: the first page of the window
+        new(Data, Second),
+        new(Data, Second + 5),
+        new(ExpandDown, Second - 1), // all but the first page
+        new(ExpandDown, Second),
+        new(ExpandDown, Second - 2),
+        new(ExpandDown, Second - 1, Big: false), // nothing of the window: the upper bound is 64 KiB
+        new(Data, Second - 1, ReadOnly: true),
+        new(Data, Second, ReadOnly: true),
+        new(ExpandDown, Second - 1, ReadOnly: true),
+        new(Code, Second),
+    ];
+
+    /// <summary>The LDT's descriptors as bytes. SDM vol. 3A, "Segment Descriptors".</summary>
+    internal static ulong[] Descriptors { get; } = Array.ConvertAll(Rows, static row => row.Descriptor);
+
+    /// <summary>Gives the LDT to this process; rows that are there already stay the same.</summary>
+    /// <returns>False when the host's kernel has no modify_ldt.</returns>
+    internal static bool TryInstall()
+    {
+        for (uint i = 0; i < Rows.Length; i++)
+        {
+            UserDescriptor wish = Rows[i].Wish(i);
+            if (NativeLibc.Syscall(ModifyLdt, 0x11, (nint)(&wish), sizeof(UserDescriptor), 0) != 0)
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+
+    /// <summary>Segments for a test: SS is writable, or loading it would fault.</summary>
+    internal static SegmentChoice Choose(OracleRandom random)
+    {
+        return new SegmentChoice(Any(), Stack(), Any());
+
+        ushort Any() => random.Below(8) switch
+        {
+            0 or 1 => OracleLayout.UserData,
+            2 => (ushort)random.Below(4),
+            _ => Selector(random.Below(Rows.Length)),
+        };
+
+        ushort Stack() => random.OneIn(3) ? OracleLayout.UserData : Selector(random.Below(6));
+    }
+
+    /// <summary>What a selector brings into a segment register.</summary>
+    internal static SegmentRegister Load(ushort selector)
+    {
+        if (selector < 4)
+        {
+            return new SegmentRegister { Selector = selector, Attributes = 0x1_0000 };
+        }
+
+        if ((selector & 4) == 0)
+        {
+            return new SegmentRegister { Selector = selector, Attributes = 0xC0F3, Limit = uint.MaxValue };
+        }
+
+        ulong descriptor = Descriptors[selector >> 3];
+        return new SegmentRegister
+        {
+            Selector = selector,
+            Attributes = (uint)(descriptor >> 40) & 0xF0FF,
+            Limit = (((uint)descriptor & 0xFFFF) | ((uint)(descriptor >> 32) & 0xF_0000)) << 12 | 0xFFF,
+        };
+    }
+
+    private static ushort Selector(int row) => (ushort)((row << 3) | 7);
+
+    // Limits are in pages.
+    private readonly record struct Row(uint Contents, uint LimitPages, bool ReadOnly = false, bool Big = true)
+    {
+        // Present, DPL 3, accessed as the kernel makes it, AVL clear.
+        internal ulong Descriptor => (LimitPages & 0xFFFF) | ((ulong)(LimitPages >> 16) << 48)
+            | (0xF1UL << 40) | ((ulong)Contents << 42) | (ReadOnly ? 0 : 1UL << 41) | (1UL << 55) | (Big ? 1UL << 54 : 0);
+
+        internal UserDescriptor Wish(uint entry) => new()
+        {
+            Entry = entry,
+            Limit = LimitPages,
+            Flags = (Big ? 1u : 0) | (Contents << 1) | (ReadOnly ? 8u : 0) | 0x10,
+        };
+    }
+
+    /// <summary>The kernel's struct user_desc; its flags: seg_32bit, contents, read_exec_only, limit_in_pages.</summary>
+    [StructLayout(LayoutKind.Sequential)]
+    private struct UserDescriptor
+    {
+        internal uint Entry;
+        internal uint Base;
+        internal uint Limit;
+        internal uint Flags;
+    }
+}
