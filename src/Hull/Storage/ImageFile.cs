@@ -10,11 +10,13 @@ internal sealed class ImageFile : IImageFile
 {
     private readonly SafeFileHandle _file;
     private readonly bool _hasName;
+    private readonly WriteBehind _behind;
 
     private ImageFile(string name, SafeFileHandle file)
     {
         Name = name;
         _file = file;
+        _behind = new WriteBehind((offset, length) => LibcFiles.StartWriting(file, offset, length));
         _hasName = !LibcFiles.IsRemoved(file);
     }
 
@@ -83,7 +85,11 @@ internal sealed class ImageFile : IImageFile
     }
 
     /// <inheritdoc/>
-    public void Write(ulong offset, ReadOnlySpan<byte> source) => RandomAccess.Write(_file, source, (long)offset);
+    public void Write(ulong offset, ReadOnlySpan<byte> source)
+    {
+        RandomAccess.Write(_file, source, (long)offset);
+        _behind.Wrote(offset, source.Length);
+    }
 
     /// <inheritdoc/>
     public void SetLength(ulong length) => RandomAccess.SetLength(_file, (long)length);
@@ -126,6 +132,7 @@ internal sealed class ImageFile : IImageFile
     {
         if (!_file.IsClosed)
         {
+            _behind.Dispose();
             ImageLock.Release(_file);
         }
 

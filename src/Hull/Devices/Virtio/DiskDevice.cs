@@ -65,6 +65,9 @@ internal sealed class DiskDevice : VirtioDevice
     private const int HeaderBytes = 16;
     private const int IdBytes = 20;
     private const int ThreadsPerQueue = 4;
+
+    // 1 MiB in pages that do not lie together is one request still: 256 of them, and as many again.
+    private const ushort QueueSize = 512;
     private const int SegmentBytes = 16;
     private const int MostSegments = 32;
     private const uint MostSectors = 1 << 22;                   // 2 GiB in one discard
@@ -209,7 +212,7 @@ internal sealed class DiskDevice : VirtioDevice
     private static ushort[] QueueSizes(int queues)
     {
         ushort[] sizes = new ushort[queues];
-        Array.Fill(sizes, (ushort)256);
+        Array.Fill(sizes, QueueSize);
         return sizes;
     }
 
@@ -218,7 +221,7 @@ internal sealed class DiskDevice : VirtioDevice
     {
         Span<byte> at = _configuration;
         BinaryPrimitives.WriteUInt64LittleEndian(at, _store.Length >> SectorShift);
-        BinaryPrimitives.WriteUInt32LittleEndian(at[12..], 254);                        // seg_max
+        BinaryPrimitives.WriteUInt32LittleEndian(at[12..], QueueSize - 2);              // seg_max
         BinaryPrimitives.WriteUInt32LittleEndian(at[20..], 1 << SectorShift);           // blk_size
         // A cluster of an image may be 64 KiB, which file systems take for a disk's physical block only reluctantly.
         uint physical = Math.Min(_store.BlockSize, MostPhysicalBlock);
