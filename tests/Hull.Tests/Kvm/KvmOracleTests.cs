@@ -110,7 +110,7 @@ public sealed class KvmOracleTests(ITestOutputHelper output)
                 state.Xcr0 = 3;
             }
 
-            if (test.UsesSegmentBases)
+            if (test.UsesSegmentBases && !test.Mode32)
             {
                 state.Segments[4] = state.Segments[4] with { Base = from->FsBase };
                 state.Segments[5] = state.Segments[5] with { Base = from->GsBase };

@@ -152,7 +152,7 @@ internal sealed class Campaign : IDisposable
 
         Place(ref instruction);
         OperandPlan plan = OperandPlan.Of(instruction, _infos, _options.Mode32);
-        _test.UsesSegmentBases = plan.NeedsSegmentBases || (form.Set == FormSets.Segments && !_options.Mode32);
+        _test.UsesSegmentBases = plan.NeedsSegmentBases || form.Set == FormSets.Segments;
         bool cut = _options.Mode32 && _native.HasSegments && _random.Below(1000) < _options.SegmentsPerThousand;
         _test.Segments = cut ? OracleSegments.Choose(_random) : SegmentChoice.Flat;
         AddPads(instruction);

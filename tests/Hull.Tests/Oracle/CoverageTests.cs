@@ -26,8 +26,7 @@ public sealed class CoverageTests(ITestOutputHelper output)
             Mnemonic.Rdrand, Mnemonic.Rdseed,
         ]),
         ("Assist/TransferTests: they read the guest's own descriptor tables", [
-            Mnemonic.Lar, Mnemonic.Lsl, Mnemonic.Verr, Mnemonic.Verw, Mnemonic.Lds, Mnemonic.Les, Mnemonic.Lfs,
-            Mnemonic.Lgs, Mnemonic.Lss, Mnemonic.Mov, Mnemonic.Pop, Mnemonic.Jmp, Mnemonic.Call,
+            Mnemonic.Mov, Mnemonic.Pop, Mnemonic.Jmp, Mnemonic.Call,
         ]),
         ("Assist/TransferTests and DeliveryTests: they enter the guest's own kernel", [
             Mnemonic.Syscall, Mnemonic.Sysenter, Mnemonic.Int,

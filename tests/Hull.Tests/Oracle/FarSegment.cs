@@ -3,8 +3,8 @@ using Iced.Intel;
 namespace Hull.Tests.Oracle;
 
 /// <summary>
-/// Selectors for tests that load segment registers. The host's GDT is Linux's; the guest's has the same rows as far as
-/// these selectors go.
+/// Selectors for tests that load segment registers or ask about descriptors. The host's GDT is Linux's; the guest's has the
+/// same rows as far as these selectors go. The LDT is that of <see cref="OracleSegments"/> in both.
 /// </summary>
 internal static class FarSegment
 {
@@ -15,7 +15,7 @@ internal static class FarSegment
     {
         if (!random.OneIn(12))
         {
-            return mode32 ? OracleLayout.UserCode32 : OracleLayout.UserCode64;
+            return mode32 && random.OneIn(4) ? OracleSegments.CodeSelector : mode32 ? OracleLayout.UserCode32 : OracleLayout.UserCode64;
         }
 
         return random.Below(3) switch
@@ -29,6 +29,11 @@ internal static class FarSegment
     /// <summary>A selector for a data segment register or SS.</summary>
     internal static ushort Data(OracleRandom random, bool stack)
     {
+        if (random.OneIn(stack ? 4 : 2))
+        {
+            return stack ? OracleSegments.Stack(random) : OracleSegments.Any(random);
+        }
+
         if (random.OneIn(12))
         {
             return Bad[random.Below(Bad.Length)];
@@ -42,6 +47,14 @@ internal static class FarSegment
             _ => OracleLayout.UserData,
         };
     }
+
+    /// <summary>A selector to ask about, by LAR and its kin.</summary>
+    internal static ushort Any(OracleRandom random) => random.Below(4) switch
+    {
+        0 => Bad[random.Below(Bad.Length)],
+        1 => Data(random, false),
+        _ => (ushort)(OracleSegments.Any(random) & ~random.Below(4)),
+    };
 
     /// <summary>Bytes of the offset of a far branch or return, or 0 for other instructions.</summary>
     internal static int OffsetSize(Code code) => code switch

@@ -63,8 +63,7 @@ internal static class FormCatalog
     [
         Mnemonic.Syscall, Mnemonic.Sysenter, Mnemonic.Int, Mnemonic.Rdtsc, Mnemonic.Rdtscp, Mnemonic.Rdrand,
         Mnemonic.Rdseed, Mnemonic.Cpuid, Mnemonic.Xgetbv, Mnemonic.Rdpid, Mnemonic.Rdpmc, Mnemonic.Sgdt, Mnemonic.Sidt,
-        Mnemonic.Sldt, Mnemonic.Str, Mnemonic.Smsw, Mnemonic.Lar, Mnemonic.Lsl, Mnemonic.Verr, Mnemonic.Verw,
-        Mnemonic.Lds, Mnemonic.Les, Mnemonic.Xsaveopt, Mnemonic.Xsaveopt64, Mnemonic.Monitor, Mnemonic.Mwait,
+        Mnemonic.Sldt, Mnemonic.Str, Mnemonic.Smsw, Mnemonic.Xsaveopt, Mnemonic.Xsaveopt64, Mnemonic.Monitor, Mnemonic.Mwait,
         Mnemonic.Loadall, Mnemonic.Umov, Mnemonic.Storeall, Mnemonic.Ud0,
     ];
 
@@ -112,15 +111,15 @@ internal static class FormCatalog
                 or Mnemonic.Xrstor64:
                 return Have(FormSets.Xsave, Avx.IsSupported);
             case Mnemonic.Retf or Mnemonic.Iret or Mnemonic.Iretd or Mnemonic.Iretq:
-                return FormSets.Segments;
+            case Mnemonic.Lar or Mnemonic.Lsl or Mnemonic.Verr or Mnemonic.Verw:
+                return Have(FormSets.Segments, NativeRunner.HasSegmentBases);
             default:
                 break;
         }
 
         if (IsFarMemory(code) || LoadsSegment(code, opCode))
         {
-            // In 32-bit code the pads themselves need DS.
-            return mode32 && !IsFarMemory(code) ? FormSets.None : Have(FormSets.Segments, NativeRunner.HasSegmentBases);
+            return Have(FormSets.Segments, NativeRunner.HasSegmentBases);
         }
 
         if (opCode.Op0Kind is OpCodeOperandKind.farbr2_2 or OpCodeOperandKind.farbr4_2)
@@ -144,7 +143,7 @@ internal static class FormCatalog
     {
         bool segment = opCode.Op0Kind is OpCodeOperandKind.seg_reg or OpCodeOperandKind.ds or OpCodeOperandKind.es
             or OpCodeOperandKind.ss or OpCodeOperandKind.fs or OpCodeOperandKind.gs;
-        return code.Mnemonic() is Mnemonic.Lfs or Mnemonic.Lgs or Mnemonic.Lss
+        return code.Mnemonic() is Mnemonic.Lds or Mnemonic.Les or Mnemonic.Lfs or Mnemonic.Lgs or Mnemonic.Lss
             || (segment && code.Mnemonic() is Mnemonic.Mov or Mnemonic.Pop);
     }
 

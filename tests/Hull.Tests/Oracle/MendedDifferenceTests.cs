@@ -51,6 +51,9 @@ public sealed class MendedDifferenceTests(ITestOutputHelper output)
         AssertEqual("Pushd_DS", faults: 500, mode32: true);
 
     [Fact]
+    public void Lar_ShowsTheLimitsBits_WhereTheHostDoes() => AssertEqual("Lar_");
+
+    [Fact]
     public void MovsxdToSixteenBits_ReadsWhatTheHostReads() => AssertEqual("Movsxd_r16", faults: 900);
 
     [Theory]

@@ -83,7 +83,8 @@ internal sealed unsafe class NativeRunner : IInstructionRunner, IDisposable
     public void Run(TestCase test, TestResult result)
     {
         Debug.Assert(Environment.CurrentManagedThreadId == _thread, "the oracle belongs to one thread");
-        StubVariant variant = test.Mode32 ? StubVariant.Compat32
+        StubVariant variant = test.Mode32 && test.UsesSegmentBases ? StubVariant.Compat32Segments
+            : test.Mode32 ? StubVariant.Compat32
             : test.UsesSegmentBases ? StubVariant.SegmentBases : StubVariant.Plain;
         if (_writtenVersion != test.CodeVersion || _writtenTest != test)
         {

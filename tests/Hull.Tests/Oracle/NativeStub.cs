@@ -60,7 +60,7 @@ internal sealed class NativeStub
     {
         _xsave = xsave;
         using MemoryStream code = new();
-        for (int variant = 0; variant < 3; variant++)
+        for (int variant = 0; variant < Paths.Length; variant++)
         {
             Paths[variant] = new StubPaths(
                 Emit(code, a => EmitEntry(a, (StubVariant)variant)),
@@ -81,7 +81,7 @@ internal sealed class NativeStub
     internal byte[] Bytes { get; }
 
     /// <summary>Entries and exits by variant.</summary>
-    internal StubPaths[] Paths { get; } = new StubPaths[3];
+    internal StubPaths[] Paths { get; } = new StubPaths[4];
 
     /// <summary>The signal handler.</summary>
     internal ulong Handler { get; }
@@ -98,15 +98,15 @@ internal sealed class NativeStub
             destination[0] = 0xEA;
             BitConverter.TryWriteBytes(destination[1..], (uint)address + FarJumpLength);
             BitConverter.TryWriteBytes(destination[5..], OracleLayout.UserCode64);
-            WriteLongPad(destination[FarJumpLength..], address, address + FarJumpLength, StubVariant.Compat32);
+            WriteLongPad(destination[FarJumpLength..], address, address + FarJumpLength);
             return;
         }
 
-        WriteLongPad(destination, address, address, ExitVariant);
+        WriteLongPad(destination, address, address);
     }
 
     // mov qword [output], address; jmp exit
-    private void WriteLongPad(Span<byte> destination, ulong address, ulong at, StubVariant variant)
+    private void WriteLongPad(Span<byte> destination, ulong address, ulong at)
     {
         uint output = (uint)(Output + CpuTestState.RipOffset);
         destination[0] = 0x48;
@@ -116,11 +116,11 @@ internal sealed class NativeStub
         BitConverter.TryWriteBytes(destination[4..], output);
         BitConverter.TryWriteBytes(destination[8..], (uint)address);
         destination[12] = 0xE9;
-        ulong exit = Paths[(int)variant].Exit;
+        ulong exit = Paths[(int)ExitVariant].Exit;
         BitConverter.TryWriteBytes(destination[13..], (int)(exit - (at + LongPadLength)));
     }
 
-    /// <summary>Which exit the pads of 64-bit tests take.</summary>
+    /// <summary>Which exit the pads take.</summary>
     internal StubVariant ExitVariant { get; set; }
 
     private static ulong Emit(MemoryStream code, Action<Assembler> emit)
@@ -152,7 +152,7 @@ internal sealed class NativeStub
         a.pushfq();
         a.mov(Quad(HostStack), rsp);
         a.stmxcsr(Double(HostMxcsr));
-        if (variant == StubVariant.SegmentBases)
+        if (SavesBases(variant))
         {
             a.rdfsbase(rax);
             a.mov(Quad(HostFsBase), rax);
@@ -180,7 +180,7 @@ internal sealed class NativeStub
             a.fxrstor64(__[Input + CpuTestState.XsaveOffset]);
         }
 
-        if (variant == StubVariant.Compat32)
+        if (Is32(variant))
         {
             AssemblerRegisterSegment[] segments = [es, cs, ss, ds];
             foreach (int number in (ReadOnlySpan<int>)[0, 2, 3])
@@ -201,7 +201,7 @@ internal sealed class NativeStub
         }
 
         a.mov(rsp, Quad(Input + 32));
-        if (variant == StubVariant.Compat32)
+        if (Is32(variant))
         {
             a.jmp(__fword_ptr[Target]);
         }
@@ -233,8 +233,6 @@ internal sealed class NativeStub
             a.xor(eax, eax);
             a.mov(ds, eax);
             a.mov(es, eax);
-            a.mov(eax, OracleLayout.UserData);
-            a.mov(ss, eax);
         }
 
         if (_xsave)
@@ -257,11 +255,21 @@ internal sealed class NativeStub
             a.mov(Quad(Output + CpuTestState.FsBaseOffset), rax);
             a.rdgsbase(rax);
             a.mov(Quad(Output + CpuTestState.GsBaseOffset), rax);
+        }
+
+        if (SavesBases(variant))
+        {
             StoreSelectors(a);
             a.mov(rax, Quad(HostFsBase));
             a.wrfsbase(rax);
             a.mov(rax, Quad(HostGsBase));
             a.wrgsbase(rax);
+        }
+
+        if (Is32(variant) || SavesBases(variant))
+        {
+            a.mov(eax, OracleLayout.UserData);
+            a.mov(ss, eax);
         }
 
         a.mov(Double(Running), 0);
@@ -274,6 +282,11 @@ internal sealed class NativeStub
         a.pop(rbx);
         a.ret();
     }
+
+    private static bool Is32(StubVariant variant) => variant is StubVariant.Compat32 or StubVariant.Compat32Segments;
+
+    private static bool SavesBases(StubVariant variant) =>
+        variant is StubVariant.SegmentBases or StubVariant.Compat32Segments;
 
     // What the test loaded into the segment registers; then the host's own: null, and SS as it was.
     private static void StoreSelectors(Assembler a)
@@ -353,6 +366,9 @@ internal enum StubVariant
 
     /// <summary>32-bit code in compatibility mode.</summary>
     Compat32,
+
+    /// <summary>The same for a test that loads segment registers.</summary>
+    Compat32Segments,
 }
 
 /// <summary>Addresses in the stub: the entry, the exit that pads jump to, and where a fault goes on.</summary>

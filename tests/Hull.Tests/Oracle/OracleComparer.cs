@@ -9,6 +9,7 @@ namespace Hull.Tests.Oracle;
 internal static unsafe class OracleComparer
 {
     // RF is set in the image that a fault saves and means nothing to the test; bit 1 and IF are constant.
+    private const int CodeSegment = 1;
     private const ulong ComparedFlags = 0x3E_FFD7;
 
     /// <summary>Compares; adds one line for each difference.</summary>
@@ -48,10 +49,15 @@ internal static unsafe class OracleComparer
         same &= variance.Rip || Check(want->Rip & mask, have->Rip & mask, "RIP", lines);
         if (test.UsesSegmentBases)
         {
-            same &= Check(want->FsBase, have->FsBase, "FS base", lines);
-            same &= Check(want->GsBase, have->GsBase, "GS base", lines);
+            same &= test.Mode32 || Check(want->FsBase, have->FsBase, "FS base", lines);
+            same &= test.Mode32 || Check(want->GsBase, have->GsBase, "GS base", lines);
             for (int i = 0; i < 6; i++)
             {
+                if (i == CodeSegment && test.Mode32 && !expected.Faulted)
+                {
+                    continue; // the pad has left for 64-bit mode
+                }
+
                 // The host's kernel makes a null selector with an RPL 0 when it delivers a signal or switches threads.
                 int keep = have->Selectors[i] < 4 ? ~3 : ~0;
                 same &= Check((ulong)(want->Selectors[i] & keep), (ulong)(have->Selectors[i] & keep), (Register.ES + i).ToString(), lines);

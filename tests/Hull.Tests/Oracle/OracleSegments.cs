@@ -25,6 +25,9 @@ internal static unsafe class OracleSegments
     private const uint ExpandDown = 1;
     private const uint Code = 2; // the kernel takes no conforming ones
 
+    // The first ones.
+    private const int WritableRows = 6;
+
     private static readonly Row[] Rows =
     [
         new(Data, Second - 1), // writable: the first page of the window
@@ -62,17 +65,24 @@ internal static unsafe class OracleSegments
     /// <summary>Segments for a test: SS is writable, or loading it would fault.</summary>
     internal static SegmentChoice Choose(OracleRandom random)
     {
-        return new SegmentChoice(Any(), Stack(), Any());
+        return new SegmentChoice(Initial(), random.OneIn(3) ? OracleLayout.UserData : Stack(random), Initial());
 
-        ushort Any() => random.Below(8) switch
+        ushort Initial() => random.Below(8) switch
         {
             0 or 1 => OracleLayout.UserData,
             2 => (ushort)random.Below(4),
             _ => Selector(random.Below(Rows.Length)),
         };
-
-        ushort Stack() => random.OneIn(3) ? OracleLayout.UserData : Selector(random.Below(6));
     }
+
+    /// <summary>A selector that a data segment register takes; one time in twelve one behind the table.</summary>
+    internal static ushort Any(OracleRandom random) => Selector(random.Below(Rows.Length + 1));
+
+    /// <summary>A selector that SS takes.</summary>
+    internal static ushort Stack(OracleRandom random) => Selector(random.Below(WritableRows));
+
+    /// <summary>Readable code.</summary>
+    internal static ushort CodeSelector => Selector(Rows.Length - 1);
 
     /// <summary>What a selector brings into a segment register.</summary>
     internal static SegmentRegister Load(ushort selector)

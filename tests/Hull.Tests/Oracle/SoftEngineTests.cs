@@ -25,6 +25,13 @@ public sealed class SoftEngineTests(ITestOutputHelper output)
     public void SegmentsThatAreNotFlat_EqualTheHost() =>
         RunForms(new CampaignOptions { Seed = NewSeed(), Count = 100_000, Mode32 = true, SegmentsPerThousand = 1000 });
 
+    // LAR, LSL, VERR, VERW, loads of all segment registers, far branches, with descriptors of an LDT.
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void DescriptorsOfAnLdt_EqualTheHost(bool mode32) =>
+        RunForms(new CampaignOptions { Seed = NewSeed(), Count = 100_000, Mode32 = mode32, Sets = FormSets.Segments });
+
     [Fact]
     public void Faults_EqualTheHost() =>
         RunForms(new CampaignOptions { Seed = NewSeed(), Count = 20_000, StatesPerEncoding = 4, FaultsPerThousand = 400 });

@@ -149,7 +149,7 @@ internal sealed unsafe class SoftRunner : IInstructionRunner, IDisposable
         cpu->Cpl = 3;
         cpu->Cr2 = 0;
         cpu->InterruptShadow = 0;
-        if (test.UsesSegmentBases)
+        if (test.UsesSegmentBases && !test.Mode32)
         {
             cpu->Segments[4].Base = from->FsBase;
             cpu->Segments[5].Base = from->GsBase;

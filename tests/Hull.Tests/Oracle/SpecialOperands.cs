@@ -64,6 +64,14 @@ internal sealed unsafe class SpecialOperands
                 ushort selector = FarSegment.Data(_random, i.Op0Register == Register.SS);
                 state->Gpr[source] = (state->Gpr[source] & ~0xFFFFUL) | selector;
                 break;
+            case Mnemonic.Verr or Mnemonic.Verw when i.Op0Kind == OpKind.Register:
+                int asked = OperandPlan.Gpr(i.Op0Register);
+                state->Gpr[asked] = (state->Gpr[asked] & ~0xFFFFUL) | FarSegment.Any(_random);
+                break;
+            case Mnemonic.Lar or Mnemonic.Lsl when i.Op1Kind == OpKind.Register:
+                int about = OperandPlan.Gpr(i.Op1Register);
+                state->Gpr[about] = (state->Gpr[about] & ~0xFFFFUL) | FarSegment.Any(_random);
+                break;
             case Mnemonic.Xsave or Mnemonic.Xsave64 or Mnemonic.Xsavec or Mnemonic.Xsavec64 or Mnemonic.Xrstor
                 or Mnemonic.Xrstor64:
                 // Only the parts that every host has; the guest's XCR0 has no others.
@@ -91,7 +99,10 @@ internal sealed unsafe class SpecialOperands
                 Write(test, target, BranchTarget(test), offsetSize);
                 Write(test, target + (ulong)offsetSize, FarSegment.Code(_random, plan.Mode32), 2);
                 break;
-            case Mnemonic.Lfs or Mnemonic.Lgs or Mnemonic.Lss:
+            case Mnemonic.Verr or Mnemonic.Verw or Mnemonic.Lar or Mnemonic.Lsl:
+                Write(test, target, FarSegment.Any(_random), 2);
+                break;
+            case Mnemonic.Lds or Mnemonic.Les or Mnemonic.Lfs or Mnemonic.Lgs or Mnemonic.Lss:
                 Write(test, target + (ulong)plan.Size - 2, FarSegment.Data(_random, i.Mnemonic == Mnemonic.Lss), 2);
                 break;
             case Mnemonic.Mov when i.Op0Kind == OpKind.Register && i.Op0Register.IsSegmentRegister():

@@ -39,7 +39,10 @@ internal sealed unsafe class TestCase : IDisposable
     /// <summary>ES, SS and DS of a 32-bit test.</summary>
     internal SegmentChoice Segments { get; set; } = SegmentChoice.Flat;
 
-    /// <summary>True: FS and GS have the bases of the initial state, and the final ones are compared.</summary>
+    /// <summary>
+    /// True: the final selectors are compared; in 64-bit mode FS and GS have the bases of the initial state, which are
+    /// compared too.
+    /// </summary>
     internal bool UsesSegmentBases { get; set; }
 
     /// <summary>Addresses where the code may end; the test counts as finished there. The end of the code is one.</summary>

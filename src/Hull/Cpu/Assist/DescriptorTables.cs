@@ -185,7 +185,9 @@ internal static unsafe class DescriptorTables
         SetZero(cpu, valid);
         if (valid)
         {
-            ulong value = limit ? descriptor.Limit : (descriptor.Low >> 32) & 0x00F0_FF00;
+            // SDM vol. 2, "LAR", leaves bits 19:16 undefined; AMD's CPUs show those of the limit.
+            ulong rights = (descriptor.Low >> 32) & (vcpu.Cpuid.IsIntel ? 0x00F0_FF00u : 0x00FF_FF00u);
+            ulong value = limit ? descriptor.Limit : rights;
             Operands.Write(cpu, instruction.Op0Register, value);
         }
 
