@@ -101,7 +101,8 @@ internal static class TestKernel
     /// <summary>EAX = how often a vector was taken.</summary>
     internal static void LoadCount(this Assembler a, int vector) => a.mov(eax, __dword_ptr[Counts + (4 * vector)]);
 
-    private static byte[] Assemble(Action<Assembler> body)
+    /// <summary>The kernel's file, for another machine.</summary>
+    internal static byte[] Assemble(Action<Assembler> body)
     {
         Assembler a = new(32);
         Label[] handlers = new Label[256];
