@@ -13,7 +13,11 @@ echo "$hostname" >/proc/sys/kernel/hostname
 
 # The drivers of the devices that the user added.
 for module in /hull/modules/*.ko; do
-    [ ! -e "$module" ] || insmod "$module"
+    options=
+    case $module in
+        *-xen-blkfront.ko) options=max_indirect_segments=256 ;; # Linux asks for 32 pages a request unless told otherwise
+    esac
+    [ ! -e "$module" ] || insmod "$module" $options
 done
 
 # Console ports by their names, as udev makes them. The ports are there a moment after their driver.

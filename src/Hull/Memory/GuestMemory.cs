@@ -143,6 +143,30 @@ public sealed unsafe class GuestMemory : IDisposable
     }
 
     /// <summary>
+    /// RAM itself, for who hands it to the host's kernel at once and keeps it no longer than the machine. The guest may change it at any
+    /// moment. Who has written to it calls <see cref="WindowWritten"/>.
+    /// </summary>
+    /// <returns>False when any byte is not RAM.</returns>
+    internal bool TryWindow(GuestPhysical at, int length, out Span<byte> window)
+    {
+        ulong offset = OffsetOf(at.Value, (ulong)length);
+
+        // SAFETY: OffsetOf has checked that the whole range lies inside the mapping, which outlives the machine.
+        window = offset == ulong.MaxValue ? default : new Span<byte>(_base + offset, length);
+        return offset != ulong.MaxValue;
+    }
+
+    /// <summary>Bytes of a window were written: tells those who watch the pages.</summary>
+    internal void WindowWritten(GuestPhysical at, ulong length)
+    {
+        ulong offset = OffsetOf(at.Value, length);
+        if (offset != ulong.MaxValue)
+        {
+            Pages.Written(offset, length);
+        }
+    }
+
+    /// <summary>
     /// Reads one little-endian value; zero where there is no RAM. An aligned one of up to 8 bytes is read at once.
     /// </summary>
     public T Read<T>(GuestPhysical at)

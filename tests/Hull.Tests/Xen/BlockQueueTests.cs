@@ -122,6 +122,84 @@ public sealed class BlockQueueTests : IDisposable
         Assert.Equal(answered, _domain.Memory.Read<uint>(new GuestPhysical(Ring + 8)));
     }
 
+    [Theory]
+    [InlineData(1ul)] // pages that adjoin: one long run
+    [InlineData(3ul)] // pages that do not: the buffer
+    [InlineData(0ul)] // the same page again and again
+    [InlineData(ulong.MaxValue)] // adjoining, and backwards
+    public void Indirect_MovesEachPageToItsPlace(ulong step)
+    {
+        const int pages = 256;
+        const int list = 12;
+        const ulong first = 0x28_0000;
+        Grant(list, 1 | 4, 0x11_0000);
+        for (int i = 0; i < pages; i++)
+        {
+            ulong page = Page(i);
+            Grant(16 + i, 1, page);
+            _domain.Memory.Write(new GuestPhysical(page), (uint)i);
+            GuestPhysical segment = new(0x11_0000 + (ulong)(i * 8));
+            _domain.Memory.Write(segment, 16u + (uint)i);
+            _domain.Memory.Write(new GuestPhysical(segment.Value + 4), i == 70 ? 0x0601u : 0x0700u); // first and last sector
+        }
+
+        AskIndirect(1);
+        int at = 0;
+        for (int i = 0; i < pages; i++)
+        {
+            // A page's first word is on the disk unless its first sector was left out.
+            if (i != 70)
+            {
+                Assert.Equal(
+                    _domain.Memory.Read<uint>(new GuestPhysical(Page(i))), BitConverter.ToUInt32(_store.Content, at));
+            }
+
+            at += i == 70 ? 6 * 512 : 4096;
+        }
+
+        new Random(1).NextBytes(_store.Content);
+        AskIndirect(0);
+        at = 0;
+        for (int i = 0; i < pages; i++)
+        {
+            int length = i == 70 ? 6 * 512 : 4096;
+            byte[] moved = new byte[length];
+            _domain.Memory.TryRead(new GuestPhysical(Page(i) + (i == 70 ? 512ul : 0)), moved);
+            Assert.True(step == 0 || moved.AsSpan().SequenceEqual(_store.Content.AsSpan(at, length)), $"page {i}");
+            at += length;
+        }
+
+        ulong Page(int index) => step == ulong.MaxValue ? first + 0x10_0000 - ((ulong)index << 12)
+            : step == 3 ? first + ((ulong)(index % 128) << 13) + ((ulong)(index / 128) << 12)
+            : first + (step * ((ulong)index << 12));
+
+        void AskIndirect(byte operation)
+        {
+            byte[] entry = new byte[BlockQueue.EntrySize];
+            (entry[0], entry[1]) = (6, operation);
+            BinaryPrimitives.WriteUInt16LittleEndian(entry.AsSpan(2), pages);
+            BinaryPrimitives.WriteUInt32LittleEndian(entry.AsSpan(28), list);
+            uint answer = _producer % Entries;
+            Put(entry);
+            Wait();
+            Assert.Equal(0, _domain.Memory.Read<short>(new GuestPhysical(Ring + 64 + (answer * BlockQueue.EntrySize) + 10)));
+        }
+    }
+
+    [Fact]
+    public void Read_WithOnePageNotGranted_MovesNothing()
+    {
+        _domain.Memory.Write(new GuestPhysical(Data), 0x1234u);
+        byte[] entry = new byte[BlockQueue.EntrySize];
+        entry[1] = 2;
+        BinaryPrimitives.WriteUInt32LittleEndian(entry.AsSpan(24), 8);
+        BinaryPrimitives.WriteUInt32LittleEndian(entry.AsSpan(32), 10);
+        Put(entry);
+        Wait();
+        Assert.Equal(-1, _domain.Memory.Read<short>(new GuestPhysical(Ring + 64 + 10)));
+        Assert.Equal(0x1234u, _domain.Memory.Read<uint>(new GuestPhysical(Data)));
+    }
+
     private void Grant(int reference, ushort flags, ulong page)
     {
         GuestPhysical entry = new((0x8000UL << 12) + (ulong)(reference * 8));

@@ -79,12 +79,14 @@ internal sealed class BlockQueue : IDisposable
             entry[ShortGapAt..ShortEntrySize].CopyTo(entry[(ShortGapAt + ShortGap)..]);
         }
 
-        Work work = _free.TryTake(out Work? idle) ? idle : new Work();
+        Work work = _free.TryTake(out Work? idle) ? idle : NewWork();
         short status = TryRead(entry, work.Request) ? Do(work) : Failed;
         Answer(work.Request, status);
         _free.Add(work);
         return true;
     }
+
+    private Work NewWork() => new(new BlockRequest(), new BlockTransfer(_domain.Memory, _domain.Grants, _store));
 
     private bool TryRead(ReadOnlySpan<byte> entry, BlockRequest request)
     {
@@ -183,7 +185,7 @@ internal sealed class BlockQueue : IDisposable
         return Okay;
     }
 
-    // One read or write of the store for the whole request; the guest's pages are looked up when it is their turn.
+    // All pages are looked up before any of the data moves.
     private short Transfer(Work work, bool isRead)
     {
         BlockRequest request = work.Request;
@@ -193,53 +195,14 @@ internal sealed class BlockQueue : IDisposable
             length += request.Segments[i].Length;
         }
 
-        if (!IsInside(request.Sector, (ulong)length >> SectorShift) || (!isRead && _store.IsReadOnly))
+        if (!IsInside(request.Sector, (ulong)length >> SectorShift) || (!isRead && _store.IsReadOnly)
+            || !work.Transfer.TryResolve(request, isRead))
         {
             return Failed;
         }
 
-        Span<byte> data = work.Data(length);
-        if (isRead)
-        {
-            _store.Read(request.Sector << SectorShift, data);
-        }
-
-        if (!CopyPages(request, data, isRead))
-        {
-            return Failed;
-        }
-
-        if (!isRead)
-        {
-            _store.Write(request.Sector << SectorShift, data);
-        }
-
+        work.Transfer.Move(request.Sector << SectorShift, isRead);
         return Okay;
-    }
-
-    private bool CopyPages(BlockRequest request, Span<byte> data, bool isRead)
-    {
-        for (int i = 0; i < request.SegmentCount; i++)
-        {
-            BlockSegment segment = request.Segments[i];
-            if (!_domain.Grants.TryFind(segment.Reference, isRead, out GuestPhysical page))
-            {
-                return false;
-            }
-
-            GuestPhysical at = new(page.Value + segment.At.Value);
-            bool copied = isRead
-                ? _domain.Memory.TryWrite(at, data[..segment.Length])
-                : _domain.Memory.TryRead(at, data[..segment.Length]);
-            if (!copied)
-            {
-                return false;
-            }
-
-            data = data[segment.Length..];
-        }
-
-        return true;
     }
 
     private bool IsInside(ulong sector, ulong count)
@@ -268,20 +231,5 @@ internal sealed class BlockQueue : IDisposable
     }
 
     /// <summary>What a thread needs for one request; kept for the next.</summary>
-    private sealed class Work
-    {
-        private byte[] _data = [];
-
-        internal BlockRequest Request { get; } = new();
-
-        internal Span<byte> Data(int length)
-        {
-            if (_data.Length < length)
-            {
-                _data = new byte[length];
-            }
-
-            return _data.AsSpan(0, length);
-        }
-    }
+    private sealed record Work(BlockRequest Request, BlockTransfer Transfer);
 }
