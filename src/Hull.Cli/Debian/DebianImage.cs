@@ -17,13 +17,16 @@ namespace Hull.Cli.Debian;
 /// image, and the system's first start, in a guest, installs the boot loader with Debian's own tools. Root is not needed
 /// where mmdebstrap can use a user namespace. See docs/firmware.md.
 /// </summary>
-internal sealed class DebianImage
+internal sealed class DebianImage : IDisposable
 {
     private const ulong Sector = 512;
     private const ulong BootStart = 2048;
     private const ulong RootStart = 4096;
     private const ulong Alignment = 2048;
     private static readonly string[] HostTools = ["mmdebstrap", "e2fsprogs", "fdisk"];
+
+    // Gives a user's namespace its users.
+    private const string NamespaceTools = "uidmap";
 
     private static readonly string[] Packages =
     [
@@ -33,16 +36,16 @@ internal sealed class DebianImage
 
     private readonly DebianRequest _request;
     private readonly Action<string, double> _step;
-    private readonly string _draft;
+    private readonly DraftFolder _folder;
 
     private DebianImage(DebianRequest request, Action<string, double> step)
     {
         _request = request;
         _step = step;
-        _draft = Path.GetFullPath(request.File) + string.Create(CultureInfo.InvariantCulture, $".draft-{Environment.ProcessId}");
+        _folder = new DraftFolder(request.File);
     }
 
-    private string Disk => Path.Combine(_draft, "disk.raw");
+    private string Disk => _folder["disk.raw"];
 
     /// <summary>Builds the image.</summary>
     /// <param name="request">What it is to be.</param>
@@ -52,10 +55,11 @@ internal sealed class DebianImage
     {
         // The ending is looked at before minutes are spent.
         DiskFormat format = DiskTool.FormatOf(request.File);
-        new HostPackages(new GuestImage.Progress()).EnsureAsync(HostTools, CancellationToken.None).GetAwaiter().GetResult();
-        DebianImage image = new(request, step);
+        new HostPackages(new GuestImage.Progress()).EnsureAsync(
+            Environment.IsPrivilegedProcess ? HostTools : [.. HostTools, NamespaceTools], CancellationToken.None).GetAwaiter().GetResult();
         try
         {
+            using DebianImage image = new(request, step);
             image.Prepare();
             image.Populate();
             image.InstallBootLoader();
@@ -65,14 +69,10 @@ internal sealed class DebianImage
         {
             throw new HullException($"cannot build {request.File}: {e.Message}", e);
         }
-        finally
-        {
-            if (Directory.Exists(image._draft))
-            {
-                Directory.Delete(image._draft, recursive: true);
-            }
-        }
     }
+
+    /// <inheritdoc/>
+    public void Dispose() => _folder.Dispose();
 
     /// <summary>The files of the host's package sources that have a release of Debian.</summary>
     internal static List<string> FindSources(string folder, string suite)
@@ -96,28 +96,21 @@ internal sealed class DebianImage
     private void Prepare()
     {
         _step("partitioning the disk", 0);
-        Directory.CreateDirectory(_draft);
-        Write("setup", GuestImage.Resource("debian-setup.sh"), executable: true);
-        Write("populate", GuestImage.Resource("debian-populate.sh"), executable: true);
-        Write("keys", _request.Keys);
-        Write("apt", AptSettings());
+        _folder.Write("setup", GuestImage.Resource("debian-setup.sh"));
+        _folder.Write("populate", GuestImage.Resource("debian-populate.sh"));
+        _folder.Write("keys", _request.Keys);
+        _folder.Write("apt", AptSettings());
         using (FileStream disk = File.Create(Disk))
         {
             disk.SetLength((long)_request.Size);
         }
 
         // A partition for the boot loader, whose type sfdisk knows by its GUID only, and one for the rest.
-        Write("partitions", string.Create(
+        _folder.Write("partitions", string.Create(
             CultureInfo.InvariantCulture,
             $"label: gpt\nstart={BootStart}, size={RootStart - BootStart}, type=21686148-6449-6E6F-744E-656564454649\n" +
             $"start={RootStart}, size={RootSectors}, type=4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709\n"));
-        Run("sfdisk", "sh", ["-c", "exec sfdisk -q \"$1\" <\"$2\"", "sh", Disk, Path.Combine(_draft, "partitions")]);
-        if (!Environment.IsPrivilegedProcess)
-        {
-            // The namespace's root is another user of the host's.
-            File.SetUnixFileMode(_draft, File.GetUnixFileMode(_draft) | UnixFileMode.OtherRead | UnixFileMode.OtherWrite | UnixFileMode.OtherExecute);
-            File.SetUnixFileMode(Disk, File.GetUnixFileMode(Disk) | UnixFileMode.OtherRead | UnixFileMode.OtherWrite);
-        }
+        Run("sfdisk", "sh", ["-c", "exec sfdisk -q \"$1\" <\"$2\"", "sh", Disk, _folder["partitions"]]);
     }
 
     // The backup of the partition table takes the last 33 sectors.
@@ -125,25 +118,28 @@ internal sealed class DebianImage
 
     private void Populate()
     {
+        Dictionary<string, string> environment = new()
+        {
+            ["HULL_OFFSET"] = (RootStart * Sector).ToString(CultureInfo.InvariantCulture),
+            ["HULL_SIZE"] = (RootSectors / 2).ToString(CultureInfo.InvariantCulture),
+            ["HULL_OUT"] = _folder.Name,
+            ["HULL_HOSTNAME"] = _request.HostName,
+        };
         List<string> arguments =
         [
-            $"HULL_IMAGE={Disk}",
-            string.Create(CultureInfo.InvariantCulture, $"HULL_OFFSET={RootStart * Sector}"),
-            string.Create(CultureInfo.InvariantCulture, $"HULL_SIZE={RootSectors / 2}"),
-            $"HULL_OUT={_draft}",
-            $"HULL_HOSTNAME={_request.HostName}",
-            $"HULL_KEYS={FileIfAny("keys")}",
-            $"HULL_APT={FileIfAny("apt")}",
-            "mmdebstrap", "--verbose", "--variant=minbase", "--format=null",
+            Environment.IsPrivilegedProcess ? "--mode=root" : "--mode=unshare",
+            "--verbose", "--variant=minbase", "--format=null",
             "--include=" + string.Join(',', Packages.Concat(_request.Include)),
-            "--customize-hook=" + Path.Combine(_draft, "populate"),
+            "--customize-hook=cd \"$HULL_OUT\" && exec sh populate \"$1\"",
             _request.Suite, "/dev/null",
         ];
         arguments.AddRange(FindSources("/etc/apt", _request.Suite));
         BootstrapProgress progress = new(_step);
-        CommandResult result = HostCommand.FollowAsync("env", arguments, progress.Follow, CancellationToken.None)
+        _folder.Open();
+        CommandResult result = HostCommand.FollowAsync("mmdebstrap", arguments, environment, progress.Follow, CancellationToken.None)
             .GetAwaiter().GetResult();
-        if (result.ExitCode != 0 || !File.Exists(Path.Combine(_draft, "vmlinuz")))
+        _folder.Close();
+        if (result.ExitCode != 0 || !File.Exists(_folder["vmlinuz"]))
         {
             throw new HullException($"mmdebstrap cannot make the system: {progress.Error ?? result.Reason}");
         }
@@ -156,7 +152,7 @@ internal sealed class DebianImage
         CommandResult result = HostCommand.RunAsync(
             hull,
             [
-                "run", Path.Combine(_draft, "vmlinuz"), "--initrd", Path.Combine(_draft, "initrd"),
+                "run", _folder["vmlinuz"], "--initrd", _folder["initrd"],
                 "--disk", Disk, "--net", "none", "--timeout", "600",
                 "--append", "root=/dev/vda2 rw quiet init=/hull-setup",
             ],
@@ -172,15 +168,16 @@ internal sealed class DebianImage
     private void Finish(DiskFormat format)
     {
         _step("writing the image", 0.95);
-        if (format == DiskFormat.Raw)
+        if (format == DiskFormat.Raw && _folder.IsBeside)
         {
             File.Move(Disk, _request.File, overwrite: true);
             return;
         }
 
-        string packed = Path.Combine(_draft, "disk.qcow2");
-        DiskTool.Convert(new DiskSource(Disk, DiskFormat.Raw), packed, format, new Qcow2Options(), null);
-        File.Move(packed, _request.File, overwrite: true);
+        // Beside the image, so that it is there whole or not at all.
+        string draft = _request.File + ".draft";
+        DiskTool.Convert(new DiskSource(Disk, DiskFormat.Raw), draft, format, new Qcow2Options(), null);
+        File.Move(draft, _request.File, overwrite: true);
     }
 
     // What the host's package client needs to reach its sources, the guest's needs too: a proxy, leave for old dates.
@@ -199,22 +196,6 @@ internal sealed class DebianImage
         if (result.ExitCode != 0)
         {
             throw new HullException($"{what} failed: {result.Reason}");
-        }
-    }
-
-    private string FileIfAny(string name)
-    {
-        string path = Path.Combine(_draft, name);
-        return new FileInfo(path).Length > 0 ? path : "";
-    }
-
-    private void Write(string name, string text, bool executable = false)
-    {
-        string path = Path.Combine(_draft, name);
-        File.WriteAllText(path, text);
-        if (executable)
-        {
-            File.SetUnixFileMode(path, File.GetUnixFileMode(path) | UnixFileMode.UserExecute | UnixFileMode.GroupExecute | UnixFileMode.OtherExecute);
         }
     }
 }

@@ -1,8 +1,9 @@
 #!/bin/sh
 # Run by mmdebstrap when all packages are in: sets the system up and copies it into the image's root file system.
-# $1: the new system. From the environment: HULL_IMAGE, HULL_OFFSET (bytes), HULL_SIZE (KiB), HULL_OUT, HULL_HOSTNAME,
-# HULL_KEYS (a file, or nothing), HULL_APT (a file, or nothing).
+# $1: the new system. In the current folder: disk.raw (the image), keys, apt and setup. From the environment: HULL_OFFSET
+# (bytes), HULL_SIZE (KiB), HULL_HOSTNAME. The folder's name is for no argument: other users of the host could read it.
 set -eu
+umask 022
 root=$1
 
 printf '%s\n' "$HULL_HOSTNAME" >"$root/etc/hostname"
@@ -40,14 +41,14 @@ printf 'grub-pc grub-pc/install_devices multiselect /dev/vda\n' | chroot "$root"
 
 # Root logs in on the console without a password; over the network only with a key.
 chroot "$root" passwd -q -d root
-if [ -n "$HULL_KEYS" ]; then
+if [ -s keys ]; then
     home=$root/root
     mkdir -m 700 -p "$home/.ssh"
-    install -m 600 "$HULL_KEYS" "$home/.ssh/authorized_keys"
+    install -m 600 keys "$home/.ssh/authorized_keys"
 fi
 
-if [ -n "$HULL_APT" ]; then
-    install -m 644 "$HULL_APT" "$root/etc/apt/apt.conf.d/80host"
+if [ -s apt ]; then
+    install -m 644 apt "$root/etc/apt/apt.conf.d/80host"
 fi
 
 # Each copy of the image gets an identity of its own when it starts for the first time.
@@ -55,12 +56,12 @@ fi
 rm -f "$root/var/lib/dbus/machine-id"
 rm -rf "$root/var/cache/apt/archives"/*.deb "$root/var/cache/apt"/*.bin "$root/var/lib/apt/lists"/*
 
-cp "$root/vmlinuz" "$HULL_OUT/vmlinuz"
-cp "$root/initrd.img" "$HULL_OUT/initrd"
-install -m 755 "$HULL_OUT/setup" "$root/hull-setup"
+cp "$root/vmlinuz" vmlinuz
+cp "$root/initrd.img" initrd
+install -m 755 setup "$root/hull-setup"
 
 # Without what is mounted on top.
-mkdir -p "$HULL_OUT/root"
-mount --bind "$root" "$HULL_OUT/root"
-mke2fs -q -F -t ext4 -L root -d "$HULL_OUT/root" -E "offset=$HULL_OFFSET" "$HULL_IMAGE" "${HULL_SIZE}k"
-umount "$HULL_OUT/root"
+mkdir -p root
+mount --bind "$root" root
+mke2fs -q -F -t ext4 -L root -d root -E "offset=$HULL_OFFSET" disk.raw "${HULL_SIZE}k"
+umount root

@@ -3,6 +3,7 @@ using System.Collections.Generic;
 using System.ComponentModel;
 using System.Diagnostics;
 using System.IO;
+using System.Linq;
 using System.Threading;
 using System.Threading.Tasks;
 using Hull.Host;
@@ -27,20 +28,11 @@ internal sealed record CommandResult(int ExitCode, string Output, string Error)
 /// <summary>Runs programs of the host, in the C locale, and ends them when the caller gives up.</summary>
 internal static class HostCommand
 {
-    /// <summary>True when the program is in the search path.</summary>
-    internal static bool Exists(string program)
-    {
-        string path = Environment.GetEnvironmentVariable("PATH") ?? "/usr/sbin:/usr/bin:/sbin:/bin";
-        foreach (string directory in path.Split(':', StringSplitOptions.RemoveEmptyEntries))
-        {
-            if (File.Exists(Path.Combine(directory, program)))
-            {
-                return true;
-            }
-        }
+    // Where a user who is not root need not look, and the tools for disks are.
+    private static readonly string[] SystemFolders = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin"];
 
-        return false;
-    }
+    /// <summary>True when the program is in the search path.</summary>
+    internal static bool Exists(string program) => Find(program) is not null;
 
     /// <summary>Runs a program to its end and collects what it writes.</summary>
     /// <exception cref="HullException">It cannot be started.</exception>
@@ -68,10 +60,19 @@ internal static class HostCommand
     }
 
     /// <summary>Runs a program to its end and gives each line that it writes, on either stream, to a listener.</summary>
+    /// <param name="program">Its name, or path.</param>
+    /// <param name="arguments">Other users of the host can read them.</param>
+    /// <param name="environment">Variables beyond Hull's own; nobody else's to read.</param>
+    /// <param name="listener">Gets the lines, one at a time.</param>
+    /// <param name="cancellation">Ends the program.</param>
     /// <returns>With the last lines only, as its errors.</returns>
     /// <exception cref="HullException">It cannot be started.</exception>
     internal static async Task<CommandResult> FollowAsync(
-        string program, IReadOnlyList<string> arguments, Action<string> listener, CancellationToken cancellation)
+        string program,
+        IReadOnlyList<string> arguments,
+        IReadOnlyDictionary<string, string> environment,
+        Action<string> listener,
+        CancellationToken cancellation)
     {
         const int kept = 20;
         Queue<string> last = new();
@@ -93,7 +94,7 @@ internal static class HostCommand
             }
         }
 
-        using Process process = Start(program, arguments, null);
+        using Process process = Start(program, arguments, null, environment);
         try
         {
             await Task.WhenAll(Follow(process.StandardOutput), Follow(process.StandardError)).ConfigureAwait(false);
@@ -133,9 +134,19 @@ internal static class HostCommand
         }
     }
 
-    private static Process Start(string program, IReadOnlyList<string> arguments, string? directory)
+    private static IEnumerable<string> SearchPath() =>
+        (Environment.GetEnvironmentVariable("PATH") ?? "").Split(':', StringSplitOptions.RemoveEmptyEntries).Union(SystemFolders);
+
+    private static string? Find(string program) =>
+        SearchPath().Select(folder => Path.Combine(folder, program)).FirstOrDefault(File.Exists);
+
+    private static Process Start(
+        string program,
+        IReadOnlyList<string> arguments,
+        string? directory,
+        IReadOnlyDictionary<string, string>? environment = null)
     {
-        ProcessStartInfo info = new(program, arguments)
+        ProcessStartInfo info = new(Find(program) ?? program, arguments)
         {
             RedirectStandardInput = true,
             RedirectStandardOutput = true,
@@ -143,6 +154,12 @@ internal static class HostCommand
             WorkingDirectory = directory ?? "",
         };
         info.Environment["LC_ALL"] = "C";
+        foreach ((string name, string value) in environment ?? new Dictionary<string, string>())
+        {
+            info.Environment[name] = value;
+        }
+
+        info.Environment["PATH"] = string.Join(':', SearchPath());
         info.Environment["DEBIAN_FRONTEND"] = "noninteractive";
         try
         {
