@@ -10,11 +10,13 @@ namespace Hull.Tests.Xen;
 public sealed class StoreTests : IDisposable
 {
     private const ulong Ring = 0xFEFF_C000;
+    private const uint Directory = 1;
     private const uint Read = 2;
     private const uint Watch = 4;
     private const uint TransactionStart = 6;
     private const uint TransactionEnd = 7;
     private const uint Write = 11;
+    private const uint Remove = 13;
     private const uint WatchEvent = 15;
     private const uint Error = 16;
 
@@ -63,7 +65,7 @@ public sealed class StoreTests : IDisposable
     }
 
     [Fact]
-    public void Transaction_IsOfOnePiece_AndFailsWhenTheStoreChanged()
+    public void Transaction_IsOfOnePiece_AndFailsWhenItsNodeChanged()
     {
         Assert.Equal((TransactionStart, "1\0"), Ask(TransactionStart, "\0"));
         Assert.Equal((Write, "OK\0"), Ask(Write, "data/t\01", 1));
@@ -73,9 +75,85 @@ public sealed class StoreTests : IDisposable
 
         Assert.Equal((TransactionStart, "2\0"), Ask(TransactionStart, "\0"));
         Ask(Write, "data/t\02", 2);
-        Ask(Write, "data/other\03");
+        Ask(Write, "data/t\03");
+        Assert.Equal((Read, "2"), Ask(Read, "data/t\0", 2));
         Assert.Equal((Error, "EAGAIN\0"), Ask(TransactionEnd, "T\0", 2));
-        Assert.Equal((Read, "1"), Ask(Read, "data/t\0"));
+        Assert.Equal((Read, "3"), Ask(Read, "data/t\0"));
+    }
+
+    // What the transaction does, what another does meanwhile, and how xenstored ends it.
+    [Theory]
+    [InlineData("w data/a/x", "w data/b/x", "OK")] // another node
+    [InlineData("w data/a/x", "w data/a/y", "OK")] // a brother that was there
+    [InlineData("w data/a/x", "w data/a/new", "OK")] // its parent's names, which it has not looked at
+    [InlineData("w data/a/new", "w data/a/other", "EAGAIN")] // both change the parent's names
+    [InlineData("r data/a/x", "w data/a/x", "EAGAIN")] // what it has read
+    [InlineData("r data/a", "w data/a/x", "OK")] // the value below is not the node
+    [InlineData("l data/a", "w data/a/new", "EAGAIN")] // the names that it has read
+    [InlineData("r data/none", "w data/none", "EAGAIN")] // what it has not found
+    [InlineData("r data/none", "w data/b/x", "OK")]
+    [InlineData("d data/a", "w data/a/x", "EAGAIN")] // below what it removes
+    [InlineData("d data/a", "w data/b/x", "OK")]
+    [InlineData("w data/a/x", "d data/a", "EAGAIN")]
+    public void Transaction_IsInConflict_OnlyOverTheSameNodes(string mine, string others, string end)
+    {
+        foreach (string path in (ReadOnlySpan<string>)["data/a/x", "data/a/y", "data/b/x"])
+        {
+            Ask(Write, path + "\0old");
+        }
+
+        Ask(TransactionStart, "\0");
+        Ask(Write, "data/c\0mine", 1);
+        Do(mine, 1);
+        Do(others, 0);
+        Assert.Equal((end == "OK" ? TransactionEnd : Error, end + "\0"), Ask(TransactionEnd, "T\0", 1));
+        if (others[0] == 'w')
+        {
+            Assert.Equal((Read, "0"), Ask(Read, others[2..] + "\0"));
+        }
+
+        Assert.Equal(end == "OK" ? (Read, "mine") : (Error, "ENOENT\0"), Ask(Read, "data/c\0"));
+        if (end == "OK" && mine[0] is 'w')
+        {
+            Assert.Equal((Read, "1"), Ask(Read, mine[2..] + "\0"));
+        }
+        else if (end == "OK" && mine[0] is 'd')
+        {
+            Assert.Equal((Error, "ENOENT\0"), Ask(Read, mine[2..] + "/x\0"));
+        }
+
+        void Do(string what, uint transaction) => Ask(
+            what[0] switch { 'w' => Write, 'r' => Read, 'l' => Directory, _ => Remove },
+            what[2..] + "\0" + (what[0] == 'w' ? $"{transaction}" : ""),
+            transaction);
+    }
+
+    [Fact]
+    public void Transaction_SeesWhatOthersChanged_BeforeItHasLooked()
+    {
+        Ask(TransactionStart, "\0");
+        Ask(Write, "data/t\0new");
+        Assert.Equal((Read, "new"), Ask(Read, "data/t\0", 1));
+        Ask(Remove, "data/t\0", 1);
+        Ask(Write, "data/t/u\0v", 1);
+        Ask(Write, "attr/z\0z");
+        Assert.Equal((TransactionEnd, "OK\0"), Ask(TransactionEnd, "T\0", 1));
+        Assert.Equal((Read, ""), Ask(Read, "data/t\0"));
+        Assert.Equal((Read, "v"), Ask(Read, "data/t/u\0"));
+        Assert.Equal((Read, "z"), Ask(Read, "attr/z\0"));
+    }
+
+    [Fact]
+    public void Transaction_DependsOnNoMoreNodesThanXenstoredAllows()
+    {
+        Ask(TransactionStart, "\0");
+        (uint Type, string Text) last = default;
+        for (int i = 0; i < 1025; i++)
+        {
+            last = Ask(Read, $"data/{i}\0", 1);
+        }
+
+        Assert.Equal((Error, "ENOSPC\0"), last);
     }
 
     [Fact]

@@ -102,6 +102,7 @@ internal sealed class StoreConnection
                 return StoreError.ENOENT;
             }
 
+            transaction.TryFollow(_store.Tree); // one in conflict goes on, and fails at its end
             tree = transaction.Tree;
         }
 
@@ -238,7 +239,7 @@ internal sealed class StoreConnection
             _lastTransaction = _lastTransaction == uint.MaxValue ? 1 : _lastTransaction + 1;
         }
         while (_transactions.ContainsKey(_lastTransaction));
-        _transactions[_lastTransaction] = new StoreTransaction(new StoreTree(_store.Tree.Root), _store.Generation);
+        _transactions[_lastTransaction] = new StoreTransaction(_store.Tree);
         reply = Encoding.ASCII.GetBytes(_lastTransaction.ToString(CultureInfo.InvariantCulture) + "\0");
         return StoreError.None;
     }
@@ -255,7 +256,7 @@ internal sealed class StoreConnection
             return StoreError.ENOENT;
         }
 
-        return words[0] == "F" || _store.TryCommit(transaction.Tree, transaction.Began) ? StoreError.None : StoreError.EAGAIN;
+        return words[0] == "F" ? StoreError.None : _store.Commit(transaction, _domain);
     }
 
     private static StoreError GetDomainPath(string[] words, out byte[] reply)
@@ -299,8 +300,6 @@ internal sealed class StoreConnection
         byte[] bytes = Encoding.Latin1.GetBytes($"{path}\0{watch.Token}\0");
         _send(new StoreHeader(StoreMessageType.WatchEvent, 0, 0, (uint)bytes.Length), bytes);
     }
-
-    private sealed record StoreTransaction(StoreTree Tree, ulong Began);
 }
 
 /// <summary>A watch: the whole path, as the watcher named it, and its own word for it.</summary>

@@ -41,6 +41,9 @@ internal sealed record StoreNode
     internal ImmutableSortedDictionary<string, StoreNode> Children { get; init; } =
         ImmutableSortedDictionary.Create<string, StoreNode>(System.StringComparer.Ordinal);
 
+    /// <summary>Another object after each change of value, permissions or the names below; what is under those does not count.</summary>
+    internal object Stamp { get; init; } = new();
+
     /// <summary>The domain that the node counts for.</summary>
     internal int Owner => Permissions[0].Domain;
 

@@ -21,8 +21,11 @@ internal enum StoreError
     EQUOTA,
 }
 
-/// <summary>The nodes as one sees them, the store itself or a transaction: a root, and which paths were changed.</summary>
-internal sealed class StoreTree(StoreNode root)
+/// <summary>
+/// The nodes as one sees them, the store itself or a transaction: a root, and which paths were changed. A transaction's notes what it
+/// depends on.
+/// </summary>
+internal sealed class StoreTree(StoreNode root, StoreAccesses? accesses = null)
 {
     private const int MostValue = 2048;
     private const int MostPermissions = 5;
@@ -39,19 +42,46 @@ internal sealed class StoreTree(StoreNode root)
     /// <summary>Forgets the changes.</summary>
     internal void ClearChanges() => _changes.Clear();
 
-    /// <summary>Takes over another's nodes and changes.</summary>
-    internal void Adopt(StoreTree other)
+    /// <summary>Takes over the nodes of a transaction that has followed this tree, and its changes.</summary>
+    internal void Adopt(StoreTree transaction)
     {
-        Root = other.Root;
-        _changes.AddRange(other._changes);
+        Root = transaction.Root;
+        _changes.AddRange(transaction._changes);
     }
+
+    /// <summary>Puts this tree's changes on another root; nothing that they depend on is different there.</summary>
+    internal void Rebase(StoreNode onto, IReadOnlyCollection<string> removed)
+    {
+        StoreTree merged = new(onto);
+        foreach (string path in removed)
+        {
+            if (merged.Find(path) is not null)
+            {
+                merged.Root = Replace(merged.Root, StorePath.Split(path), 0, null);
+            }
+        }
+
+        foreach (string path in _changes)
+        {
+            if (Find(path) is not null)
+            {
+                merged.Root = Graft(merged.Root, Root, StorePath.Split(path), 0);
+            }
+        }
+
+        Root = merged.Root;
+    }
+
+    /// <summary>Whether a domain has more nodes than it may.</summary>
+    internal bool IsOverQuota(int domain) => domain != 0 && Count(Root, domain) > MostNodes;
 
     /// <summary>Finds a node to read.</summary>
     internal StoreError Read(int domain, string path, out StoreNode node)
     {
         StoreNode? found = Find(path);
         node = found ?? Root;
-        return found is null ? (Nearest(path).CanRead(domain) ? StoreError.ENOENT : StoreError.EACCES)
+        return !TryNote(path) ? StoreError.ENOSPC
+            : found is null ? (Nearest(path).CanRead(domain) ? StoreError.ENOENT : StoreError.EACCES)
             : found.CanRead(domain) ? StoreError.None : StoreError.EACCES;
     }
 
@@ -69,7 +99,7 @@ internal sealed class StoreTree(StoreNode root)
 
     /// <summary>Makes an empty node; one that is there stays as it is.</summary>
     internal StoreError MakeDirectory(int domain, string path) => Find(path) is { } present
-        ? present.CanWrite(domain) ? StoreError.None : StoreError.EACCES
+        ? !TryNote(path) ? StoreError.ENOSPC : present.CanWrite(domain) ? StoreError.None : StoreError.EACCES
         : Change(domain, path, static node => node);
 
     /// <summary>Removes a node and all below it.</summary>
@@ -82,6 +112,11 @@ internal sealed class StoreTree(StoreNode root)
         }
 
         StoreNode? parent = Find(path[..path.LastIndexOf('/')]);
+        if (!TryNote(path) || !TryNote(path[..path.LastIndexOf('/')]))
+        {
+            return StoreError.ENOSPC;
+        }
+
         if (parent is null)
         {
             return StoreError.ENOENT;
@@ -97,8 +132,13 @@ internal sealed class StoreTree(StoreNode root)
             return StoreError.EACCES;
         }
 
+        if (!TryNoteBelow(path, node))
+        {
+            return StoreError.ENOSPC;
+        }
+
         Root = Replace(Root, parts, 0, null);
-        _changes.Add(path);
+        AddChange(path, isRemoval: true);
         return StoreError.None;
     }
 
@@ -112,7 +152,7 @@ internal sealed class StoreTree(StoreNode root)
 
         if (Find(path) is not StoreNode node)
         {
-            return StoreError.ENOENT;
+            return TryNote(path) ? StoreError.ENOENT : StoreError.ENOSPC;
         }
 
         // The owner of a node is the one whom it counts for, so it cannot be given away.
@@ -140,6 +180,11 @@ internal sealed class StoreTree(StoreNode root)
     {
         StoreNode? present = Find(path);
         StoreNode judge = present ?? Nearest(path);
+        if (!TryNote(path))
+        {
+            return StoreError.ENOSPC;
+        }
+
         if (!judge.CanWrite(domain))
         {
             return StoreError.EACCES;
@@ -158,9 +203,55 @@ internal sealed class StoreTree(StoreNode root)
                 : judge.Permissions.SetItem(0, judge.Permissions[0] with { Domain = domain }),
         };
         string[] parts = StorePath.Split(path);
-        Root = Replace(Root, parts, 0, change(present ?? fresh), fresh);
-        _changes.Add(path);
+        Root = Replace(Root, parts, 0, change(present ?? fresh) with { Stamp = new object() }, fresh);
+        AddChange(path, isRemoval: false);
         return StoreError.None;
+    }
+
+    private void AddChange(string path, bool isRemoval)
+    {
+        if (accesses is null || accesses.Change(path, isRemoval))
+        {
+            _changes.Add(path);
+        }
+    }
+
+    // Who looks for a node that is not there has looked at those above it, up to one that is.
+    private bool TryNote(string path)
+    {
+        for (string at = path == "/" ? "" : path; accesses is not null; at = at[..at.LastIndexOf('/')])
+        {
+            StoreNode? node = Find(at);
+            if (!accesses.TryNote(at, node))
+            {
+                return false;
+            }
+
+            if (node is not null)
+            {
+                break;
+            }
+        }
+
+        return true;
+    }
+
+    private bool TryNoteBelow(string path, StoreNode node)
+    {
+        if (accesses is null)
+        {
+            return true;
+        }
+
+        foreach ((string name, StoreNode child) in node.Children)
+        {
+            if (!accesses.TryNote($"{path}/{name}", child) || !TryNoteBelow($"{path}/{name}", child))
+            {
+                return false;
+            }
+        }
+
+        return true;
     }
 
     // The last node on the way to a path that is there.
@@ -189,11 +280,33 @@ internal sealed class StoreTree(StoreNode root)
 
         if (at == parts.Length - 1 && leaf is null)
         {
-            return node with { Children = node.Children.Remove(parts[at]) };
+            return node with { Children = node.Children.Remove(parts[at]), Stamp = new object() };
         }
 
-        StoreNode below = node.Children.TryGetValue(parts[at], out StoreNode? found) ? found : fresh ?? new StoreNode();
-        return node with { Children = node.Children.SetItem(parts[at], Replace(below, parts, at + 1, leaf, fresh)) };
+        bool isNew = !node.Children.TryGetValue(parts[at], out StoreNode? found);
+        return node with
+        {
+            Children = node.Children.SetItem(parts[at], Replace(found ?? fresh ?? new StoreNode(), parts, at + 1, leaf, fresh)),
+            Stamp = isNew ? new object() : node.Stamp,
+        };
+    }
+
+    // A node's own content from another tree, with the nodes above it where they are missing.
+    private static StoreNode Graft(StoreNode node, StoreNode source, string[] parts, int at)
+    {
+        if (at == parts.Length)
+        {
+            return node with { Value = source.Value, Permissions = source.Permissions, Stamp = new object() };
+        }
+
+        StoreNode below = source.Children[parts[at]];
+        bool isNew = !node.Children.TryGetValue(parts[at], out StoreNode? found);
+        found ??= new StoreNode { Value = below.Value, Permissions = below.Permissions };
+        return node with
+        {
+            Children = node.Children.SetItem(parts[at], Graft(found, below, parts, at + 1)),
+            Stamp = isNew ? new object() : node.Stamp,
+        };
     }
 
     private static int Count(StoreNode node, int domain)

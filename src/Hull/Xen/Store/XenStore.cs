@@ -45,7 +45,7 @@ internal sealed class XenStore
     /// <summary>The nodes.</summary>
     internal StoreTree Tree => _tree;
 
-    /// <summary>Counts changes: a transaction that began at another count may be in conflict.</summary>
+    /// <summary>Counts changes.</summary>
     internal ulong Generation { get; private set; }
 
     /// <summary>Adds one who is told of each path that changed.</summary>
@@ -71,22 +71,26 @@ internal sealed class XenStore
     }
 
     /// <summary>Puts a transaction's changes in.</summary>
-    /// <returns>False when the store has changed since it began.</returns>
-    internal bool TryCommit(StoreTree transaction, ulong began)
+    /// <returns>EAGAIN when a node that it has looked at was changed by another; EQUOTA when its domain would have too many.</returns>
+    internal StoreError Commit(StoreTransaction transaction, int domain)
     {
-        if (transaction.Changes.Count == 0)
+        if (!transaction.TryFollow(_tree))
         {
-            return true;
+            return StoreError.EAGAIN;
         }
 
-        if (began != Generation)
+        if (transaction.Tree.Changes.Count > 0)
         {
-            return false;
+            if (transaction.Tree.IsOverQuota(domain))
+            {
+                return StoreError.EQUOTA;
+            }
+
+            _tree.Adopt(transaction.Tree);
+            Announce();
         }
 
-        _tree.Adopt(transaction);
-        Announce();
-        return true;
+        return StoreError.None;
     }
 
     /// <summary>Writes a node for the toolstack, with permissions as "n0,r1".</summary>
