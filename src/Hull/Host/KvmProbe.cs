@@ -48,9 +48,10 @@ public static class KvmProbe
     }
 
     /// <summary>What an administrator types to let this user open the device.</summary>
-    public static string HowToPermit()
+    /// <param name="device">The device's path.</param>
+    public static string HowToPermit(string device = Device)
     {
-        uint group = LibcFiles.GroupOf(Device);
+        uint group = LibcFiles.GroupOf(device);
         string? name = null;
         foreach (string line in File.Exists(Groups) ? File.ReadLines(Groups) : [])
         {
@@ -61,21 +62,22 @@ public static class KvmProbe
 
         // A device of root's own group is not to be shared by making users members of that.
         return group == 0 || name is null
-            ? $"sudo setfacl -m u:{Environment.UserName}:rw {Device}"
+            ? $"sudo setfacl -m u:{Environment.UserName}:rw {device}"
             : $"sudo usermod -aG {name} {Environment.UserName}, then log in again";
     }
 
     /// <summary>Looks; makes and drops one empty virtual machine.</summary>
-    public static KvmState Look()
+    /// <param name="device">The device's path.</param>
+    public static KvmState Look(string device = Device)
     {
-        if (!File.Exists(Device))
+        if (!File.Exists(device))
         {
             return KvmState.Absent;
         }
 
         try
         {
-            using SafeFileHandle kvm = File.OpenHandle(Device, FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite);
+            using SafeFileHandle kvm = File.OpenHandle(device, FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite);
             int vm = LibcStreams.Ioctl(kvm, GetApiVersion, 0) == ExpectedVersion
                 ? LibcStreams.Ioctl(kvm, CreateVm, 0)
                 : -1;

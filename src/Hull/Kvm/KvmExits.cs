@@ -113,22 +113,22 @@ internal sealed unsafe class KvmExits
         _run->MsrError = taken ? (byte)0 : (byte)1;
     }
 
-    /// <summary>The exit that ended the run, in words.</summary>
-    internal string DescribeFailure()
+    /// <summary>An exit behind which the guest cannot go on, in words.</summary>
+    internal static string DescribeFailure(in KvmRun run)
     {
-        string what = _run->ExitReason switch
+        string what = run.ExitReason switch
         {
-            KvmExitReason.InternalError => _run->InternalSuberror switch
+            KvmExitReason.InternalError => run.InternalSuberror switch
             {
                 1 => "KVM cannot emulate an instruction (internal error 1)",
                 2 => "a second exception came while one was delivered (internal error 2)",
                 3 => "an exit came while an event was delivered (internal error 3)",
                 4 => "the CPU left the guest for an unknown reason (internal error 4)",
-                _ => $"internal error {_run->InternalSuberror}",
+                _ => $"internal error {run.InternalSuberror}",
             },
-            KvmExitReason.FailEntry => $"the CPU did not enter the guest (reason 0x{_run->HardwareReason:x})",
-            KvmExitReason.Unknown => $"an exit that KVM does not know (reason 0x{_run->HardwareReason:x})",
-            _ => string.Create(CultureInfo.InvariantCulture, $"exit reason {(uint)_run->ExitReason}"),
+            KvmExitReason.FailEntry => $"the CPU did not enter the guest (reason 0x{run.HardwareReason:x})",
+            KvmExitReason.Unknown => $"an exit that KVM does not know (reason 0x{run.HardwareReason:x})",
+            _ => string.Create(CultureInfo.InvariantCulture, $"exit reason {(uint)run.ExitReason}"),
         };
         return "KVM_RUN: " + what;
     }

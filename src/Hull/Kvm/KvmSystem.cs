@@ -32,14 +32,16 @@ internal sealed class KvmSystem : IDisposable
     private readonly Dictionary<ulong, CpuidResult> _supported = [];
 
     /// <summary>Opens the device.</summary>
+    /// <param name="device">The device's path.</param>
     /// <exception cref="HullException">There is none, this user may not, or it lacks something; the message says which.</exception>
-    internal KvmSystem()
+    internal KvmSystem(string device = KvmProbe.Device)
     {
-        _handle = Open();
+        _handle = Open(device);
         try
         {
             File = new KvmFile((int)_handle.DangerousGetHandle());
-            CheckAbilities();
+            CheckVersion();
+            CheckAbilities(File.Check);
             VcpuMapBytes = File.Call(KvmRequests.GetVcpuMmapSize);
             ReadSupportedCpuid();
         }
@@ -76,45 +78,51 @@ internal sealed class KvmSystem : IDisposable
     /// <inheritdoc/>
     public void Dispose() => _handle.Dispose();
 
-    private static SafeFileHandle Open()
+    /// <summary>Looks for all that Hull cannot do without.</summary>
+    /// <param name="check">What there is of a capability: 0 is none.</param>
+    /// <exception cref="HullException">One is not there; the message names it.</exception>
+    internal static void CheckAbilities(Func<KvmCapability, int> check)
     {
-        switch (KvmProbe.Look())
+        foreach ((KvmCapability capability, string name) in Needed)
+        {
+            if (check(capability) == 0)
+            {
+                throw new HullException($"this kernel's KVM lacks {name}: use a newer kernel, or --engine soft");
+            }
+        }
+    }
+
+    private static SafeFileHandle Open(string device)
+    {
+        switch (KvmProbe.Look(device))
         {
             case KvmState.Absent:
                 throw new HullException(
-                    "there is no /dev/kvm: load kvm_amd or kvm_intel (modprobe), or use --engine soft");
+                    $"there is no {device}: load kvm_amd or kvm_intel (modprobe), or use --engine soft");
             case KvmState.NotPermitted:
                 throw new HullException(
-                    $"/dev/kvm is not for this user: {KvmProbe.HowToPermit()}, or use --engine soft");
+                    $"{device} is not for this user: {KvmProbe.HowToPermit(device)}, or use --engine soft");
             default:
                 try
                 {
                     return System.IO.File.OpenHandle(
-                        KvmProbe.Device, FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite);
+                        device, FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite);
                 }
                 catch (IOException e)
                 {
-                    throw new HullException($"/dev/kvm does not open: {e.Message}; use --engine soft", e);
+                    throw new HullException($"{device} does not open: {e.Message}; use --engine soft", e);
                 }
         }
     }
 
     private static ulong Key(uint leaf, uint subleaf) => ((ulong)leaf << 32) | subleaf;
 
-    private void CheckAbilities()
+    private void CheckVersion()
     {
         int version = File.Call(KvmRequests.GetApiVersion);
         if (version != ExpectedVersion)
         {
             throw new HullException($"/dev/kvm has API version {version}, not {ExpectedVersion}: use --engine soft");
-        }
-
-        foreach ((KvmCapability capability, string name) in Needed)
-        {
-            if (File.Check(capability) == 0)
-            {
-                throw new HullException($"this kernel's KVM lacks {name}: use a newer kernel, or --engine soft");
-            }
         }
     }
 

@@ -224,7 +224,7 @@ internal sealed unsafe class KvmVcpu : IVcpu
             case KvmExitReason.Shutdown:
                 return VcpuExit.Shutdown;
             default:
-                return Fail(_exits.DescribeFailure());
+                return Fail(KvmExits.DescribeFailure(*_run));
         }
     }
 

@@ -149,4 +149,17 @@ public sealed class KvmStateTests
         Assert.Contains("rip 0x40000000", message, StringComparison.Ordinal);
         Assert.Contains("bytes there: not mapped", message, StringComparison.Ordinal);
     }
+
+    [KvmFact]
+    public void InstructionThatKvmCannotEmulate_IsShownWithItsBytes()
+    {
+        using KvmGuest guest = new();
+
+        // KVM's emulator has no POPCNT, and at an address where no memory is the CPU cannot do it alone.
+        guest.Vcpus[0].SetState(guest.Protected(static c => c.popcnt(eax, __dword_ptr[0xD000_0000])));
+        Assert.Equal(VcpuExit.Failed, guest.Go());
+        string message = guest.Vcpus[0].FailureMessage!;
+        Assert.Contains("KVM_RUN: KVM cannot emulate an instruction (internal error 1)", message, StringComparison.Ordinal);
+        Assert.Contains("rip 0x100000, bytes there: f30fb805000000d0", message, StringComparison.Ordinal);
+    }
 }
