@@ -143,6 +143,7 @@ internal static class MachineBuilder
                 static range => new MemoryMapEntry(range.Start, range.Length, (uint)range.Type)),
             Trace = spec.HypercallTrace,
             Timers = timers,
+            VcpuTimes = spec.Deterministic ? null : new ThreadTimes(spec.VcpuCount).ReadOwn,
             Interrupts = new ApicInjector(chipset.LocalApics),
             ConsoleOutput = bytes => hooks.SerialOutput(0, bytes),
             PoweredOff = hooks.PowerOff,

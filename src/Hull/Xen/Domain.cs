@@ -44,6 +44,7 @@ internal sealed class Domain
         }
 
         MemoryMap = options.MemoryMap;
+        VcpuTimes = options.VcpuTimes;
         Tracer = options.Trace is null ? null : new HypercallTracer(options.Trace);
         Suspension = new Suspension(this);
         Events = new EventChannels(this);
@@ -87,6 +88,12 @@ internal sealed class Domain
     /// <summary>What is where in its memory, as its toolstack or it itself has said.</summary>
     internal IReadOnlyList<MemoryMapEntry> MemoryMap { get; set; }
 
+    /// <summary>What the host's scheduler knows of a vCPU's thread; null: nothing.</summary>
+    internal Func<int, (long RunNs, long WaitNs)>? VcpuTimes { get; }
+
+    /// <summary>VMASST_TYPE_runstate_update_flag: who reads a runstate sees when it is being written.</summary>
+    internal bool MarksRunstateUpdates { get; set; }
+
     /// <summary>Writes down its hypercalls; null: nobody does.</summary>
     internal HypercallTracer? Tracer { get; }
 
@@ -107,6 +114,7 @@ internal sealed class Domain
         lock (Lock)
         {
             _down[vcpu] = false; // a start-up message may have started it again
+            _vcpus[vcpu].Runstate.Update(registers);
             result = HypercallTable.Call(new Hypercall(this, _vcpus[vcpu], registers, arguments), number);
             waits = _vcpus[vcpu].IsWaiting;
             _vcpus[vcpu].IsWaiting = false;
@@ -156,6 +164,7 @@ internal sealed class Domain
         Grants.Restart();
         SharedInfo.Restart();
         Parameters[HvmParameters.CallbackIrq] = 0;
+        MarksRunstateUpdates = false;
         Store.Restart(); // ports 1 and 2, as they were
         Console.Restart();
     }

@@ -47,6 +47,12 @@ internal sealed record DomainOptions
     /// <summary>The machine's time.</summary>
     internal required ITimerQueue Timers { get; init; }
 
+    /// <summary>
+    /// Nanoseconds that a vCPU's thread has run and has waited for one of the host's processors, asked on that thread; null: it always
+    /// runs.
+    /// </summary>
+    internal Func<int, (long RunNs, long WaitNs)>? VcpuTimes { get; init; }
+
     /// <summary>The way to the local APICs.</summary>
     internal required IInterruptInjector Interrupts { get; init; }
 

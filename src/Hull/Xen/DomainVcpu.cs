@@ -12,7 +12,6 @@ internal sealed class DomainVcpu
 {
     private const int TimeOffset = 32;
     private const byte TscStable = 1;
-    private const int RunstateSize = 48;
 
     private readonly Domain _domain;
     private readonly IMachineTimer _timer;
@@ -26,6 +25,7 @@ internal sealed class DomainVcpu
     {
         _domain = domain;
         Index = index;
+        Runstate = new Runstate(domain, index);
         _timer = domain.Timers.CreateTimer(() => domain.Act(TimerFired));
         (_baseTsc, _baseNs) = (domain.Clock.Tsc, domain.Clock.NowNs);
         if (index > 0)
@@ -37,6 +37,9 @@ internal sealed class DomainVcpu
 
     /// <summary>The index.</summary>
     internal int Index { get; }
+
+    /// <summary>What it did with its time.</summary>
+    internal Runstate Runstate { get; }
 
     /// <summary>HVMOP_set_evtchn_upcall_vector; 0: none yet.</summary>
     internal byte UpcallVector { get; set; }
@@ -60,6 +63,7 @@ internal sealed class DomainVcpu
         UpcallVector = 0;
         System.Array.Clear(VirqPorts);
         _registered = null;
+        Runstate.Restart();
         IsDown = false;
     }
 
@@ -138,17 +142,6 @@ internal sealed class DomainVcpu
         time[28] = (byte)shift;
         time[29] = TscStable;
     }
-
-    /// <summary>vcpu_runstate_info: Hull's vCPUs are always running, or their host is at fault.</summary>
-    internal void FillRunstate(Span<byte> runstate)
-    {
-        runstate[..RunstateSize].Clear();
-        BinaryPrimitives.WriteInt64LittleEndian(runstate[8..], _baseNs);
-        BinaryPrimitives.WriteInt64LittleEndian(runstate[16..], _domain.Clock.NowNs - _baseNs);
-    }
-
-    /// <summary>Bytes of vcpu_runstate_info.</summary>
-    internal static int RunstateLength => RunstateSize;
 
     /// <summary>VCPUOP_set_singleshot_timer, in system time.</summary>
     internal void SetTimer(long deadlineNs)

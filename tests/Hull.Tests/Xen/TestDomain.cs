@@ -29,6 +29,7 @@ internal sealed class TestDomain : IHypercallRegisters, IInterruptInjector, IDis
             MemoryMap = [new MemoryMapEntry(0, 0xA_0000, 1), new MemoryMapEntry(0x10_0000, Size - 0x10_0000, 1)],
             Trace = Trace.Add,
             Timers = Time,
+            VcpuTimes = vcpu => VcpuTimes[vcpu],
             Interrupts = this,
             ConsoleOutput = bytes => Console.AddRange(bytes),
             PoweredOff = () => PowerOffs++,
@@ -51,6 +52,12 @@ internal sealed class TestDomain : IHypercallRegisters, IInterruptInjector, IDis
 
     internal List<string> Trace { get; } = [];
 
+    /// <summary>What the host says that each vCPU's thread has run and waited.</summary>
+    internal (long RunNs, long WaitNs)[] VcpuTimes { get; } = new (long, long)[8];
+
+    /// <summary>Sees each store to the caller's memory before it is done.</summary>
+    internal Action<ulong, byte[]>? Stored { get; set; }
+
     internal int PowerOffs { get; private set; }
 
     internal int Resets { get; private set; }
@@ -67,7 +74,11 @@ internal sealed class TestDomain : IHypercallRegisters, IInterruptInjector, IDis
 
     public bool TryLoad(ulong linear, Span<byte> destination) => Memory.TryRead(new GuestPhysical(linear), destination);
 
-    public bool TryStore(ulong linear, ReadOnlySpan<byte> source) => Memory.TryWrite(new GuestPhysical(linear), source);
+    public bool TryStore(ulong linear, ReadOnlySpan<byte> source)
+    {
+        Stored?.Invoke(linear, source.ToArray());
+        return Memory.TryWrite(new GuestPhysical(linear), source);
+    }
 
     public void Inject(int vcpu, byte vector) => Injected.Add((vcpu, vector));
 

@@ -58,18 +58,26 @@ internal static class VcpuCall
         ? vcpu.RegisterInfo(request.Frame, request.Offset)
         : XenError.Fault;
 
-    // The area's address is in the argument's structure; the state is written once, at its registration.
+    // The area's address is in the argument's structure.
     private static long RegisterRunstate(in Hypercall call, DomainVcpu vcpu)
     {
-        if (!call.TryLoad(2, out ulong area))
+        if (!call.TryLoadWord(2, 0, out ulong area))
         {
             return XenError.Fault;
         }
 
-        Span<byte> runstate = stackalloc byte[DomainVcpu.RunstateLength];
-        vcpu.FillRunstate(runstate);
-        call.Registers.TryStore(area, runstate);
+        ObserveOwn(call, vcpu);
+        vcpu.Runstate.Register(area, call.Registers);
         return 0;
+    }
+
+    // Another's is as it was when it called last.
+    private static void ObserveOwn(in Hypercall call, DomainVcpu vcpu)
+    {
+        if (vcpu == call.Vcpu)
+        {
+            vcpu.Runstate.Observe();
+        }
     }
 
     // The TSC is stable: what is written once stays right.
@@ -87,9 +95,9 @@ internal static class VcpuCall
 
     private static long Runstate(in Hypercall call, DomainVcpu vcpu, int argument)
     {
-        Span<byte> runstate = stackalloc byte[DomainVcpu.RunstateLength];
-        vcpu.FillRunstate(runstate);
-        return call.TryStore(argument, runstate) ? 0 : XenError.Fault;
+        ObserveOwn(call, vcpu);
+        Span<byte> runstate = stackalloc byte[Xen.Runstate.Length];
+        return call.TryStore(argument, vcpu.Runstate.Fill(runstate, call.Registers.Is64Bit)) ? 0 : XenError.Fault;
     }
 
     private static long SetTimer(in Hypercall call, DomainVcpu vcpu)

@@ -7,10 +7,20 @@ internal static class VmAssistCall
     private const uint Disable = 1;
     private const uint RunstateUpdateFlag = 5;
 
-    internal static long Do(in Hypercall call) => call.Word(0) switch
+    internal static long Do(in Hypercall call)
     {
-        Enable or Disable when call.Word(1) == RunstateUpdateFlag => 0,
-        Enable or Disable => XenError.Invalid,
-        _ => XenError.NoSystemCall,
-    };
+        uint command = call.Word(0);
+        if (command is not (Enable or Disable))
+        {
+            return XenError.NoSystemCall;
+        }
+
+        if (call.Word(1) != RunstateUpdateFlag)
+        {
+            return XenError.Invalid;
+        }
+
+        call.Domain.MarksRunstateUpdates = command == Enable;
+        return 0;
+    }
 }
