@@ -187,8 +187,10 @@ internal sealed unsafe class StateGenerator
     private ulong FaultingTarget(int size, OperandPlan plan)
     {
         ulong alignment = (ulong)-(plan.IsLocked ? plan.Alignment : 1);
-        return _random.Below(7) switch
+        return _random.Below(8) switch
         {
+            // Against the end: a CPU that reads more than the operand faults.
+            7 => (OracleLayout.WindowEnd - (ulong)size) & alignment,
             0 => (OracleLayout.WindowEnd - (ulong)_random.Below(size)) & alignment,
             1 => (OracleLayout.Window - (ulong)_random.Between(1, size)) & alignment,
             2 => (OracleLayout.WindowEnd + (ulong)_random.Below(4096)) & alignment,
