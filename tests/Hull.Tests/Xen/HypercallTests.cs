@@ -104,6 +104,62 @@ public sealed class HypercallTests
         Assert.Equal(-3, domain.CallWith(MemoryOp, 13, 5, 0, 1, 0, buffer, 0));
     }
 
+    // What Debian's Xen 4.17.7 answers to its dom0 (/dev/xen/privcmd) when the argument is no address, and there is one element of a list
+    // (two, where that is named).
+    [Theory]
+    [InlineData(17, 0u, 0, false)] // xen_version(version) has no argument
+    [InlineData(17, 1u, -14, true)]
+    [InlineData(17, 6u, -14, true)]
+    [InlineData(17, 7u, -22, true)] // pagesize: it must be null
+    [InlineData(MemoryOp, 3u, -14, true)] // current_reservation
+    [InlineData(MemoryOp, 4u, -14, true)]
+    [InlineData(MemoryOp, 7u, -14, true)] // add_to_physmap
+    [InlineData(MemoryOp, 9u, -14, true)]
+    [InlineData(MemoryOp, 13u, -14, true)]
+    [InlineData(MemoryOp, 14u, -14, true)] // maximum_gpfn
+    [InlineData(MemoryOp, 15u, -14, true)]
+    [InlineData(MemoryOp, 26u, -14, true)] // get_vnumainfo
+    [InlineData(MemoryOp, 8u, -38, true)] // translate_gpfn_list is gone
+    [InlineData(20, 2u, -22, true, 0ul)] // setup_table: exactly one
+    [InlineData(20, 2u, -14, true)]
+    [InlineData(20, 6u, -22, true, 0ul)] // query_size
+    [InlineData(20, 6u, -14, true)]
+    [InlineData(20, 8u, -14, true, 0ul)] // set_version and get_version do not count
+    [InlineData(20, 10u, -14, true, 0ul)]
+    [InlineData(20, 13u, -38, true)]
+    [InlineData(32, 0u, -14, true)] // bind_interdomain, and so on
+    [InlineData(32, 1u, -14, true)]
+    [InlineData(32, 3u, -14, true)]
+    [InlineData(32, 4u, -14, true)]
+    [InlineData(32, 5u, -14, true)]
+    [InlineData(32, 6u, -14, true)]
+    [InlineData(32, 7u, -14, true)]
+    [InlineData(32, 8u, -14, true)]
+    [InlineData(32, 9u, -14, true)]
+    [InlineData(32, 11u, -14, true)]
+    [InlineData(32, 12u, -14, true)]
+    [InlineData(32, 13u, -14, true)]
+    [InlineData(32, 15u, -38, true)]
+    public void WildArgument_GetsXensOwnError(int number, uint operation, int error, bool isError, ulong count = 1)
+    {
+        using TestDomain domain = new();
+        long result = domain.Call(number, operation, 0xDEAD_0000_0000_0000, count);
+        Assert.True(isError ? result == error : result > 0, $"{result}");
+    }
+
+    [Theory]
+    [InlineData(3ul)]
+    [InlineData(4ul)]
+    [InlineData(14ul)]
+    public void MemoryOfAnotherDomain_IsNotToBeAskedFor(ulong operation)
+    {
+        using TestDomain domain = new();
+        Assert.True(domain.CallWith(MemoryOp, operation, 0x7FF0) > 0);
+        Assert.True(domain.CallWith(MemoryOp, operation, 1) > 0);
+        Assert.Equal(-1, domain.CallWith(MemoryOp, operation, 0));
+        Assert.Equal(-3, domain.CallWith(MemoryOp, operation, 9));
+    }
+
     [Fact]
     public void Structures_OfA32BitCaller_AreNarrower()
     {

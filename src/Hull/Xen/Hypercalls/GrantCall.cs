@@ -71,11 +71,6 @@ internal static class GrantCall
 
     private static long SetVersion(in Hypercall call)
     {
-        if (call.Word(2) != 1)
-        {
-            return XenError.Invalid;
-        }
-
         if (!call.TryLoad(1, out uint version))
         {
             return XenError.Fault;
@@ -89,11 +84,6 @@ internal static class GrantCall
 
     private static long GetVersion(in Hypercall call)
     {
-        if (call.Word(2) != 1)
-        {
-            return XenError.Invalid;
-        }
-
         if (!call.TryLoad(1, out VersionRequest request))
         {
             return XenError.Fault;

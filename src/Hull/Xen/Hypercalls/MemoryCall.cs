@@ -14,23 +14,31 @@ internal static class MemoryCall
 
     private const int MapEntrySize = 20; // struct e820entry
     private const uint MostMapEntries = 1024;
+    private const int NumaRequestSize = 40; // struct xen_vnuma_topology_info
 
     // The bits above are where an interrupted call goes on.
     private const uint OperationMask = 0x3F;
 
     internal static long Do(in Hypercall call) => (call.Word(0) & OperationMask) switch
     {
-        3 or 4 => (long)(call.Domain.Memory.Size / GuestMemory.PageSize),
+        3 or 4 => OfDomain(call, (long)(call.Domain.Memory.Size / GuestMemory.PageSize)),
         7 => AddToPhysmap(call),
         9 => MemoryMap(call),
         13 => SetMemoryMap(call),
-        14 => (long)((call.Domain.Memory.HighSize > 0
+        14 => OfDomain(call, (long)((call.Domain.Memory.HighSize > 0
             ? GuestMemory.HighBase + call.Domain.Memory.HighSize
-            : call.Domain.Memory.LowSize) / GuestMemory.PageSize) - 1,
+            : call.Domain.Memory.LowSize) / GuestMemory.PageSize) - 1),
         15 => RemoveFromPhysmap(call),
-        26 => XenError.NotSupported,
+        26 => call.Registers.TryLoad(call[1], stackalloc byte[NumaRequestSize]) ? XenError.NotSupported : XenError.Fault,
         _ => XenError.NoSystemCall,
     };
+
+    // What one asks of a domain that the argument names.
+    private static long OfDomain(in Hypercall call, long answer) =>
+        !call.TryLoad(1, out ushort domain) ? XenError.Fault
+        : domain == Self || domain == call.Domain.Id ? answer
+        : domain == 0 ? XenError.NotPermitted // dom0 is none of a guest's business
+        : XenError.NoSuchDomain;
 
     private static long AddToPhysmap(in Hypercall call)
     {

@@ -23,7 +23,7 @@ internal static class XenVersionCall
         4 => Text(call, "", 64),
         5 => call.TryStore(1, 0xFFFF_8000_0000_0000UL) ? 0 : XenError.Fault,
         6 => Features(call),
-        7 => PageSize,
+        7 => call[1] == 0 ? PageSize : XenError.Invalid, // it has no argument
         8 => Text(call, "", 16),
         9 => Text(call, "", 1024),
         10 => XenError.NoEntry,
