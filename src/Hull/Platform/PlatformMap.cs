@@ -18,6 +18,12 @@ public static class PlatformMap
     /// <summary>Bytes of ECAM: 1 MiB a bus.</summary>
     public const ulong EcamSize = 0x1000_0000;
 
+    /// <summary>
+    /// The last PCI bus, as ACPI tells: there is no bridge to another. Linux reads the identity of 32 devices on each bus that
+    /// it is told of (pcibios_fixup_peer_bridges), so 255 here would cost each boot 16384 accesses to ports.
+    /// </summary>
+    public const byte LastPciBus = 0;
+
     /// <summary>With firmware, RAM below 4 GiB ends here: SeaBIOS puts ECAM of a Q35 at this address.</summary>
     public const ulong FirmwareLowLimit = 0xB000_0000;
 

@@ -31,6 +31,18 @@ public sealed class AcpiTablesTests
         Assert.Equal(["FACP", "APIC", "MCFG", "HPET"], Tables(AcpiTables.Build(Two)).Keys.Where(x => x is not ("XSDT" or "DSDT")));
 
     [Fact]
+    public void OnlyBusThatThereIs_IsTold()
+    {
+        Dictionary<string, byte[]> tables = Tables(AcpiTables.Build(Two));
+
+        // MCFG: first and last bus of the only entry. DSDT: the host bridge's WordBusNumber, minimum to length.
+        Assert.Equal((0, 0), (tables["MCFG"][54], tables["MCFG"][55]));
+        int buses = tables["DSDT"].AsSpan().IndexOf(new byte[] { 0x88, 0x0D, 0x00, 0x02 });
+        Assert.True(buses > 0);
+        Assert.Equal("00000000000000000100", Convert.ToHexString(tables["DSDT"].AsSpan(buses + 6, 10)));
+    }
+
+    [Fact]
     public void Rsdt_LeadsToTheSameTables()
     {
         byte[] area = AcpiTables.Build(Two);

@@ -48,7 +48,7 @@ internal static class Dsdt
     {
         List<byte[]> windows =
         [
-            AmlResources.BusNumbers(0, 255),
+            AmlResources.BusNumbers(0, PlatformMap.LastPciBus),
             AmlResources.Io(PlatformMap.PciConfigAddressPort, 8),
             AmlResources.IoWindow(0, PlatformMap.PciConfigAddressPort - 1),
             AmlResources.IoWindow(PlatformMap.PciConfigDataPort + 4, 0xFFFF),

@@ -105,7 +105,7 @@ internal static class FixedTables
         .Add64(config.EcamBase)
         .Add16(0)
         .Add8(0)
-        .Add8((int)(PlatformMap.EcamSize >> 20) - 1)
+        .Add8(PlatformMap.LastPciBus)
         .Add32(0)
         .Finish();
 
