@@ -60,10 +60,25 @@ public static class KvmProbe
             name = fields.Length > 2 && fields[2] == group.ToString(CultureInfo.InvariantCulture) ? fields[0] : name;
         }
 
+        string user = UserName();
+
         // A device of root's own group is not to be shared by making users members of that.
         return group == 0 || name is null
-            ? $"sudo setfacl -m u:{Environment.UserName}:rw {device}"
-            : $"sudo usermod -aG {name} {Environment.UserName}, then log in again";
+            ? $"sudo setfacl -m u:{user}:rw {device}"
+            : $"sudo usermod -aG {name} {user}, then log in again";
+    }
+
+    // In a container a user may have no name, or there may be no list of users at all.
+    private static string UserName()
+    {
+        try
+        {
+            return Environment.UserName;
+        }
+        catch (IOException)
+        {
+            return LibcDirectories.EffectiveUser().ToString(CultureInfo.InvariantCulture);
+        }
     }
 
     /// <summary>Looks; makes and drops one empty virtual machine.</summary>
