@@ -562,8 +562,8 @@ internal sealed unsafe class BlockWriter
                 _system.Emit(instruction);
                 return true;
             default:
-                _branch.Emit(instruction, _stack);
-                return false;
+                _branch.EmitConditional(instruction);
+                return true;
         }
     }
 

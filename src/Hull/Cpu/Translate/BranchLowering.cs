@@ -20,7 +20,7 @@ internal sealed unsafe class BranchLowering
         _e = writer.E;
     }
 
-    /// <summary>Emits a branch that ends the block.</summary>
+    /// <summary>Emits a branch that ends the block: all but <see cref="EmitConditional"/>'s.</summary>
     internal void Emit(in Instruction instruction, StackLowering stack)
     {
         switch (instruction.Mnemonic)
@@ -38,13 +38,10 @@ internal sealed unsafe class BranchLowering
             case Mnemonic.Jcxz or Mnemonic.Jecxz or Mnemonic.Jrcxz:
                 EmitCounted(instruction);
                 break;
-            default:
-                EmitConditional(instruction);
-                break;
         }
     }
 
-    /// <summary>The block ends without a branch: the next instruction is another block's.</summary>
+    /// <summary>The block ends without a branch, or behind one that is not taken: the next instruction is another block's.</summary>
     /// <param name="next">Its rip.</param>
     /// <param name="stiLast">The last instruction was STI: the next one must run before an interrupt is taken.</param>
     internal void FallThrough(ulong next, bool stiLast)
@@ -341,7 +338,8 @@ internal sealed unsafe class BranchLowering
         }
     }
 
-    private void EmitConditional(in Instruction instruction)
+    /// <summary>Jcc: leaves the block when it is taken, and goes on behind when not.</summary>
+    internal void EmitConditional(in Instruction instruction)
     {
         _w.FlagsToHost();
         int condition = (int)instruction.ConditionCode switch
@@ -364,13 +362,11 @@ internal sealed unsafe class BranchLowering
             _ => 15,
         };
         ulong target = _w.Truncate(instruction.NearBranchTarget);
-        ulong next = _w.Truncate(instruction.NextIP);
         FlagPlace flags = _w.Flags;
         if (!_w.Unlinked && !_w.AfterSti && Linkable(target) && !IsBackward(target) && !IsWild(target))
         {
             AlignSite(2);
             _w.AddLink(_e.JumpForward(condition), target, true);
-            To(next);
             return;
         }
 
@@ -378,7 +374,6 @@ internal sealed unsafe class BranchLowering
         Branch(target);
         _e.Patch(not);
         _w.Flags = flags;
-        To(next);
     }
 
     // LOOPcc and JCXZ: the count is changed without touching the flags; they are compared in the state.
