@@ -28,10 +28,10 @@ internal sealed record CommandResult(int ExitCode, string Output, string Error)
 /// <summary>Runs programs of the host, in the C locale, and ends them when the caller gives up.</summary>
 internal static class HostCommand
 {
-    // Where a user who is not root need not look, and the tools for disks are.
-    private static readonly string[] SystemFolders = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin"];
+    // Not in the path of a user who is not root; the tools for disks are there.
+    private static readonly string[] SystemFolders = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
 
-    /// <summary>True when the program is in the search path.</summary>
+    /// <summary>True when the program is in the search path or with the system's tools.</summary>
     internal static bool Exists(string program) => Find(program) is not null;
 
     /// <summary>Runs a program to its end and collects what it writes.</summary>
@@ -135,7 +135,7 @@ internal static class HostCommand
     }
 
     private static IEnumerable<string> SearchPath() =>
-        (Environment.GetEnvironmentVariable("PATH") ?? "").Split(':', StringSplitOptions.RemoveEmptyEntries).Union(SystemFolders);
+        (Environment.GetEnvironmentVariable("PATH") ?? "/usr/bin:/bin").Split(':', StringSplitOptions.RemoveEmptyEntries).Union(SystemFolders);
 
     private static string? Find(string program) =>
         SearchPath().Select(folder => Path.Combine(folder, program)).FirstOrDefault(File.Exists);
