@@ -13,11 +13,7 @@ echo "$hostname" >/proc/sys/kernel/hostname
 
 # The drivers of the devices that the user added.
 for module in /hull/modules/*.ko; do
-    options=
-    case $module in
-        *-xen-blkfront.ko) options=max_indirect_segments=256 ;; # Linux asks for 32 pages a request unless told otherwise
-    esac
-    [ ! -e "$module" ] || insmod "$module" $options
+    [ ! -e "$module" ] || insmod "$module"
 done
 
 # Console ports by their names, as udev makes them. The ports are there a moment after their driver.
