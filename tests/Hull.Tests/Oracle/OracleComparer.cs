@@ -8,8 +8,9 @@ namespace Hull.Tests.Oracle;
 /// <summary>Compares what two runners made of one test, the whole state.</summary>
 internal static unsafe class OracleComparer
 {
-    // RF is set in the image that a fault saves and means nothing to the test; bit 1 and IF are constant.
     private const int CodeSegment = 1;
+
+    // RF is set in the image that a fault saves and means nothing to the test; bit 1 and IF are constant.
     private const ulong ComparedFlags = 0x3E_FFD7;
 
     /// <summary>Compares; adds one line for each difference.</summary>
@@ -49,6 +50,7 @@ internal static unsafe class OracleComparer
         same &= variance.Rip || Check(want->Rip & mask, have->Rip & mask, "RIP", lines);
         if (test.UsesSegmentBases)
         {
+            // In 32-bit code a base is the descriptor's, which the selector below names.
             same &= test.Mode32 || Check(want->FsBase, have->FsBase, "FS base", lines);
             same &= test.Mode32 || Check(want->GsBase, have->GsBase, "GS base", lines);
             for (int i = 0; i < 6; i++)

@@ -143,31 +143,19 @@ public sealed class LegacyModeTests(ITestOutputHelper output)
         {
             Case(c => { c.mov(eax, selector); c.mov(es, eax); c.@int(LegacyKernel.End); });
             Case(c => { c.mov(eax, selector); c.mov(ss, eax); c.@int(LegacyKernel.End); });
-            Case(
-                c =>
-                {
-                    c.mov(eax, selector);
-                    c.lar(ebx, eax);
-                    c.and(ebx, 0xF0FF00);
-                    c.lsl(ecx, eax);
-                    c.verr(ax);
-                    c.setz(dl);
-                    c.verw(ax);
-                    c.@int(LegacyKernel.End);
-                });
-            Case(
-                c =>
-                {
-                    c.mov(eax, selector);
-                    c.lar(ebx, eax);
-                    c.and(ebx, 0xF0FF00);
-                    c.lsl(ecx, eax);
-                    c.verr(ax);
-                    c.setz(dl);
-                    c.verw(ax);
-                    c.@int(LegacyKernel.End);
-                },
-                user: false);
+            Action<Assembler> asks = c =>
+            {
+                c.mov(eax, selector);
+                c.lar(ebx, eax);
+                c.and(ebx, 0xF0FF00);
+                c.lsl(ecx, eax);
+                c.verr(ax);
+                c.setz(dl);
+                c.verw(ax);
+                c.@int(LegacyKernel.End);
+            };
+            Case(asks);
+            Case(asks, user: false);
         }
 
         Case(
