@@ -1,3 +1,4 @@
+using System;
 using System.IO;
 using System.Runtime.InteropServices;
 using Microsoft.Win32.SafeHandles;
@@ -43,6 +44,19 @@ internal static partial class LibcFiles
         {
             throw new IOException($"cannot bring {name} to the disk: {Libc.LastErrorMessage()}");
         }
+    }
+
+    /// <summary>Reads from a file into several pieces of memory. preadv(2).</summary>
+    /// <returns>Bytes read, fewer than asked for perhaps; 0 at the file's end; negative: see errno.</returns>
+    internal static long Read(SafeFileHandle file, ReadOnlySpan<HostRange> pieces, ulong offset)
+    {
+        long count;
+        do
+        {
+            count = Preadv(file, in MemoryMarshal.GetReference(pieces), pieces.Length, (long)offset);
+        }
+        while (count < 0 && Marshal.GetLastPInvokeError() == Errno.Interrupted);
+        return count;
     }
 
     /// <summary>Starts to write a range's bytes to the disk; does not wait for them. sync_file_range(2).</summary>
@@ -132,6 +146,9 @@ internal static partial class LibcFiles
 
     [LibraryImport("libc", EntryPoint = "fallocate", SetLastError = true)]
     private static partial int Fallocate(SafeFileHandle fd, int mode, long offset, long length);
+
+    [LibraryImport("libc", EntryPoint = "preadv", SetLastError = true)]
+    private static partial nint Preadv(SafeFileHandle fd, in HostRange first, int count, long offset);
 
     [LibraryImport("libc", EntryPoint = "fdatasync", SetLastError = true)]
     private static partial int Fdatasync(SafeFileHandle fd);

@@ -156,6 +156,17 @@ public sealed unsafe class GuestMemory : IDisposable
         return offset != ulong.MaxValue;
     }
 
+    /// <summary>The same for RAM only, for calls that take many pieces at once: not for a file's pages, which the host may cut off.</summary>
+    /// <returns>False when any byte is not RAM.</returns>
+    internal bool TryRange(GuestPhysical at, int length, out HostRange range)
+    {
+        ulong offset = OffsetOf(at.Value, (ulong)length);
+
+        // SAFETY: OffsetOf has checked that the whole range lies inside the mapping, which outlives the machine.
+        range = offset >= Size ? default : new HostRange(_base + offset, length);
+        return offset < Size;
+    }
+
     /// <summary>Bytes of a window were written: tells those who watch the pages.</summary>
     internal void WindowWritten(GuestPhysical at, ulong length)
     {

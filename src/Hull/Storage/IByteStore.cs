@@ -1,5 +1,6 @@
 using System;
 using System.IO;
+using Hull.Host;
 
 namespace Hull.Storage;
 
@@ -25,6 +26,14 @@ internal interface IByteStore : IDisposable
     /// <summary>Writes a range. It is safe only behind the next <see cref="Flush"/>.</summary>
     /// <exception cref="IOException">The host cannot; the message names the file.</exception>
     void Write(ulong offset, ReadOnlySpan<byte> source);
+
+    /// <summary>Reads a range into several pieces of memory with one call of the host's, where it lies together.</summary>
+    /// <param name="offset">First byte.</param>
+    /// <param name="pieces">Get the bytes, in order; what they say is lost.</param>
+    /// <param name="length">Bytes of all pieces.</param>
+    /// <returns>False, with nothing read, when it does not lie together.</returns>
+    /// <exception cref="IOException">The host cannot; the message names the file. Some of it may have been read.</exception>
+    bool TryRead(ulong offset, Span<HostRange> pieces, int length);
 
     /// <summary>Returns when all that was written before is on the host's disk.</summary>
     /// <exception cref="IOException">The host cannot; the message names the file.</exception>

@@ -1,5 +1,6 @@
 using System;
 using System.IO;
+using Hull.Host;
 
 namespace Hull.Storage;
 
@@ -16,6 +17,12 @@ internal interface IImageFile : IDisposable
     /// <summary>Reads what is there.</summary>
     /// <returns>Bytes read; fewer than asked for only at the file's end.</returns>
     int Read(ulong offset, Span<byte> destination);
+
+    /// <summary>Reads what is there into several pieces of memory.</summary>
+    /// <param name="offset">First byte.</param>
+    /// <param name="pieces">Get the bytes, in order; what they say is lost.</param>
+    /// <returns>Bytes read; fewer than asked for only at the file's end.</returns>
+    long Read(ulong offset, Span<HostRange> pieces);
 
     /// <summary>Writes a range; the file grows where needed.</summary>
     void Write(ulong offset, ReadOnlySpan<byte> source);

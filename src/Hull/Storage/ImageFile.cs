@@ -85,6 +85,25 @@ internal sealed class ImageFile : IImageFile
     }
 
     /// <inheritdoc/>
+    public long Read(ulong offset, Span<HostRange> pieces)
+    {
+        long done = 0;
+        while (pieces.Length > 0)
+        {
+            long count = LibcFiles.Read(_file, pieces, offset + (ulong)done);
+            if (count == 0)
+            {
+                break;
+            }
+
+            done += count > 0 ? count : throw new IOException($"cannot read {Name}: {Libc.LastErrorMessage()}");
+            pieces = Behind(pieces, count);
+        }
+
+        return done;
+    }
+
+    /// <inheritdoc/>
     public void Write(ulong offset, ReadOnlySpan<byte> source)
     {
         RandomAccess.Write(_file, source, (long)offset);
@@ -137,6 +156,23 @@ internal sealed class ImageFile : IImageFile
         }
 
         _file.Dispose();
+    }
+
+    // What is left behind the bytes that are done.
+    private static Span<HostRange> Behind(Span<HostRange> pieces, long done)
+    {
+        while (pieces.Length > 0 && done >= pieces[0].Length)
+        {
+            done -= pieces[0].Length;
+            pieces = pieces[1..];
+        }
+
+        if (pieces.Length > 0)
+        {
+            pieces[0] = pieces[0].From((int)done);
+        }
+
+        return pieces;
     }
 
     private static SafeFileHandle Locked(string path, bool readOnly, SafeFileHandle file)

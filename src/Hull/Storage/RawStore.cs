@@ -51,8 +51,15 @@ internal sealed class RawStore : IByteStore
         int count = _file.Read(offset, destination);
         if (count < destination.Length)
         {
-            throw new IOException($"{_file.Name} ends at {offset + (uint)count}: it was cut while in use");
+            throw Cut(offset + (uint)count);
         }
+    }
+
+    /// <inheritdoc/>
+    public bool TryRead(ulong offset, Span<HostRange> pieces, int length)
+    {
+        long count = _file.Read(offset, pieces);
+        return count == length ? true : throw Cut(offset + (ulong)count);
     }
 
     /// <inheritdoc/>
@@ -94,4 +101,6 @@ internal sealed class RawStore : IByteStore
 
     /// <inheritdoc/>
     public void Dispose() => _file.Dispose();
+
+    private IOException Cut(ulong end) => new($"{_file.Name} ends at {end}: it was cut while in use");
 }

@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using System.IO;
+using Hull.Host;
 using Hull.Storage;
 
 namespace Hull.Tests.Storage;
@@ -68,6 +69,17 @@ internal sealed class MemoryImage : IImageFile
         int count = Math.Min(destination.Length, _length - (int)offset);
         _bytes.AsSpan((int)offset, count).CopyTo(destination);
         return count;
+    }
+
+    public long Read(ulong offset, Span<HostRange> pieces)
+    {
+        long done = 0;
+        foreach (HostRange piece in pieces)
+        {
+            done += Read(offset + (ulong)done, piece.Bytes);
+        }
+
+        return done;
     }
 
     public void Write(ulong offset, ReadOnlySpan<byte> source)

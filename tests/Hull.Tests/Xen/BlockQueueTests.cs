@@ -1,6 +1,7 @@
 using System;
 using System.Buffers.Binary;
 using System.Threading;
+using Hull.Host;
 using Hull.Memory;
 using Hull.Storage;
 using Hull.Xen.Block;
@@ -250,6 +251,8 @@ public sealed class BlockQueueTests : IDisposable
 
         public void Read(ulong offset, Span<byte> destination) =>
             Content.AsSpan((int)offset, destination.Length).CopyTo(destination);
+
+        public bool TryRead(ulong offset, Span<HostRange> pieces, int length) => false;
 
         public void Write(ulong offset, ReadOnlySpan<byte> source) => source.CopyTo(Content.AsSpan((int)offset));
 

@@ -1,4 +1,5 @@
 using System;
+using Hull.Host;
 using Hull.Memory;
 
 namespace Hull.Devices.Virtio;
@@ -69,6 +70,54 @@ internal sealed class DescriptorChain
         }
 
         return done;
+    }
+
+    /// <summary>
+    /// The RAM of the first of the writable bytes, for the host's kernel; neighbours are one piece. Who has written there says so
+    /// by <see cref="Wrote"/>.
+    /// </summary>
+    /// <param name="length">How many bytes.</param>
+    /// <param name="pieces">Gets the pieces: room for <see cref="MaximumSegments"/>.</param>
+    /// <returns>How many; 0 when some of it is not plain RAM.</returns>
+    internal int WritablePieces(ulong length, Span<HostRange> pieces)
+    {
+        int count = 0;
+        ulong offset = 0;
+        for (int i = _readable; i < _count && length is > 0 and <= int.MaxValue; i++)
+        {
+            if (!Part(i, ref offset, (int)length, out GuestPhysical at, out int bytes))
+            {
+                continue;
+            }
+
+            if (!_memory!.TryRange(at, bytes, out HostRange piece))
+            {
+                return 0;
+            }
+
+            length -= (uint)bytes;
+            if (count > 0 && pieces[count - 1].TryJoin(piece, out HostRange both))
+            {
+                pieces[count - 1] = both;
+            }
+            else
+            {
+                pieces[count++] = piece;
+            }
+        }
+
+        return count;
+    }
+
+    /// <summary>The first of the writable bytes were written through their pieces.</summary>
+    internal void Wrote(ulong length)
+    {
+        for (int i = _readable; i < _count && length > 0; i++)
+        {
+            ulong count = Math.Min(_segments[i].Length, length);
+            _memory!.WindowWritten(_segments[i].At, count);
+            length -= count;
+        }
     }
 
     /// <summary>

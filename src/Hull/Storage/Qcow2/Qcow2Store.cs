@@ -94,6 +94,27 @@ internal sealed class Qcow2Store : IByteStore
     }
 
     /// <inheritdoc/>
+    public bool TryRead(ulong offset, Span<HostRange> pieces, int length)
+    {
+        _lock.EnterReadLock();
+        try
+        {
+            Piece piece = _reader.FindLong(offset, length);
+            if (piece.Kind != PieceKind.Data || piece.Length != length)
+            {
+                return false;
+            }
+
+            // Behind the file's end are zeros, for which the other way is.
+            return _image.File.Read(piece.Host, pieces) == length;
+        }
+        finally
+        {
+            _lock.ExitReadLock();
+        }
+    }
+
+    /// <inheritdoc/>
     public void Write(ulong offset, ReadOnlySpan<byte> source)
     {
         RequireWritable();
