@@ -157,7 +157,7 @@ internal sealed unsafe class SoftVcpu : IVcpu
     public void InterruptChanged() => _events.Signal(Attention.Interrupt);
 
     /// <inheritdoc/>
-    public void Nmi() => _events.Signal(Attention.Nmi);
+    public void Nmi() => _events.Nmi();
 
     /// <inheritdoc/>
     public void Init() => _events.Initialise();

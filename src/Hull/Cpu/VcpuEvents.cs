@@ -19,7 +19,8 @@ internal sealed unsafe class VcpuEvents : IDisposable
     private readonly Tlb _tlb;
     private readonly ILocalApic _apic;
     private readonly ManualResetEventSlim _wake = new(false, 0);
-    private bool _nmiPending;
+    private uint _nmisSent;
+    private uint _nmisPending;
     private bool _initPending;
     private int _startupVector = -1;
 
@@ -41,10 +42,11 @@ internal sealed unsafe class VcpuEvents : IDisposable
     /// <summary>An NMI came and was not taken yet. Only while Run is not running.</summary>
     internal bool NmiPending
     {
-        get => _nmiPending || (_cpu->AttentionBits & (uint)Attention.Nmi) != 0;
+        get => _nmisPending != 0 || (_cpu->AttentionBits & (uint)Attention.Nmi) != 0;
         set
         {
-            _nmiPending = value;
+            _nmisPending = value ? 1u : 0;
+            _nmisSent = 0;
             Interlocked.And(ref _cpu->AttentionBits, ~(uint)Attention.Nmi);
         }
     }
@@ -53,7 +55,7 @@ internal sealed unsafe class VcpuEvents : IDisposable
     internal InFlightEvent? InFlight { get; set; }
 
     /// <summary>True when <see cref="Service"/> may have something to do.</summary>
-    internal bool ArePending => (_cpu->AttentionBits | _cpu->InterruptWaiting) != 0 || _nmiPending || InFlight is not null;
+    internal bool ArePending => (_cpu->AttentionBits | _cpu->InterruptWaiting) != 0 || _nmisPending != 0 || InFlight is not null;
 
     /// <summary>Takes what came from outside. Returns an exit when Run has to end.</summary>
     internal VcpuExit? Service()
@@ -67,7 +69,11 @@ internal sealed unsafe class VcpuEvents : IDisposable
 
         _vcpu.AnswerOthers(bits);
         _initPending |= (bits & Attention.Init) != 0;
-        _nmiPending |= (bits & Attention.Nmi) != 0;
+        if ((bits & Attention.Nmi) != 0)
+        {
+            CountNmis();
+        }
+
         if (_initPending)
         {
             TakeInit();
@@ -91,42 +97,11 @@ internal sealed unsafe class VcpuEvents : IDisposable
             Volatile.Write(ref _startupVector, -1);
         }
 
-        if (InFlight is InFlightEvent accepted)
-        {
-            InFlight = null;
-            return Deliver(accepted) ? null : VcpuExit.Shutdown;
-        }
+        bool delivered = TryDeliver();
 
-        if (_cpu->InterruptShadow != 0)
-        {
-            _cpu->InterruptWaiting = _apic.HasInterrupt ? 1u : 0;
-            return null;
-        }
-
-        if (_nmiPending && _cpu->NmiBlocked == 0)
-        {
-            _nmiPending = false;
-            Halted = false;
-            _vcpu.Pending = new PendingFault(2, false, 0);
-            return _vcpu.Deliver(EventKind.Nmi) ? null : VcpuExit.Shutdown;
-        }
-
-        if (_cpu->InterruptFlag != 0 && _apic.HasInterrupt)
-        {
-            int vector = _apic.Acknowledge();
-            if (vector >= 0)
-            {
-                Halted = false;
-                _vcpu.Pending = new PendingFault((byte)vector, false, 0);
-                if (!_vcpu.Deliver(EventKind.External))
-                {
-                    return VcpuExit.Shutdown;
-                }
-            }
-        }
-
+        // The bits that told of an interrupt are gone, whatever came before it.
         _cpu->InterruptWaiting = _apic.HasInterrupt ? 1u : 0;
-        return null;
+        return delivered ? null : VcpuExit.Shutdown;
     }
 
     /// <summary>Asks for attention. Any thread.</summary>
@@ -134,6 +109,13 @@ internal sealed unsafe class VcpuEvents : IDisposable
     {
         Interlocked.Or(ref _cpu->AttentionBits, (uint)attention);
         _wake.Set();
+    }
+
+    /// <summary>An NMI. Any thread.</summary>
+    internal void Nmi()
+    {
+        Interlocked.Increment(ref _nmisSent);
+        Signal(Attention.Nmi);
     }
 
     /// <summary>INIT. Any thread. It forgets a start-up message that came before it.</summary>
@@ -172,7 +154,48 @@ internal sealed unsafe class VcpuEvents : IDisposable
     /// <inheritdoc/>
     public void Dispose() => _wake.Dispose();
 
-    private bool HasWakeUp() => (_nmiPending && _cpu->NmiBlocked == 0) || (_cpu->InterruptFlag != 0 && _apic.HasInterrupt);
+    // A processor takes the first at once and keeps one more; what comes behind that is lost. Here the first may wait for the
+    // next poll, so two are kept until it is taken. SDM vol. 3A, "Handling Multiple NMIs".
+    private void CountNmis()
+    {
+        uint limit = _cpu->NmiBlocked == 0 ? 2u : 1;
+        _nmisPending = Math.Min(_nmisPending + Interlocked.Exchange(ref _nmisSent, 0), limit);
+    }
+
+    private bool HasWakeUp() => (_nmisPending != 0 && _cpu->NmiBlocked == 0) || (_cpu->InterruptFlag != 0 && _apic.HasInterrupt);
+
+    // The first of what waits. False when its delivery shut the processor down.
+    private bool TryDeliver()
+    {
+        if (InFlight is InFlightEvent accepted)
+        {
+            InFlight = null;
+            return Deliver(accepted);
+        }
+
+        if (_cpu->InterruptShadow != 0)
+        {
+            return true;
+        }
+
+        if (_nmisPending != 0 && _cpu->NmiBlocked == 0)
+        {
+            _nmisPending--;
+            Halted = false;
+            _vcpu.Pending = new PendingFault(2, false, 0);
+            return _vcpu.Deliver(EventKind.Nmi);
+        }
+
+        int vector = _cpu->InterruptFlag != 0 && _apic.HasInterrupt ? _apic.Acknowledge() : -1;
+        if (vector < 0)
+        {
+            return true;
+        }
+
+        Halted = false;
+        _vcpu.Pending = new PendingFault((byte)vector, false, 0);
+        return _vcpu.Deliver(EventKind.External);
+    }
 
     private bool Deliver(InFlightEvent accepted)
     {
@@ -195,7 +218,7 @@ internal sealed unsafe class VcpuEvents : IDisposable
         }
 
         Halted = false;
-        _nmiPending = false;
+        _nmisPending = 0;
         InFlight = null;
         CpuReset.Init(_cpu, _vcpu.Cpuid);
         _apic.Reset();
