@@ -32,6 +32,9 @@ internal sealed record CampaignOptions
     /// <summary>Only forms whose name contains this; all when empty.</summary>
     internal string Filter { get; init; } = "";
 
+    /// <summary>No forms whose names contain one of these.</summary>
+    internal string[] Without { get; init; } = [];
+
     /// <summary>Count the differences of <see cref="KnownGaps"/> apart.</summary>
     internal bool PassKnownGaps { get; init; }
 
@@ -96,7 +99,8 @@ internal sealed class Campaign : IDisposable
     internal void Run()
     {
         List<Form> forms = FormCatalog.Find(_options.Sets, _options.Mode32)
-            .FindAll(f => f.Code.ToString().Contains(_options.Filter, StringComparison.OrdinalIgnoreCase));
+            .FindAll(f => f.Code.ToString().Contains(_options.Filter, StringComparison.OrdinalIgnoreCase)
+                && !Array.Exists(_options.Without, part => f.Code.ToString().Contains(part, StringComparison.Ordinal)));
         if (forms.Count == 0)
         {
             return;
