@@ -78,7 +78,13 @@ internal static class MachineBuilder
             chipset.PoweredOff += hooks.PowerOff;
             chipset.ResetRequested += hooks.Reset;
             chipset.Exited += hooks.Exited;
-            Domain? domain = spec.Xen ? CreateDomain(spec, memory, timers, chipset, hooks) : null;
+            IInterruptInjector injector = kvm ?? (IInterruptInjector)new ApicInjector(chipset.LocalApics);
+            Domain? domain = spec.Xen ? CreateDomain(spec, memory, timers, injector, hooks) : null;
+            if (kvm is not null && domain is not null)
+            {
+                kvm.TakeHypercalls(new XenPersonality(domain), timers.Clock.TscOffset);
+            }
+
             Func<DeviceSpec, DeviceContext, IDisposable?>? others = domain is null ? null : new PvBackends(domain).TryCreate;
             TerminalLink terminal = new(bytes => spec.Terminal?.Invoke(bytes));
             MachineDevices devices = Keep(made, new MachineDevices(spec, memory, bus, chipset, terminal, others));
@@ -134,7 +140,7 @@ internal static class MachineBuilder
     }
 
     private static Domain CreateDomain(
-        MachineSpec spec, GuestMemory memory, ITimerQueue timers, Chipset chipset, MachineHooks hooks) => new(new DomainOptions
+        MachineSpec spec, GuestMemory memory, ITimerQueue timers, IInterruptInjector interrupts, MachineHooks hooks) => new(new DomainOptions
         {
             Name = spec.Name,
             VcpuCount = spec.VcpuCount,
@@ -144,7 +150,7 @@ internal static class MachineBuilder
             Trace = spec.HypercallTrace,
             Timers = timers,
             VcpuTimes = spec.Deterministic ? null : new ThreadTimes(spec.VcpuCount).ReadOwn,
-            Interrupts = new ApicInjector(chipset.LocalApics),
+            Interrupts = interrupts,
             ConsoleOutput = bytes => hooks.SerialOutput(0, bytes),
             PoweredOff = hooks.PowerOff,
             ResetRequested = hooks.Reset,

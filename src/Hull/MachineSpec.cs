@@ -113,7 +113,6 @@ public sealed record MachineSpec
     {
         { Deterministic: true } => "--deterministic",
         { Strict: true } => "HULL_STRICT",
-        { Xen: true } => "--xen",
         { BlockLimit: < Hull.Cpu.Translate.Translator.MaximumInstructions } => "--block-limit",
         _ => null,
     };

@@ -5,6 +5,8 @@
 # GENERIC_KERNEL_PACKAGE is an unpacked linux-image-amd64. STEPS is a shell script for L1; without it the test's own.
 # With NESTED_TESTS=1 L1 also has Hull.Tests, as built, in /tests, and what runs them: /dotnet/dotnet exec
 # /sdk/vstest.console.dll. That is how the tests of Kvm/ run in full where this host's own KVM is a poor one.
+# NESTED_MODULES is a folder with other KVM modules for the same kernel (kvm-xen-modules.sh makes such).
+# NESTED_CPU_LESS is what the processor lacks besides (",-avx,-avx2").
 # Prints L1's console; the lines that begin with "step" say how each step ended.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -31,7 +33,7 @@ cp "$(command -v busybox)" "$tree/usr/bin/busybox"
 ln -s ../usr/bin/busybox "$tree/bin/sh"
 touch "$tree/var/lib/dpkg/info/busybox-static.md5sums" # the host's package, as the set-up checks it
 for module in irqbypass ccp kvm kvm-amd tun; do
-    file=$(find -L "$package/lib/modules" -name "$module.ko" | head -n 1)
+    file=$(find -L ${NESTED_MODULES:+"$NESTED_MODULES"} "$package/lib/modules" -name "$module.ko" | head -n 1)
     [[ -n $file ]] && cp "$file" "$tree/modules/" || { printf 'nested-kvm: no module %s\n' "$module" >&2; exit 1; }
 done
 
@@ -95,6 +97,6 @@ chmod +x "$tree/init"
 (cd "$tree" && find . | busybox cpio -o -H newc 2>/dev/null) >"$work/initrd"
 
 # SMAP and protection keys are off: QEMU's emulator breaks .NET's null checks with them.
-timeout --kill-after=10 "${NESTED_SECONDS:-600}" qemu-system-x86_64 -accel tcg,thread=multi -cpu max,+svm,-smap,-pku \
+timeout --kill-after=10 "${NESTED_SECONDS:-600}" qemu-system-x86_64 -accel tcg,thread=multi -cpu "max,+svm,-smap,-pku${NESTED_CPU_LESS-}" \
     -smp "${NESTED_CPUS:-2}" -m 2048 -nodefaults -no-user-config -display none -serial stdio -no-reboot \
     -kernel "${kernels[-1]}" -initrd "$work/initrd" -append 'console=ttyS0 quiet panic=-1 mitigations=off' </dev/null

@@ -23,6 +23,12 @@ public interface IPersonality
     /// <returns>False for #GP.</returns>
     bool TryWriteMsr(int vcpu, uint index, ulong value);
 
+    /// <summary>
+    /// The MSR by which a guest asks for a page of code with its hypercalls. 0: there is none, and an engine whose kernel
+    /// knows hypercalls of its own may answer them itself.
+    /// </summary>
+    uint HypercallMsr => 0;
+
     /// <summary>VMCALL or VMMCALL.</summary>
     /// <returns>False for #UD.</returns>
     bool TryHypercall(int vcpu, IHypercallRegisters registers);

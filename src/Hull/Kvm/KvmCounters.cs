@@ -21,6 +21,9 @@ internal sealed class KvmCounters
     /// <summary>The guest was ready for an interrupt of the 8259s.</summary>
     internal ulong WindowExits { get; set; }
 
+    /// <summary>Hypercalls of a personality.</summary>
+    internal ulong HypercallExits { get; set; }
+
     /// <summary>A dirty ring was full.</summary>
     internal ulong RingExits { get; set; }
 
@@ -33,6 +36,7 @@ internal sealed class KvmCounters
         new("exits-msr", MsrExits),
         new("exits-eoi", EoiExits),
         new("exits-interrupt-window", WindowExits),
+        new("exits-hypercall", HypercallExits),
         new("exits-ring-full", RingExits),
     ];
 }

@@ -15,6 +15,7 @@ internal sealed class KvmCpuid
     private const uint FirstHypervisorLeaf = 0x4000_0000;
     private const uint LastHypervisorLeaf = 0x4000_00FF;
     private const uint KvmFeatureLeaf = 0x4000_0001;
+    private const uint HypervisorSubleaves = 3;
     private const uint IndexCounts = 1; // KVM_CPUID_FLAG_SIGNIFCANT_INDEX
 
     private readonly CpuidPolicy _policy;
@@ -69,7 +70,7 @@ internal sealed class KvmCpuid
         {
             if (_personality.TryCpuid((int)apicId, leaf, 0, out CpuidResult result))
             {
-                entries.Add(Entry(leaf, 0, false, Restrict(leaf, 0, result)));
+                AddHypervisorLeaf(entries, apicId, leaf, result);
             }
         }
 
@@ -80,6 +81,22 @@ internal sealed class KvmCpuid
         }
 
         return entries;
+    }
+
+    // Of KVM's own leaves only what this KVM has. Some of Xen's have subleaves.
+    private void AddHypervisorLeaf(List<KvmCpuidEntry> entries, uint apicId, uint leaf, CpuidResult first)
+    {
+        if (_personality.HypercallMsr == 0)
+        {
+            entries.Add(Entry(leaf, 0, false, Restrict(leaf, 0, first)));
+            return;
+        }
+
+        for (uint subleaf = 0; subleaf < HypervisorSubleaves; subleaf++)
+        {
+            _ = _personality.TryCpuid((int)apicId, leaf, subleaf, out CpuidResult result);
+            entries.Add(Entry(leaf, subleaf, true, result));
+        }
     }
 
     private static KvmCpuidEntry Entry(uint leaf, uint subleaf, bool indexed, CpuidResult result) => new()

@@ -15,16 +15,17 @@ namespace Hull.Kvm;
 /// (a split irqchip); ports and MMIO go through the same <see cref="IoBus"/> as on the soft engine. Start reading in
 /// docs/kvm.md, then <see cref="KvmVcpu.Run"/>.
 /// </summary>
-internal sealed class KvmEngine : IEngine, IMsiSink, IIoApicRoutes
+internal sealed class KvmEngine : IEngine, IMsiSink, IIoApicRoutes, IInterruptInjector
 {
     private const int Inputs = PlatformMap.IoApicInputs;
 
     private readonly Lock _lock = new();
     private readonly KvmVm _vm;
-    private readonly KvmCpuid _cpuidTable;
     private readonly List<KvmVcpu> _vcpus = [];
     private readonly MsiMessage?[] _routes = new MsiMessage?[Inputs];
     private readonly KvmDirtyRings? _rings;
+    private KvmCpuid _cpuidTable;
+    private ulong? _tscOffset;
     private IExtIntSource? _extInt;
     private Action<byte>? _endOfInterrupt;
 
@@ -76,7 +77,8 @@ internal sealed class KvmEngine : IEngine, IMsiSink, IIoApicRoutes
 
     internal IoBus Bus { get; }
 
-    internal IPersonality Personality { get; }
+    /// <summary>Hypervisor leaves, MSRs and, after <see cref="TakeHypercalls"/>, hypercalls.</summary>
+    internal IPersonality Personality { get; private set; }
 
     internal CpuidPolicy Cpuid { get; }
 
@@ -101,6 +103,21 @@ internal sealed class KvmEngine : IEngine, IMsiSink, IIoApicRoutes
         _endOfInterrupt = endOfInterrupt;
     }
 
+    /// <summary>
+    /// From now on the guest finds a personality that answers hypercalls, and tells time by the TSC: it is the same on all
+    /// vCPUs. Before vCPUs are made.
+    /// </summary>
+    /// <param name="personality">Who answers.</param>
+    /// <param name="tscOffset">The guest's TSC is the host's and this.</param>
+    /// <exception cref="HullException">This kernel's KVM keeps hypercalls to itself.</exception>
+    internal void TakeHypercalls(IPersonality personality, ulong tscOffset)
+    {
+        _vm.InterceptHypercalls(personality.HypercallMsr);
+        Personality = personality;
+        _tscOffset = tscOffset;
+        _cpuidTable = new KvmCpuid(Cpuid, personality, Device.Supported);
+    }
+
     /// <summary>The output of the 8259s may have changed. Any thread.</summary>
     internal void ExtIntChanged()
     {
@@ -122,6 +139,11 @@ internal sealed class KvmEngine : IEngine, IMsiSink, IIoApicRoutes
         try
         {
             _cpuidTable.Set(vcpu.File, index);
+            if (_tscOffset is ulong offset)
+            {
+                vcpu.SetTscOffset(offset);
+            }
+
             _rings?.Add(vcpu.File);
         }
         catch
@@ -139,12 +161,23 @@ internal sealed class KvmEngine : IEngine, IMsiSink, IIoApicRoutes
     }
 
     /// <inheritdoc/>
-    public void Send(MsiMessage message)
+    public void Send(MsiMessage message) => _ = TrySend(message);
+
+    /// <summary>As <see cref="Send"/>.</summary>
+    /// <returns>False when no local APIC took it.</returns>
+    internal bool TrySend(MsiMessage message) =>
+        message.Address >> 20 == PlatformMap.LocalApicBase >> 20 && _vm.Signal(message);
+
+    /// <inheritdoc/>
+    public void Inject(int vcpu, byte vector)
     {
-        if (message.Address >> 20 == PlatformMap.LocalApicBase >> 20)
+        KvmVcpu? target;
+        lock (_lock)
         {
-            _vm.Signal(message);
+            target = vcpu < _vcpus.Count ? _vcpus[vcpu] : null;
         }
+
+        target?.Inject(vector);
     }
 
     /// <inheritdoc/>

@@ -12,12 +12,14 @@ internal sealed unsafe class KvmExits
     private readonly KvmVcpu _vcpu;
     private readonly KvmEngine _engine;
     private readonly KvmRun* _run;
+    private readonly KvmHypercall _hypercall;
 
     internal KvmExits(KvmVcpu vcpu, KvmEngine engine, KvmRun* run)
     {
         _vcpu = vcpu;
         _engine = engine;
         _run = run;
+        _hypercall = new KvmHypercall(vcpu, engine.Memory, run);
     }
 
     /// <summary>IN and OUT; a string instruction brings several items at once.</summary>
@@ -111,6 +113,14 @@ internal sealed unsafe class KvmExits
         }
 
         _run->MsrError = taken ? (byte)0 : (byte)1;
+    }
+
+    /// <summary>VMCALL or VMMCALL of a guest whose hypercalls are the personality's.</summary>
+    internal void Hypercall()
+    {
+        _vcpu.Counters.HypercallExits++;
+        _hypercall.Begin();
+        _ = _engine.Personality.TryHypercall(_vcpu.Index, _hypercall);
     }
 
     /// <summary>An exit behind which the guest cannot go on, in words.</summary>

@@ -19,6 +19,7 @@ internal sealed unsafe class KvmSlots
     private readonly KvmFile _vm;
     private readonly GuestMemory _memory;
     private readonly List<Slot> _slots = [];
+    private readonly Dictionary<ulong, int> _placed = [];
     private KvmMemoryFlags _log;
 
     /// <summary>Makes slots for all RAM, and for the ROM if there is one.</summary>
@@ -47,11 +48,32 @@ internal sealed unsafe class KvmSlots
         }
 
         AddRam(GuestMemory.HighBase, memory.HighSize);
+        memory.PagePlaced += AddPlaced;
         if (memory.Files.Size > 0)
         {
             // Files come and go behind it; the kernel follows the mapping.
             ulong files = (ulong)memory.Base + memory.Files.Offset;
             Add(new Slot((uint)_slots.Count, memory.Files.Base, memory.Files.Size, files, ulong.MaxValue, KvmMemoryFlags.None));
+        }
+    }
+
+    // Spare pages that a personality puts where there is no RAM; another one may come to the same place.
+    private void AddPlaced(ulong at, ulong offset)
+    {
+        lock (_lock)
+        {
+            ulong host = (ulong)_memory.Base + offset;
+            if (!_placed.TryGetValue(at, out int index))
+            {
+                _placed[at] = _slots.Count;
+                Add(new Slot((uint)_slots.Count, at, GuestMemory.PageSize, host, ulong.MaxValue, KvmMemoryFlags.None));
+            }
+            else if (_slots[index].HostAddress != host)
+            {
+                Set(_slots[index] with { Size = 0 });
+                _slots[index] = _slots[index] with { HostAddress = host };
+                Set(_slots[index]);
+            }
         }
     }
 

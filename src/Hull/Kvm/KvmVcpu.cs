@@ -1,4 +1,5 @@
 using System;
+using System.Numerics;
 using System.Runtime.InteropServices;
 using System.Threading;
 using Hull.Bus;
@@ -22,7 +23,9 @@ internal sealed unsafe class KvmVcpu : IVcpu
     private readonly KvmExits _exits;
     private readonly VcpuKick _kick;
     private readonly KvmRun* _run;
+    private readonly ulong[] _owed = new ulong[256 / 64];
     private volatile bool _kicked;
+    private volatile bool _owesVectors;
     private int _emptyRings;
     private bool _disposed;
 
@@ -111,6 +114,29 @@ internal sealed unsafe class KvmVcpu : IVcpu
     /// <inheritdoc/>
     public void Nmi() => File.Call(KvmRequests.Nmi);
 
+    /// <summary>
+    /// A vector for this vCPU's local APIC, edge-triggered: as a message, but one that comes while software has the APIC
+    /// disabled waits in its IRR. Any thread.
+    /// </summary>
+    internal void Inject(byte vector)
+    {
+        if (!_engine.TrySend(new MsiMessage(ApicBase | ((ulong)Index << 12), vector)))
+        {
+            Interlocked.Or(ref _owed[vector / 64], 1UL << (vector % 64));
+            _owesVectors = true;
+            _kick.Send();
+        }
+    }
+
+    /// <summary>The guest's TSC is the host's and this. Before the vCPU runs.</summary>
+    /// <exception cref="HullException">The kernel is older than Linux 5.16, or refuses.</exception>
+    internal void SetTscOffset(ulong offset)
+    {
+        // Group and attribute: KVM_VCPU_TSC_CTRL, KVM_VCPU_TSC_OFFSET.
+        KvmDeviceAttribute attribute = new() { Address = (ulong)&offset };
+        File.Call(KvmRequests.SetDeviceAttribute, ref attribute);
+    }
+
     /// <inheritdoc/>
     public void Init() => _engine.Send(new MsiMessage(ApicBase | ((ulong)Index << 12), 0x500));
 
@@ -172,6 +198,11 @@ internal sealed unsafe class KvmVcpu : IVcpu
             return VcpuExit.Kicked;
         }
 
+        if (_owesVectors)
+        {
+            InjectOwed();
+        }
+
         if (_extInt is not null)
         {
             OfferExtInt();
@@ -207,6 +238,9 @@ internal sealed unsafe class KvmVcpu : IVcpu
             case KvmExitReason.WriteMsr:
                 _exits.WriteMsr();
                 return null;
+            case KvmExitReason.Xen:
+                _exits.Hypercall();
+                return null;
             case KvmExitReason.IoApicEoi:
                 Counters.EoiExits++;
                 _engine.EndOfInterrupt(_run->EoiVector);
@@ -233,6 +267,44 @@ internal sealed unsafe class KvmVcpu : IVcpu
     {
         _emptyRings = _engine.DrainRings() ? 0 : _emptyRings + 1;
         return _emptyRings < MostEmptyRings ? null : Fail("KVM_RUN: the dirty ring is full and nothing is in it: it ran over");
+    }
+
+    // A disabled APIC takes no message, so nobody else changes these registers while the vCPU is outside of the guest. The INIT
+    // that starts a processor resets its APIC in KVM, and does nothing in Xen: what was there before waits for it.
+    private void InjectOwed()
+    {
+        const int SpuriousVector = 0xF0;
+        const int SoftwareEnable = 1;
+        const int RequestRegisters = 0x200;
+        if (State.GetMpState() == KvmMpState.Uninitialized)
+        {
+            return;
+        }
+
+        _owesVectors = false;
+        KvmLapic lapic = State.GetLapic();
+        Span<byte> registers = lapic;
+        bool isEnabled = (registers[SpuriousVector + 1] & SoftwareEnable) != 0;
+        for (int word = 0; word < _owed.Length; word++)
+        {
+            for (ulong rest = Interlocked.Exchange(ref _owed[word], 0); rest != 0; rest &= rest - 1)
+            {
+                int vector = (word * 64) + BitOperations.TrailingZeroCount(rest);
+                if (isEnabled)
+                {
+                    Inject((byte)vector);
+                }
+                else
+                {
+                    registers[RequestRegisters + (vector / 32 * 16) + (vector / 8 % 4)] |= (byte)(1 << (vector % 8));
+                }
+            }
+        }
+
+        if (!isEnabled)
+        {
+            State.SetLapic(lapic);
+        }
     }
 
     // The 8259s speak to one processor, through a cycle that user space plays: KVM says when the guest would take it.

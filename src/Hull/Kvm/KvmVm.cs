@@ -64,8 +64,24 @@ internal sealed class KvmVm : IDisposable
         }
     }
 
+    /// <summary>VMCALL and VMMCALL become exits; a write to an MSR fills a page with calls. Before vCPUs are made.</summary>
+    /// <exception cref="HullException">This kernel's KVM does not do that.</exception>
+    internal void InterceptHypercalls(uint msr)
+    {
+        const KvmHypercallFlags Needed = KvmHypercallFlags.HypercallMsr | KvmHypercallFlags.InterceptHypercalls;
+        if (((KvmHypercallFlags)File.Check(KvmCapability.XenHvm) & Needed) != Needed)
+        {
+            throw new HullException("this kernel's KVM lacks KVM_CAP_XEN_HVM with interception of hypercalls "
+                + "(CONFIG_KVM_XEN is off, or Linux is older than 5.12): --xen needs --engine soft");
+        }
+
+        KvmHypercallConfig config = new() { Flags = KvmHypercallFlags.InterceptHypercalls, Msr = msr };
+        File.Call(KvmRequests.SetHypercallConfig, ref config);
+    }
+
     /// <summary>Sends a message-signalled interrupt. Any thread.</summary>
-    internal void Signal(MsiMessage message)
+    /// <returns>False when no local APIC took it.</returns>
+    internal bool Signal(MsiMessage message)
     {
         KvmMsi msi = new()
         {
@@ -76,7 +92,7 @@ internal sealed class KvmVm : IDisposable
 
         // Negative or zero: the guest's APIC is off, masked, or not there. The guest erred, as on a PC. Or a device speaks
         // while the machine is taken down.
-        _ = File.TryCallAnytime(KvmRequests.SignalMsi, ref msi);
+        return File.TryCallAnytime(KvmRequests.SignalMsi, ref msi) > 0;
     }
 
     /// <summary>

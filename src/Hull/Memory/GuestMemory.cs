@@ -101,6 +101,9 @@ public sealed unsafe class GuestMemory : IDisposable
     /// <summary>Sections of the shadow area were protected or opened: translations of their pages are no longer true.</summary>
     internal event Action? ProtectionChanged;
 
+    /// <summary>A spare page was placed: its guest-physical address, and its offset in the mapping.</summary>
+    internal event Action<ulong, ulong>? PagePlaced;
+
     /// <summary>What is known of each page: translated code in it, dirty bits.</summary>
     internal PageTracker Pages { get; }
 
@@ -342,6 +345,7 @@ public sealed unsafe class GuestMemory : IDisposable
         if (more is not null)
         {
             Volatile.Write(ref _placed, more);
+            PagePlaced?.Invoke(at, offset);
         }
 
         return more is not null;

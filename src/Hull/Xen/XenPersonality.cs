@@ -20,6 +20,9 @@ internal sealed class XenPersonality(Domain domain) : IPersonality
     private static ReadOnlySpan<int> ShortRegisters => [3, 1, 2, 6, 7];
 
     /// <inheritdoc/>
+    public uint HypercallMsr => XenCpuid.HypercallMsr;
+
+    /// <inheritdoc/>
     public bool TryCpuid(int vcpu, uint leaf, uint subleaf, out CpuidResult result) =>
         XenCpuid.TryRead(domain, vcpu, leaf, subleaf, out result);
 

@@ -34,6 +34,8 @@ public sealed class KvmAbiTests
         Assert.Equal(104, Unsafe.SizeOf<KvmEnableCapability>());
         Assert.Equal(24, Unsafe.SizeOf<KvmMsrRange>());
         Assert.Equal(392, Unsafe.SizeOf<KvmMsrFilter>());
+        Assert.Equal(56, Unsafe.SizeOf<KvmHypercallConfig>());
+        Assert.Equal(24, Unsafe.SizeOf<KvmDeviceAttribute>());
     }
 
     [Theory]
@@ -44,6 +46,9 @@ public sealed class KvmAbiTests
     [InlineData(nameof(KvmRun.MsrIndex), 44)]
     [InlineData(nameof(KvmRun.MsrData), 48)]
     [InlineData(nameof(KvmRun.DebugRip), 40)]
+    [InlineData(nameof(KvmRun.XenCpl), 44)]
+    [InlineData(nameof(KvmRun.XenResult), 56)]
+    [InlineData(nameof(KvmRun.XenArguments), 64)]
     public void SharedState_HasTheKernelsOffsets(string field, int offset) =>
         Assert.Equal(offset, (int)Marshal.OffsetOf<KvmRun>(field));
 
@@ -70,5 +75,7 @@ public sealed class KvmAbiTests
         Assert.Equal(0x9000_AEA4u, KvmRequests.GetXsave.Number);
         Assert.Equal(0x4188_AEA7u, KvmRequests.SetXcrs.Number);
         Assert.Equal(0x4188_AEC6u, KvmRequests.SetMsrFilter.Number);
+        Assert.Equal(0x4038_AE7Au, KvmRequests.SetHypercallConfig.Number);
+        Assert.Equal(0x4018_AEE1u, KvmRequests.SetDeviceAttribute.Number);
     }
 }

@@ -5,6 +5,7 @@ using Hull.Host;
 using Hull.Kvm;
 using Hull.Kvm.Abi;
 using Hull.Memory;
+using Hull.Tests.Xen;
 using Hull.Timeline;
 using Xunit;
 
@@ -50,6 +51,20 @@ public sealed class KvmCpuidTests
         Assert.Equal(0x4b4d_564bu, Find(entries, 0x4000_0000).Ebx);
         Assert.Equal(8u, Find(entries, 0x4000_0001).Eax); // the second clock's MSRs, and no more
         Assert.Equal(1u, Find(entries, 1).Ebx >> 24); // the APIC id
+    }
+
+    [Fact]
+    public void XensLeaves_ComeWhole_WithTheirSubleaves()
+    {
+        using TestDomain xen = new();
+        CpuidPolicy policy = CpuidPolicy.ForKvm(CpuModel.HostSafe, Supported, Hz, 1_000_000_000, 2);
+        List<KvmCpuidEntry> entries = new KvmCpuid(policy, xen.Personality, Supported).Build(1);
+        Assert.Equal(0x566E_6558u, Find(entries, 0x4000_0000).Ebx);
+        Assert.Equal(0x4_0011u, Find(entries, 0x4000_0001).Eax); // the version, and no features of KVM's
+        Assert.Equal(1u, Find(entries, 0x4000_0004).Ebx); // the vCPU
+        KvmCpuidEntry clock = entries.Find(static entry => entry is { Function: 0x4000_0003, Index: 1 });
+        Assert.NotEqual(0u, clock.Ecx); // nanoseconds a tick
+        Assert.Equal(1u, clock.Flags); // the index counts
     }
 
     private static List<KvmCpuidEntry> Build(CpuidPolicy policy, uint apicId)

@@ -3,6 +3,7 @@ using Hull.Bus;
 using Hull.Engine;
 using Hull.Host;
 using Hull.Kvm;
+using Hull.Kvm.Abi;
 using Hull.Memory;
 using Hull.Timeline;
 using Xunit;
@@ -32,6 +33,18 @@ public sealed class KvmTheoryAttribute : TheoryAttribute
     public KvmTheoryAttribute() => Skip = KvmHost.WhyNot.Value;
 }
 
+/// <summary>A fact about Xen on KVM; skipped, with the reason, where KVM keeps hypercalls to itself.</summary>
+public sealed class KvmXenFactAttribute : FactAttribute
+{
+    public KvmXenFactAttribute() => Skip = KvmHost.WhyNotXen.Value;
+}
+
+/// <summary>A theory about Xen on KVM; skipped, with the reason, where KVM keeps hypercalls to itself.</summary>
+public sealed class KvmXenTheoryAttribute : TheoryAttribute
+{
+    public KvmXenTheoryAttribute() => Skip = KvmHost.WhyNotXen.Value;
+}
+
 /// <summary>What this host's KVM is.</summary>
 internal static class KvmHost
 {
@@ -49,6 +62,21 @@ internal static class KvmHost
     {
         KvmVerdict? verdict = WhyNot.Value is null ? KvmVerdict.Find(null, out _) : null;
         return verdict is { IsUsable: false } ? $"this host's KVM is not good enough: {verdict.Reason}" : WhyNot.Value;
+    });
+
+    /// <summary>Why no guest finds Xen on KVM here; null: it may.</summary>
+    internal static Lazy<string?> WhyNotXen { get; } = new(static () =>
+    {
+        const int HypercallMsrAndInterception = 3;
+        if (WhyNot.Value is string reason)
+        {
+            return reason;
+        }
+
+        using KvmSystem system = new();
+        return (system.File.Check(KvmCapability.XenHvm) & HypercallMsrAndInterception) != HypercallMsrAndInterception
+            ? "this kernel's KVM has no KVM_CAP_XEN_HVM with interception of hypercalls: ./check kvm builds one that has"
+            : WhyNotOnTheCpu.Value;
     });
 
     /// <summary>A machine of RAM and a bus, with all that this KVM gives a guest.</summary>

@@ -5,6 +5,7 @@ using Hull.Bus;
 using Hull.Engine;
 using Hull.Kvm;
 using Hull.Memory;
+using Hull.Xen;
 using Hull.Tests.Cpu.Smp;
 using Hull.Tests.Cpu.Translate;
 using Iced.Intel;
@@ -25,15 +26,21 @@ internal sealed class KvmGuest : IDisposable
     // Only a hang is that slow.
     private static readonly TimeSpan Limit = TimeSpan.FromSeconds(60);
 
-    internal KvmGuest(int vcpus = 1, int dirtyRingEntries = 0)
+    internal KvmGuest(
+        int vcpus = 1, int dirtyRingEntries = 0, Func<KvmGuest, IPersonality>? personality = null, ulong tscOffset = 0)
     {
-        Memory = new GuestMemory(64 << 20);
+        Memory = new GuestMemory(64 << 20, sparePages: personality is null ? 0 : SpecialPages.SpareCount);
         try
         {
             Engine = KvmHost.CreateEngine(Memory, Bus, vcpus, dirtyRingEntries);
+            if (personality is not null)
+            {
+                Engine.TakeHypercalls(personality(this), tscOffset);
+            }
         }
         catch
         {
+            Engine?.Dispose();
             Memory.Dispose();
             throw;
         }

@@ -8,6 +8,7 @@ internal enum KvmCapability
     UserMemory = 3,
     MpState = 14,
     IoEventFd = 36,
+    XenHvm = 38,
     VcpuEvents = 41,
     DebugRegs = 50,
     Xsave = 55,
@@ -42,6 +43,7 @@ internal enum KvmExitReason : uint
     ReadMsr = 29,
     WriteMsr = 30,
     DirtyRingFull = 31,
+    Xen = 34,
 }
 
 /// <summary>What a vCPU is doing: KVM_GET_MP_STATE.</summary>
@@ -89,6 +91,15 @@ internal enum KvmDebugControl : uint
     Enable = 1,
     SingleStep = 2,
     HardwareBreakpoints = 0x2_0000,
+}
+
+/// <summary>What of Xen a kernel has, as KVM_CAP_XEN_HVM says, and what KVM_XEN_HVM_CONFIG turns on.</summary>
+[Flags]
+internal enum KvmHypercallFlags : uint
+{
+    None = 0,
+    HypercallMsr = 1,
+    InterceptHypercalls = 2,
 }
 
 /// <summary>Which guest accesses to MSRs are user space's: arguments of KVM_CAP_X86_USER_SPACE_MSR.</summary>

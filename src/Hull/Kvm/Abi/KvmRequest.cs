@@ -40,6 +40,8 @@ internal static class KvmRequests
 
     internal static KvmRequest IoEventFd { get; } = Put<KvmIoEventFd>("KVM_IOEVENTFD", 0x79);
 
+    internal static KvmRequest SetHypercallConfig { get; } = Put<KvmHypercallConfig>("KVM_XEN_HVM_CONFIG", 0x7A);
+
     internal static KvmRequest Run { get; } = Plain("KVM_RUN", 0x80);
 
     internal static KvmRequest GetRegs { get; } = Get<KvmRegs>("KVM_GET_REGS", 0x81);
@@ -95,6 +97,8 @@ internal static class KvmRequests
     internal static KvmRequest SetMsrFilter { get; } = Put<KvmMsrFilter>("KVM_X86_SET_MSR_FILTER", 0xC6);
 
     internal static KvmRequest ResetDirtyRings { get; } = Plain("KVM_RESET_DIRTY_RINGS", 0xC7);
+
+    internal static KvmRequest SetDeviceAttribute { get; } = Put<KvmDeviceAttribute>("KVM_SET_DEVICE_ATTR", 0xE1);
 
     private static KvmRequest Plain(string name, uint index) => new(name, Letter | index);
 

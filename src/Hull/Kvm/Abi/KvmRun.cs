@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 
 namespace Hull.Kvm.Abi;
@@ -77,4 +78,34 @@ internal struct KvmRun
 
     [FieldOffset(40)]
     internal ulong DebugRip;
+
+    /// <summary>The only kind that there is: 1, a hypercall.</summary>
+    [FieldOffset(32)]
+    internal uint XenKind;
+
+    /// <summary>The caller is 64-bit code.</summary>
+    [FieldOffset(40)]
+    internal uint XenIs64Bit;
+
+    [FieldOffset(44)]
+    internal uint XenCpl;
+
+    /// <summary>RAX or EAX.</summary>
+    [FieldOffset(48)]
+    internal ulong XenNumber;
+
+    /// <summary>Out: RAX or EAX.</summary>
+    [FieldOffset(56)]
+    internal ulong XenResult;
+
+    /// <summary>RDI, RSI, RDX, R10, R8, R9 of 64-bit code; EBX, ECX, EDX, ESI, EDI, EBP of other.</summary>
+    [FieldOffset(64)]
+    internal Arguments6 XenArguments;
+
+    /// <summary>The arguments of a hypercall.</summary>
+    [InlineArray(6)]
+    internal struct Arguments6
+    {
+        internal ulong First;
+    }
 }

@@ -144,6 +144,38 @@ internal struct KvmEnableCapability
     internal ulong Padding7;
 }
 
+/// <summary>struct kvm_xen_hvm_config.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct KvmHypercallConfig
+{
+    internal KvmHypercallFlags Flags;
+
+    /// <summary>A write to it fills a hypercall page.</summary>
+    internal uint Msr;
+    internal ulong BlobAddress32;
+    internal ulong BlobAddress64;
+    internal byte BlobPages32;
+    internal byte BlobPages64;
+    internal Padding30 Padding;
+
+    /// <summary>30 bytes for the future.</summary>
+    [InlineArray(30)]
+    internal struct Padding30
+    {
+        internal byte First;
+    }
+}
+
+/// <summary>struct kvm_device_attr.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct KvmDeviceAttribute
+{
+    internal uint Flags;
+    internal uint Group;
+    internal ulong Attribute;
+    internal ulong Address;
+}
+
 /// <summary>struct kvm_msr_filter_range: a clear bit denies; flags 1 for reads, 2 for writes.</summary>
 [StructLayout(LayoutKind.Sequential)]
 internal struct KvmMsrRange
