@@ -23,7 +23,7 @@ internal static unsafe class AddressSafety
             return IsStringSafe(plan, test);
         }
 
-        if (LoadsFlags(plan.Instruction.Mnemonic) && !IsOwn(test, test.Initial->Gpr[4], 40))
+        if (LoadsFlags(plan.Instruction.Mnemonic) && !IsOwn(test, StackOf(plan, test), 40))
         {
             // What is popped into RFLAGS must be the generator's: with TF the pad itself would trap.
             return false;
@@ -42,7 +42,7 @@ internal static unsafe class AddressSafety
                 continue;
             }
 
-            ulong address = AddressOf(plan, memory, test.Initial);
+            ulong address = AddressOf(plan, memory, test);
             int size = memory.MemorySize.GetSize();
             if (size == 0)
             {
@@ -99,11 +99,15 @@ internal static unsafe class AddressSafety
         address + size <= OracleLayout.Window || address >= OracleLayout.WindowEnd
         || (address >= test.SliceAddress && address + size <= test.SliceAddress + (ulong)test.SliceLength);
 
+    private static ulong StackOf(OperandPlan plan, TestCase test) =>
+        plan.Mode32 ? (uint)test.Initial->Gpr[4] + test.BaseOf(Register.SS) : test.Initial->Gpr[4];
+
     private static bool LoadsFlags(Mnemonic mnemonic) => mnemonic is Mnemonic.Popf or Mnemonic.Popfd or Mnemonic.Popfq
         or Mnemonic.Iret or Mnemonic.Iretd or Mnemonic.Iretq;
 
-    private static ulong AddressOf(OperandPlan plan, UsedMemory memory, CpuTestState* state)
+    private static ulong AddressOf(OperandPlan plan, UsedMemory memory, TestCase test)
     {
+        CpuTestState* state = test.Initial;
         ulong address = memory.Displacement;
         if (memory.Base is not (Register.RIP or Register.EIP))
         {
@@ -117,7 +121,7 @@ internal static unsafe class AddressSafety
 
         return memory.Segment switch
         {
-            _ when plan.Mode32 => address,
+            _ when plan.Mode32 => (uint)address + test.BaseOf(memory.Segment),
             Register.FS => address + OracleLayout.FsBase,
             Register.GS => address + OracleLayout.GsBase,
             _ => address,
@@ -199,7 +203,8 @@ internal static unsafe class AddressSafety
         {
             bool used = register == 6 ? SpecialOperands.ReadsSource(i) : SpecialOperands.UsesDestination(i);
             ulong address = address32 ? (uint)state->Gpr[register] : state->Gpr[register];
-            address += register == 6 ? plan.SegmentBase : 0;
+            Register segment = register == 6 ? i.MemorySegment : Register.ES;
+            address = plan.Mode32 ? (uint)address + test.BaseOf(segment) : address + (register == 6 ? plan.SegmentBase : 0);
             ulong low = down ? address - (ulong)span : address;
             bool writes = register == 7 && i.Mnemonic is Mnemonic.Movsb or Mnemonic.Movsw or Mnemonic.Movsd
                 or Mnemonic.Movsq or Mnemonic.Stosb or Mnemonic.Stosw or Mnemonic.Stosd or Mnemonic.Stosq;

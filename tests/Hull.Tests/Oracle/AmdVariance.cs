@@ -43,6 +43,22 @@ internal static class AmdVariance
                 // A misaligned operand on a missing page or behind a limit: that fault first, where other SSE instructions
                 // raise #GP first. APM vol. 2, "Priority", leaves it open.
                 return new Variance { OtherVector = Protection };
+            case Mnemonic.Call when FarSegment.IsFar(instruction.Code) && expected.Faulted && expected.Vector == StackFault:
+                // CS stays below ESP when IP does not fit any more. SDM vol. 2, "CALL", looks first whether both do.
+                return new Variance { Memory = true };
+            case Mnemonic.Xsave or Mnemonic.Xsavec or Mnemonic.Xrstor or Mnemonic.Fxsave or Mnemonic.Fxrstor or Mnemonic.Fldenv
+                or Mnemonic.Fnstenv or Mnemonic.Fnsave or Mnemonic.Frstor or Mnemonic.Maskmovq or Mnemonic.Maskmovdqu
+                or Mnemonic.Vmaskmovdqu or Mnemonic.Vmaskmovps or Mnemonic.Vmaskmovpd or Mnemonic.Vpmaskmovd
+                or Mnemonic.Vpmaskmovq when expected.Faulted && expected.Vector == PageFault:
+                // The first words lie on a page that faults, later ones behind the limit. Hull looks at the whole operand's
+                // limit first; SDM vol. 3A, "Priority Among Concurrent Events", has both in one class, and no manual says in
+                // which words such an operand is touched.
+                return new Variance
+                {
+                    OtherVector = instruction.MemorySegment == Register.SS ? StackFault : Protection,
+                    Address = AddressRule.SameOperand,
+                    X87 = instruction.Mnemonic == Mnemonic.Maskmovq,
+                };
             case Mnemonic.Pusha or Mnemonic.Pushad when expected.Faulted && expected.Vector == StackFault:
                 // Registers that were pushed before the limit stay in memory below ESP, or not: they are pushed again. SDM
                 // vol. 3A, "Exception Classifications", asks only that the instruction can be restarted.

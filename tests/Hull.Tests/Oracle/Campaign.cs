@@ -217,8 +217,8 @@ internal sealed class Campaign : IDisposable
         ulong target = instruction.NearBranchTarget;
         if (!direct)
         {
-            _test.Pads[_test.PadCount++] = OracleLayout.CodeStart - 0x123;
-            _test.Pads[_test.PadCount++] = OracleLayout.CodeStart + 0x200;
+            OracleLayout.FarTargets.CopyTo(_test.Pads.AsSpan(_test.PadCount));
+            _test.PadCount += OracleLayout.FarTargets.Length;
         }
         else if (!_test.IsPad(target) && target >= OracleLayout.Code && target < OracleLayout.Code + OracleLayout.CodeSize)
         {

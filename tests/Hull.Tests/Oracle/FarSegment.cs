@@ -56,6 +56,11 @@ internal static class FarSegment
         _ => (ushort)(OracleSegments.Any(random) & ~random.Below(4)),
     };
 
+    /// <summary>A far branch, by memory or by an immediate, or a far return.</summary>
+    internal static bool IsFar(Code code) =>
+        OffsetSize(code) != 0 || code is Iced.Intel.Code.Call_ptr1616 or Iced.Intel.Code.Call_ptr1632
+            or Iced.Intel.Code.Jmp_ptr1616 or Iced.Intel.Code.Jmp_ptr1632;
+
     /// <summary>Bytes of the offset of a far branch or return, or 0 for other instructions.</summary>
     internal static int OffsetSize(Code code) => code switch
     {

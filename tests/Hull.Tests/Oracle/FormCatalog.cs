@@ -117,14 +117,10 @@ internal static class FormCatalog
                 break;
         }
 
-        if (IsFarMemory(code) || LoadsSegment(code, opCode))
+        bool farImmediate = opCode.Op0Kind is OpCodeOperandKind.farbr2_2 or OpCodeOperandKind.farbr4_2;
+        if (farImmediate || IsFarMemory(code) || LoadsSegment(code, opCode))
         {
             return Have(FormSets.Segments, NativeRunner.HasSegmentBases);
-        }
-
-        if (opCode.Op0Kind is OpCodeOperandKind.farbr2_2 or OpCodeOperandKind.farbr4_2)
-        {
-            return FormSets.None;
         }
 
         if (opCode.IsPrivileged || opCode.MustBeCpl0 || opCode.IsInputOutput || !opCode.Cpl3

@@ -330,6 +330,11 @@ internal sealed class InstructionBuilder
             {
                 Put((ulong)BranchDisplacement(), size);
             }
+            else if (kind is OpCodeOperandKind.farbr2_2 or OpCodeOperandKind.farbr4_2)
+            {
+                Put(OracleLayout.FarTargets[_random.Below(OracleLayout.FarTargets.Length)], size);
+                Put(FarSegment.Code(_random, _mode32), 2);
+            }
             else
             {
                 Put(size == 1 && _random.OneIn(2) ? (ulong)_random.Below(72) : _random.Integer(), size);

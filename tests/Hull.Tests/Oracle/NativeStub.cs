@@ -249,7 +249,7 @@ internal sealed class NativeStub
 
         a.fninit();
         a.ldmxcsr(Double(HostMxcsr));
-        if (variant == StubVariant.SegmentBases)
+        if (SavesBases(variant))
         {
             a.rdfsbase(rax);
             a.mov(Quad(Output + CpuTestState.FsBaseOffset), rax);

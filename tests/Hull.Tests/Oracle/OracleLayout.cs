@@ -29,6 +29,9 @@ internal static class OracleLayout
     /// <summary>Where tests start by default: room for backward branches before, for forward ones behind.</summary>
     internal const ulong CodeStart = Code + 0x400;
 
+    /// <summary>Where branches may lead whose target is not in the instruction relative to itself.</summary>
+    internal static ReadOnlySpan<ulong> FarTargets => [CodeStart - 0x123, CodeStart + 0x200];
+
     /// <summary>The data window: two pages to write, one to read only; nothing mapped around them.</summary>
     internal const ulong Window = 0x3006_0000;
 

@@ -12,7 +12,7 @@ internal readonly record struct SegmentChoice(ushort Es, ushort Ss, ushort Ds)
 }
 
 /// <summary>
-/// An LDT of segments that are not flat: their bases are 0, and their limits cut the window between two pages, so that what
+/// An LDT of segments that are not flat: their bases are near 0, and their limits cut the window between two pages, so that what
 /// hits the window hits a limit often. The host gets it by modify_ldt(2), the guest has the same one in its memory.
 /// </summary>
 internal static unsafe class OracleSegments
@@ -26,7 +26,10 @@ internal static unsafe class OracleSegments
     private const uint Code = 2; // the kernel takes no conforming ones
 
     // The first ones.
-    private const int WritableRows = 6;
+    private const int WritableRows = 9;
+
+    // No locked access crosses a line that did not cross it without the base.
+    private const uint Line = 64;
 
     private static readonly Row[] Rows =
     [
@@ -36,10 +39,16 @@ internal static unsafe class OracleSegments
         new(ExpandDown, Second - 1), // all but the first page
         new(ExpandDown, Second),
         new(ExpandDown, Second - 2),
+        new(Data, Second, Base: Line),
+        new(ExpandDown, Second - 1, Base: 3 * Line),
+        new(Data, Second + 5, Base: uint.MaxValue - (2 * Line) + 1), // addresses wrap
         new(ExpandDown, Second - 1, Big: false), // nothing of the window: the upper bound is 64 KiB
         new(Data, Second - 1, ReadOnly: true),
         new(Data, Second, ReadOnly: true),
         new(ExpandDown, Second - 1, ReadOnly: true),
+        new(Data, 0x8_1234, Pages: false), // the window lies behind it
+        new(ExpandDown, 0x1234, Pages: false, Base: 2 * Line), // and in this one
+        new(Data, 0x234, Pages: false, Big: false, ReadOnly: true),
         new(Code, Second),
     ];
 
@@ -70,7 +79,7 @@ internal static unsafe class OracleSegments
         ushort Initial() => random.Below(8) switch
         {
             0 or 1 => OracleLayout.UserData,
-            2 => (ushort)random.Below(4),
+            2 => 0, // with another RPL it would not survive a switch of threads: the host's kernel makes it 0
             _ => Selector(random.Below(Rows.Length)),
         };
     }
@@ -83,6 +92,9 @@ internal static unsafe class OracleSegments
 
     /// <summary>Readable code.</summary>
     internal static ushort CodeSelector => Selector(Rows.Length - 1);
+
+    /// <summary>The base that a selector of a test's segment brings.</summary>
+    internal static uint BaseOf(ushort selector) => (selector & 4) == 0 ? 0 : Rows[selector >> 3].Base;
 
     /// <summary>What a selector brings into a segment register.</summary>
     internal static SegmentRegister Load(ushort selector)
@@ -97,29 +109,32 @@ internal static unsafe class OracleSegments
             return new SegmentRegister { Selector = selector, Attributes = 0xC0F3, Limit = uint.MaxValue };
         }
 
-        ulong descriptor = Descriptors[selector >> 3];
+        Row row = Rows[selector >> 3];
         return new SegmentRegister
         {
             Selector = selector,
-            Attributes = (uint)(descriptor >> 40) & 0xF0FF,
-            Limit = (((uint)descriptor & 0xFFFF) | ((uint)(descriptor >> 32) & 0xF_0000)) << 12 | 0xFFF,
+            Attributes = (uint)(row.Descriptor >> 40) & 0xF0FF,
+            Limit = row.Pages ? (row.Limit << 12) | 0xFFF : row.Limit,
+            Base = row.Base,
         };
     }
 
     private static ushort Selector(int row) => (ushort)((row << 3) | 7);
 
-    // Limits are in pages.
-    private readonly record struct Row(uint Contents, uint LimitPages, bool ReadOnly = false, bool Big = true)
+    private readonly record struct Row(
+        uint Contents, uint Limit, bool ReadOnly = false, bool Big = true, bool Pages = true, uint Base = 0)
     {
         // Present, DPL 3, accessed as the kernel makes it, AVL clear.
-        internal ulong Descriptor => (LimitPages & 0xFFFF) | ((ulong)(LimitPages >> 16) << 48)
-            | (0xF1UL << 40) | ((ulong)Contents << 42) | (ReadOnly ? 0 : 1UL << 41) | (1UL << 55) | (Big ? 1UL << 54 : 0);
+        internal ulong Descriptor => (Limit & 0xFFFF) | ((ulong)(Limit >> 16) << 48)
+            | (0xF1UL << 40) | ((ulong)Contents << 42) | (ReadOnly ? 0 : 1UL << 41) | (Pages ? 1UL << 55 : 0)
+            | (Big ? 1UL << 54 : 0) | ((ulong)(Base & 0xFF_FFFF) << 16) | ((ulong)(Base >> 24) << 56);
 
         internal UserDescriptor Wish(uint entry) => new()
         {
             Entry = entry,
-            Limit = LimitPages,
-            Flags = (Big ? 1u : 0) | (Contents << 1) | (ReadOnly ? 8u : 0) | 0x10,
+            Base = Base,
+            Limit = Limit,
+            Flags = (Big ? 1u : 0) | (Contents << 1) | (ReadOnly ? 8u : 0) | (Pages ? 0x10u : 0),
         };
     }
 

@@ -38,12 +38,12 @@ internal sealed class Shape
     /// <summary>Immediate operands in order.</summary>
     internal List<OpCodeOperandKind> Immediates { get; } = [];
 
-    /// <summary>Bytes of an immediate or branch operand.</summary>
+    /// <summary>Bytes of an immediate or branch operand; of a far one, its offset.</summary>
     internal static int ImmediateSize(OpCodeOperandKind kind) => kind switch
     {
-        OpCodeOperandKind.imm16 or OpCodeOperandKind.br16_2 => 2,
+        OpCodeOperandKind.imm16 or OpCodeOperandKind.br16_2 or OpCodeOperandKind.farbr2_2 => 2,
         OpCodeOperandKind.imm32 or OpCodeOperandKind.imm32sex64 or OpCodeOperandKind.br32_4 or OpCodeOperandKind.br64_4
-            => 4,
+            or OpCodeOperandKind.farbr4_2 => 4,
         OpCodeOperandKind.imm64 => 8,
         _ => 1,
     };
@@ -75,6 +75,9 @@ internal sealed class Shape
                     Immediates.Add(kind);
                 }
 
+                break;
+            case OpCodeOperandKind.farbr2_2 or OpCodeOperandKind.farbr4_2:
+                Immediates.Add(kind);
                 break;
             case >= OpCodeOperandKind.seg_rSI and <= OpCodeOperandKind.seg_rBX_al:
                 HasImplicitMemory = true;

@@ -26,7 +26,7 @@ internal sealed unsafe class SpecialOperands
 
         if (plan.IsStack)
         {
-            state->Gpr[4] = target;
+            state->Gpr[4] = plan.Mode32 ? (uint)target - test.BaseOf(Register.SS) : target;
             PrepareStack(plan, test, target);
             return i.Mnemonic is Mnemonic.Enter or Mnemonic.Leave ? 0x30u : 0x10u;
         }

@@ -53,6 +53,8 @@ internal sealed unsafe class StateGenerator
                 target += (ulong)(_random.Between(-12, 12) * 8);
             }
 
+            uint start = test.BaseOf(plan.Instruction.MemorySegment);
+            target -= start;
             bool ok = plan.Instruction.IsVsib
                 ? SolveVsib(plan, state, target)
                 : SolveOperand(plan, state, ref target, solved);
@@ -61,6 +63,7 @@ internal sealed unsafe class StateGenerator
                 return false;
             }
 
+            target = test.Mode32 ? (uint)target + start : target;
             _special.Finish(plan, test, target);
         }
 

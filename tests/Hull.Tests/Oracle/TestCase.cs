@@ -1,5 +1,6 @@
 using System;
 using System.Runtime.InteropServices;
+using Iced.Intel;
 
 namespace Hull.Tests.Oracle;
 
@@ -65,6 +66,15 @@ internal sealed unsafe class TestCase : IDisposable
 
     /// <summary>How many bytes of the slice are not compared.</summary>
     internal int IgnoredLength { get; set; }
+
+    /// <summary>The base of a segment in a 32-bit test, else 0. Linear addresses are cut to 32 bits there.</summary>
+    internal uint BaseOf(Register segment) => !Mode32 ? 0 : OracleSegments.BaseOf(segment switch
+    {
+        Register.ES => Segments.Es,
+        Register.SS => Segments.Ss,
+        Register.DS => Segments.Ds,
+        _ => OracleLayout.UserData,
+    });
 
     /// <summary>True when RIP is a place where the code may end.</summary>
     internal bool IsPad(ulong rip) => Pads.AsSpan(0, PadCount).Contains(rip);
