@@ -7,4 +7,7 @@ public interface IInterruptInjector
 {
     /// <summary>Sets a vector, 16 or above, in the IRR of a vCPU's local APIC, edge-triggered. Any thread.</summary>
     void Inject(int vcpu, byte vector);
+
+    /// <summary>A non-maskable interrupt for a vCPU. Any thread.</summary>
+    void InjectNmi(int vcpu);
 }

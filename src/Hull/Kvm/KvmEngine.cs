@@ -181,6 +181,18 @@ internal sealed class KvmEngine : IEngine, IMsiSink, IIoApicRoutes, IInterruptIn
     }
 
     /// <inheritdoc/>
+    public void InjectNmi(int vcpu)
+    {
+        KvmVcpu? target;
+        lock (_lock)
+        {
+            target = vcpu < _vcpus.Count ? _vcpus[vcpu] : null;
+        }
+
+        target?.Nmi();
+    }
+
+    /// <inheritdoc/>
     public void Route(int input, MsiMessage message)
     {
         lock (_lock)

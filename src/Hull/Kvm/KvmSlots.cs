@@ -49,6 +49,7 @@ internal sealed unsafe class KvmSlots
 
         AddRam(GuestMemory.HighBase, memory.HighSize);
         memory.PagePlaced += AddPlaced;
+        memory.PageRemoved += RemovePlaced;
         if (memory.Files.Size > 0)
         {
             // Files come and go behind it; the kernel follows the mapping.
@@ -70,9 +71,26 @@ internal sealed unsafe class KvmSlots
             }
             else if (_slots[index].HostAddress != host)
             {
-                Set(_slots[index] with { Size = 0 });
+                if (_slots[index].HostAddress != 0)
+                {
+                    Set(_slots[index] with { Size = 0 });
+                }
+
                 _slots[index] = _slots[index] with { HostAddress = host };
                 Set(_slots[index]);
+            }
+        }
+    }
+
+    // The slot's number stays for another page at the same place.
+    private void RemovePlaced(ulong at)
+    {
+        lock (_lock)
+        {
+            if (_placed.TryGetValue(at, out int index) && _slots[index].HostAddress != 0)
+            {
+                Set(_slots[index] with { Size = 0 });
+                _slots[index] = _slots[index] with { HostAddress = 0 };
             }
         }
     }

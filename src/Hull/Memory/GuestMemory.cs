@@ -98,11 +98,17 @@ public sealed unsafe class GuestMemory : IDisposable
     /// <summary>The host files that are memory of the guest's.</summary>
     internal FileArea Files { get; }
 
-    /// <summary>Sections of the shadow area were protected or opened: translations of their pages are no longer true.</summary>
+    /// <summary>
+    /// Sections of the shadow area were protected or opened, or a spare page was taken away: translations of their pages are no longer
+    /// true.
+    /// </summary>
     internal event Action? ProtectionChanged;
 
     /// <summary>A spare page was placed: its guest-physical address, and its offset in the mapping.</summary>
     internal event Action<ulong, ulong>? PagePlaced;
+
+    /// <summary>A spare page was taken away from a guest-physical address.</summary>
+    internal event Action<ulong>? PageRemoved;
 
     /// <summary>What is known of each page: translated code in it, dirty bits.</summary>
     internal PageTracker Pages { get; }
@@ -349,6 +355,22 @@ public sealed unsafe class GuestMemory : IDisposable
         }
 
         return more is not null;
+    }
+
+    /// <summary>Takes a spare page away from where it is; what it holds stays in it. Callers take turns; vCPUs may run.</summary>
+    /// <returns>False when there is none.</returns>
+    internal bool TryRemove(ulong at)
+    {
+        PlacedPages? less = _placed.Without(at);
+        if (less is null)
+        {
+            return false;
+        }
+
+        Volatile.Write(ref _placed, less);
+        PageRemoved?.Invoke(at);
+        ProtectionChanged?.Invoke();
+        return true;
     }
 
     /// <summary>

@@ -55,4 +55,15 @@ internal sealed class PlacedPages
 
         return _addresses.Length >= Limit ? null : new PlacedPages([.. _addresses, at], [.. _offsets, offset]);
     }
+
+    /// <summary>This table without a page's entry.</summary>
+    /// <returns>Null when it has none.</returns>
+    internal PlacedPages? Without(ulong at)
+    {
+        int index = Array.LastIndexOf(_addresses, at);
+        return index < 0
+            ? null
+            : new PlacedPages(
+                [.. _addresses[..index], .. _addresses[(index + 1)..]], [.. _offsets[..index], .. _offsets[(index + 1)..]]);
+    }
 }

@@ -24,6 +24,7 @@ internal sealed class Domain
     private readonly bool[] _down;
     private readonly DomainVcpu[] _vcpus;
     private ulong _upcalls;
+    private ulong _nmis;
 
     /// <summary>Makes a domain without events, nodes or memory of its own.</summary>
     /// <param name="options">What it is made of.</param>
@@ -47,6 +48,8 @@ internal sealed class Domain
         VcpuTimes = options.VcpuTimes;
         Tracer = options.Trace is null ? null : new HypercallTracer(options.Trace);
         Suspension = new Suspension(this);
+        Watchdogs = new Watchdogs(this);
+        Reservation = new Reservation(options.Memory);
         Events = new EventChannels(this);
         Grants = new GrantTable(this);
         Parameters = new HvmParameters();
@@ -103,6 +106,15 @@ internal sealed class Domain
     /// <summary>Its sleep.</summary>
     internal Suspension Suspension { get; }
 
+    /// <summary>Its watchdogs.</summary>
+    internal Watchdogs Watchdogs { get; }
+
+    /// <summary>Which memory it has, and which it has given back.</summary>
+    internal Reservation Reservation { get; }
+
+    /// <summary>SCHEDOP_shutdown_code: the reason that the domain's end will have; null: its own.</summary>
+    internal ShutdownReason? ShutdownCode { get; set; }
+
     /// <summary>Its way to the store.</summary>
     internal StoreRing Store { get; }
 
@@ -152,6 +164,29 @@ internal sealed class Domain
     /// <summary>An event is pending for a vCPU: it is told when the lock is free. Under <see cref="Lock"/>.</summary>
     internal void RequestUpcall(int vcpu) => _upcalls |= 1UL << vcpu;
 
+    /// <summary>A vCPU gets a non-maskable interrupt when the lock is free. Under <see cref="Lock"/>.</summary>
+    internal void RequestNmi(int vcpu) => Interlocked.Or(ref _nmis, 1UL << vcpu);
+
+    /// <summary>
+    /// A call with a long list of the guest's asks before each element: now and then the others get their turn, and a domain that is
+    /// to end does not go on. Under <see cref="Lock"/>.
+    /// </summary>
+    /// <returns>False: the call is to be left as it is.</returns>
+    internal bool Breathe(uint element)
+    {
+        const uint turn = 256;
+        if (element % turn != turn - 1)
+        {
+            return true;
+        }
+
+        Lock.Exit();
+        SendUpcalls();
+        Thread.Yield();
+        Lock.Enter();
+        return !Suspension.IsEnding;
+    }
+
     /// <summary>All that Xen keeps for the guest is as for a new domain; its memory stays. Under <see cref="Lock"/>.</summary>
     internal void Restart()
     {
@@ -165,6 +200,8 @@ internal sealed class Domain
         SharedInfo.Restart();
         Parameters[HvmParameters.CallbackIrq] = 0;
         MarksRunstateUpdates = false;
+        Watchdogs.Restart();
+        ShutdownCode = null;
         Store.Restart(); // ports 1 and 2, as they were
         Console.Restart();
     }
@@ -190,14 +227,14 @@ internal sealed class Domain
 
         if (all)
         {
-            _poweredOff();
+            ShutDown(ShutdownReason.PowerOff);
         }
     }
 
     /// <summary>SCHEDOP_shutdown: the domain ends, for a reason.</summary>
     internal void ShutDown(ShutdownReason reason)
     {
-        if (reason is ShutdownReason.Reboot or ShutdownReason.SoftReset)
+        if ((ShutdownCode ?? reason) is ShutdownReason.Reboot or ShutdownReason.SoftReset)
         {
             _resetRequested();
         }
@@ -216,6 +253,15 @@ internal sealed class Domain
             if ((upcalls & 1) != 0 && Vcpus[i].UpcallVector is byte vector and not 0)
             {
                 _interrupts.Inject(i, vector);
+            }
+        }
+
+        ulong nmis = Interlocked.Exchange(ref _nmis, 0);
+        for (int i = 0; nmis != 0; i++, nmis >>= 1)
+        {
+            if ((nmis & 1) != 0)
+            {
+                _interrupts.InjectNmi(i);
             }
         }
     }

@@ -15,10 +15,13 @@ internal sealed class DomainVcpu
 
     private readonly Domain _domain;
     private readonly IMachineTimer _timer;
+    private readonly IMachineTimer _periodicTimer;
     private readonly ulong _baseTsc;
     private readonly long _baseNs;
     private GuestPhysical? _registered;
     private long _deadlineNs;
+    private long _nextTickNs;
+    private long _periodNs;
 
     /// <summary>Makes the state of a vCPU.</summary>
     internal DomainVcpu(Domain domain, int index)
@@ -27,6 +30,7 @@ internal sealed class DomainVcpu
         Index = index;
         Runstate = new Runstate(domain, index);
         _timer = domain.Timers.CreateTimer(() => domain.Act(TimerFired));
+        _periodicTimer = domain.Timers.CreateTimer(() => domain.Act(Tick));
         (_baseTsc, _baseNs) = (domain.Clock.Tsc, domain.Clock.NowNs);
         if (index > 0)
         {
@@ -60,6 +64,7 @@ internal sealed class DomainVcpu
     internal void Restart()
     {
         StopTimer();
+        StopPeriodicTimer();
         UpcallVector = 0;
         System.Array.Clear(VirqPorts);
         _registered = null;
@@ -71,8 +76,13 @@ internal sealed class DomainVcpu
     /// <returns>0, or an error.</returns>
     internal long RegisterInfo(ulong frame, uint offset)
     {
-        if (offset > GuestMemory.PageSize - SharedInfo.VcpuInfoSize || offset % 8 != 0 || _registered is not null
-            || frame > ulong.MaxValue / GuestMemory.PageSize)
+        // QUIRK: Xen 4.17 takes any offset; an odd one would let its own bits straddle words. Later versions refuse it like this.
+        if (offset > GuestMemory.PageSize - SharedInfo.VcpuInfoSize || offset % sizeof(uint) != 0)
+        {
+            return XenError.NoSuchAddress;
+        }
+
+        if (_registered is not null || !_domain.Reservation.Has(frame))
         {
             return XenError.Invalid;
         }
@@ -155,6 +165,34 @@ internal sealed class DomainVcpu
     {
         _deadlineNs = long.MaxValue;
         _timer.Cancel();
+    }
+
+    /// <summary>VCPUOP_set_periodic_timer: the timer's VIRQ each so many nanoseconds, first after one of them.</summary>
+    internal void SetPeriodicTimer(long periodNs)
+    {
+        _periodNs = periodNs;
+        _nextTickNs = periodNs > long.MaxValue - _domain.Clock.NowNs ? long.MaxValue : _domain.Clock.NowNs + periodNs;
+        _periodicTimer.Arm(_nextTickNs);
+    }
+
+    /// <summary>VCPUOP_stop_periodic_timer.</summary>
+    internal void StopPeriodicTimer()
+    {
+        _periodNs = 0;
+        _periodicTimer.Cancel();
+    }
+
+    // Ticks that were missed are not made up for.
+    private void Tick()
+    {
+        if (_periodNs == 0 || _domain.Clock.NowNs < _nextTickNs)
+        {
+            return;
+        }
+
+        _domain.Events.RaiseVirq(this, EventChannels.VirqTimer);
+        _nextTickNs = Math.Max(_nextTickNs + _periodNs, _domain.Clock.NowNs);
+        _periodicTimer.Arm(_nextTickNs);
     }
 
     private void TimerFired()

@@ -23,7 +23,7 @@ public sealed record XenPort(int Port, string State, int Vcpu, string Use, bool 
 /// <param name="Domain">The domain that may use it.</param>
 /// <param name="IsReadOnly">It may only be read.</param>
 /// <param name="Use">What is done with it now: nothing (""), "read" or "write".</param>
-public sealed record XenGrant(uint Reference, uint Frame, int Domain, bool IsReadOnly, string Use);
+public sealed record XenGrant(uint Reference, ulong Frame, int Domain, bool IsReadOnly, string Use);
 
 /// <summary>A node of the store.</summary>
 /// <param name="Path">Its name from the root.</param>
@@ -57,7 +57,7 @@ internal static class DomainView
         {
             if (port.State != PortState.Free)
             {
-                string use = port.State == PortState.Virq ? port.Virq.ToString(CultureInfo.InvariantCulture) : port.Use;
+                string use = port.State == PortState.Virq ? port.Line.ToString(CultureInfo.InvariantCulture) : port.Use;
                 ports.Add(new XenPort(
                     port.Number, port.State.ToString().ToLowerInvariant(), port.Vcpu, use,
                     domain.Events.IsPending(port), domain.Events.IsMasked(port)));

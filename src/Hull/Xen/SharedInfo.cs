@@ -50,7 +50,7 @@ internal sealed class SharedInfo(Domain domain)
             return XenError.Invalid;
         }
 
-        // QUIRK: shared_info takes over the guest's own page of RAM at that frame; in Xen it replaces it, and the RAM is gone.
+        // QUIRK: shared_info takes over the guest's own page of RAM at that frame; in Xen it replaces it.
         Span<byte> page = stackalloc byte[GuestMemory.PageSize];
         page.Clear();
         if (Page is GuestPhysical before)
@@ -60,6 +60,7 @@ internal sealed class SharedInfo(Domain domain)
 
         domain.Memory.TryWrite(at, page);
         Page = at;
+        domain.Reservation.Cover(frame);
         WriteWallClock();
         foreach (DomainVcpu vcpu in domain.Vcpus)
         {

@@ -9,7 +9,7 @@ namespace Hull.Xen;
 internal static class SpecialPages
 {
     /// <summary>Spare pages of a domain.</summary>
-    internal const int SpareCount = FirstGrantFrame + MostGrantFrames + 1;
+    internal const int SpareCount = SharedInfo + 1;
 
     /// <summary>The most frames of a grant table, as of Xen's toolstack.</summary>
     internal const int MostGrantFrames = 64;
@@ -17,8 +17,14 @@ internal static class SpecialPages
     /// <summary>The spare page of the grant table's first frame.</summary>
     internal const int FirstGrantFrame = 2;
 
+    /// <summary>The most frames of the words that say how entries of version 2 are used: two bytes for an entry of 16.</summary>
+    internal const int MostStatusFrames = MostGrantFrames / 8;
+
+    /// <summary>The spare page of the first of them.</summary>
+    internal const int FirstStatusFrame = FirstGrantFrame + MostGrantFrames;
+
     /// <summary>The spare page that shared_info gets where it is not to lie in RAM.</summary>
-    internal const int SharedInfo = FirstGrantFrame + MostGrantFrames;
+    internal const int SharedInfo = FirstStatusFrame + MostStatusFrames;
 
     /// <summary>The guest's frame of the store's ring.</summary>
     internal const ulong StoreFrame = 0xF_EFFC;

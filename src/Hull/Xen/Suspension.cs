@@ -21,6 +21,9 @@ internal sealed class Suspension(Domain domain) : IDisposable
     /// <summary>The guest is asleep.</summary>
     internal bool IsAsleep => _asleep.IsSet;
 
+    /// <summary>The machine ends, and nobody waits for the guest any more.</summary>
+    internal bool IsEnding => _ending;
+
     /// <summary>Adds a device: what makes it quiet (and then waits, not under the lock), and what starts it anew.</summary>
     internal void Add(Func<Action> quiet, Action restart)
     {

@@ -66,7 +66,7 @@ internal sealed class XenPersonality(Domain domain) : IPersonality
     /// <inheritdoc/>
     public void HaltedWithInterruptsOff(int vcpu) => domain.VcpuDown(vcpu);
 
-    // Each slot: mov eax, number; vmcall; ret. Slot 23, iret, is for PV guests only.
+    // Each slot: mov eax, number; vmcall; ret. Slot 23, iret, is for PV guests only: ud2.
     private bool TryWriteHypercallPage(GuestPhysical at)
     {
         Span<byte> page = stackalloc byte[GuestMemory.PageSize];
@@ -79,6 +79,10 @@ internal sealed class XenPersonality(Domain domain) : IPersonality
             ReadOnlySpan<byte> call = [0x0F, 0x01, 0xC1, 0xC3];
             call.CopyTo(slot[5..]);
         }
+
+        const int iret = 23;
+        const ushort ud2 = 0x0B0F;
+        BinaryPrimitives.WriteUInt16LittleEndian(page[(iret * SlotSize)..], ud2);
 
         return domain.Memory.TryWrite(at, page);
     }

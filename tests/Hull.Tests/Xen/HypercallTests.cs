@@ -39,7 +39,7 @@ public sealed class HypercallTests
     [InlineData(XenVersion, 6ul, 0xFFFF_F000ul, -14L)] // nothing is there
     [InlineData(XenVersion, 11ul, 0ul, -38L)]
     [InlineData(MemoryOp, 7ul, 0x3F_FFF8ul, -14L)] // across the end of RAM
-    [InlineData(HvmOp, 9ul, 0x10_0000ul, -38L)]
+    [InlineData(HvmOp, 9ul, 0x10_0000ul, -95L)] // of dom0
     [InlineData(EventChannelOp, 99ul, 0x10_0000ul, -38L)]
     [InlineData(63, 0ul, 0ul, -38L)]
     public void Results_AreXens(int number, ulong first, ulong second, long result)
@@ -83,7 +83,7 @@ public sealed class HypercallTests
         Assert.False(domain.Domain.Events.IsPending(domain.Domain.Events.Ports[port]));
         domain.Time.Advance(2);
         Assert.True(domain.Domain.Events.IsPending(domain.Domain.Events.Ports[port]));
-        Assert.Equal(-62, domain.Call(VcpuOp, 8, 0, TestDomain.Argument)); // in the past now
+        Assert.Equal(0, domain.Call(VcpuOp, 8, 0, TestDomain.Argument)); // in the past now: Xen 4.17 does not mind
     }
 
     [Fact]
@@ -194,7 +194,7 @@ public sealed class HypercallTests
         using TestDomain domain = new();
         domain.CallWith(EventChannelOp, 6, 0x7FF0, 0);
         domain.CallWith(EventChannelOp, 4, 500);
-        domain.Call(VcpuOp, 9, 1, 0);
+        domain.Call(VcpuOp, 9, 0, 0);
         domain.Call(99, 1, 2, 3);
         domain.ShortCallWith(MemoryOp, 7, 0x7FF0, 0, 0, 0xA1);
 
@@ -202,7 +202,7 @@ public sealed class HypercallTests
             [
                 "0.000000 vcpu0 event_channel_op(alloc_unbound, dom=DOMID_SELF, remote_dom=0) = 0, port=3",
                 "0.000000 vcpu0 event_channel_op(send, port=500) = -22 (EINVAL)",
-                "0.000000 vcpu0 vcpu_op(stop_singleshot_timer, vcpu=1) = 0",
+                "0.000000 vcpu0 vcpu_op(stop_singleshot_timer, vcpu=0) = 0",
                 "0.000000 vcpu0 hypercall_99(0x1, 0x2, 0x3) = -38 (ENOSYS)",
                 "0.000000 vcpu0 memory_op(add_to_physmap, domid=DOMID_SELF, space=0, idx=0, gpfn=161) = 0",
             ],

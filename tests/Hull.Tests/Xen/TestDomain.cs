@@ -82,6 +82,11 @@ internal sealed class TestDomain : IHypercallRegisters, IInterruptInjector, IDis
 
     public void Inject(int vcpu, byte vector) => Injected.Add((vcpu, vector));
 
+    /// <summary>vCPUs that got an NMI.</summary>
+    internal List<int> Nmis { get; } = [];
+
+    public void InjectNmi(int vcpu) => Nmis.Add(vcpu);
+
     public void Dispose() => Memory.Dispose();
 
     /// <summary>A hypercall with up to five arguments.</summary>

@@ -8,4 +8,7 @@ internal sealed class ApicInjector(IReadOnlyList<LocalApic> apics) : IInterruptI
 {
     /// <inheritdoc/>
     public void Inject(int vcpu, byte vector) => apics[vcpu].Inject(vector);
+
+    /// <inheritdoc/>
+    public void InjectNmi(int vcpu) => apics[vcpu].InjectNmi();
 }

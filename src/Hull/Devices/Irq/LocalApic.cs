@@ -405,6 +405,9 @@ internal sealed class LocalApic : ILocalApic
         Signal(pending);
     }
 
+    /// <summary>A hypervisor's NMI. Any thread.</summary>
+    internal void InjectNmi() => _signals?.Nmi();
+
     private void AcceptFixed(byte vector, bool level)
     {
         bool pending = false;

@@ -9,6 +9,9 @@ internal enum PortState
     Free = 0,
     Unbound = 1,
     Interdomain = 2,
+
+    /// <summary>A line of a physical device, of which the domain has none: nothing comes.</summary>
+    Pirq = 3,
     Virq = 4,
     Ipi = 5,
 
@@ -28,7 +31,8 @@ internal sealed class EventPort(int number)
 
     internal int Vcpu { get; set; }
 
-    internal int Virq { get; set; }
+    /// <summary>Of which virtual or physical line it tells.</summary>
+    internal int Line { get; set; }
 
     internal byte Priority { get; set; } = FifoEvents.DefaultPriority;
 
@@ -64,8 +68,14 @@ internal sealed class EventChannels
     /// <summary>VIRQ_TIMER: the vCPU's single-shot timer.</summary>
     internal const int VirqTimer = 0;
 
+    /// <summary>Physical lines that a port can be for: the IO-APIC's 24, and the 32 more that Xen gives each guest.</summary>
+    internal const int PirqCount = 24 + 32;
+
     // What Xen's toolstack gives a guest: enough for its devices, few enough for us.
     private const int PortLimit = 1024;
+
+    // Xen makes ports in blocks; those that are made are valid, in use or not.
+    private const uint PortBlock = 128;
 
     private readonly Domain _domain;
     private readonly List<EventPort> _ports = [new EventPort(0)];
@@ -88,6 +98,12 @@ internal sealed class EventChannels
 
     /// <summary>A port that the guest names; null when there is none.</summary>
     internal EventPort? Find(uint number) => number > 0 && number < _ports.Count ? _ports[(int)number] : null;
+
+    /// <summary>True for a VIRQ that each vCPU has for itself: timer, debug, and those of two profilers.</summary>
+    internal static bool IsOfVcpu(uint virq) => virq is 0 or 1 or 7 or 13;
+
+    /// <summary>True for a port that Xen has made by now, if only as one that is free; port 0 is never in use.</summary>
+    internal bool IsValid(uint number) => number < (((uint)_ports.Count + PortBlock - 1) & ~(PortBlock - 1));
 
     /// <summary>Takes the lowest free port.</summary>
     /// <returns>Null when all are in use.</returns>
@@ -146,7 +162,14 @@ internal sealed class EventChannels
     {
         if (port.State == PortState.Virq)
         {
-            _domain.Vcpus[port.Vcpu].VirqPorts[port.Virq] = 0;
+            // The vCPU that is told may be another one by now.
+            foreach (DomainVcpu vcpu in _domain.Vcpus)
+            {
+                if (vcpu.VirqPorts[port.Line] == port.Number)
+                {
+                    vcpu.VirqPorts[port.Line] = 0;
+                }
+            }
         }
 
         if (port.Peer is EventPort peer)

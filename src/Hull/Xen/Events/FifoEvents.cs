@@ -37,7 +37,7 @@ internal sealed class FifoEvents(Domain domain) : IEventForm
     {
         const int blockSize = HeadOffset + (Priorities * sizeof(uint));
         if (_controlBlocks[vcpu] is not null || offset > GuestMemory.PageSize - blockSize || offset % 8 != 0
-            || frame > ulong.MaxValue / GuestMemory.PageSize)
+            || !domain.Reservation.Has(frame))
         {
             return XenError.Invalid;
         }
@@ -62,7 +62,7 @@ internal sealed class FifoEvents(Domain domain) : IEventForm
         }
 
         GuestPhysical at = new(frame * GuestMemory.PageSize);
-        if (frame > ulong.MaxValue / GuestMemory.PageSize || !domain.Memory.Contains(at, GuestMemory.PageSize))
+        if (!domain.Reservation.Has(frame))
         {
             return XenError.Invalid;
         }

@@ -5,12 +5,11 @@ namespace Hull.Xen.Hypercalls;
 /// <summary>event_channel_op. Xen, public/event_channel.h.</summary>
 internal static class EventChannelCall
 {
-    private const ushort Self = 0x7FF0;
-
     internal static long Do(in Hypercall call) => call.Word(0) switch
     {
         0 => BindInterdomain(call),
         1 => BindVirq(call),
+        2 => BindPirq(call),
         3 => Close(call),
         4 => Send(call),
         5 => Status(call),
@@ -22,10 +21,9 @@ internal static class EventChannelCall
         11 => InitControl(call),
         12 => ExpandArray(call),
         13 => SetPriority(call),
+        14 => ContinueReset(call),
         _ => XenError.NoSystemCall,
     };
-
-    private static bool IsSelf(in Hypercall call, ushort domain) => domain == Self || domain == call.Domain.Id;
 
     // A guest without a dom0 has nobody to connect to but itself.
     private static long BindInterdomain(in Hypercall call)
@@ -35,9 +33,11 @@ internal static class EventChannelCall
             return XenError.Fault;
         }
 
-        if (!IsSelf(call, request.Domain))
+        // No port of dom0's waits for this guest.
+        long error = call.CheckDomain(request.Domain, XenError.Invalid);
+        if (error != 0)
         {
-            return XenError.NoSuchDomain;
+            return error;
         }
 
         EventChannels events = call.Domain.Events;
@@ -78,6 +78,11 @@ internal static class EventChannelCall
             return XenError.NoEntry;
         }
 
+        if (request.Vcpu != 0 && !EventChannels.IsOfVcpu(request.Virq))
+        {
+            return XenError.Invalid;
+        }
+
         DomainVcpu vcpu = call.Domain.Vcpus[(int)request.Vcpu];
         if (vcpu.VirqPorts[request.Virq] != 0)
         {
@@ -89,8 +94,39 @@ internal static class EventChannelCall
             return XenError.NoSpace;
         }
 
-        port.Virq = (int)request.Virq;
+        port.Line = (int)request.Virq;
         vcpu.VirqPorts[request.Virq] = port.Number;
+        request.Port = (uint)port.Number;
+        return call.TryStore(1, request) ? 0 : XenError.Fault;
+    }
+
+    // QUIRK: a guest may bind the lines of physical devices and never hears of them, as in Xen when it has no such device.
+    private static long BindPirq(in Hypercall call)
+    {
+        if (!call.TryLoad(1, out PirqRequest request))
+        {
+            return XenError.Fault;
+        }
+
+        if (request.Pirq >= EventChannels.PirqCount)
+        {
+            return XenError.Invalid;
+        }
+
+        foreach (EventPort other in call.Domain.Events.Ports)
+        {
+            if (other.State == PortState.Pirq && other.Line == (int)request.Pirq)
+            {
+                return XenError.Exists;
+            }
+        }
+
+        if (call.Domain.Events.Allocate(PortState.Pirq, 0) is not EventPort port)
+        {
+            return XenError.NoSpace;
+        }
+
+        port.Line = (int)request.Pirq;
         request.Port = (uint)port.Number;
         return call.TryStore(1, request) ? 0 : XenError.Fault;
     }
@@ -123,9 +159,10 @@ internal static class EventChannelCall
             return XenError.Fault;
         }
 
-        if (!IsSelf(call, request.Domain))
+        long error = call.CheckDomain(request.Domain);
+        if (error != 0)
         {
-            return XenError.NotPermitted;
+            return error;
         }
 
         if (call.Domain.Events.Allocate(PortState.Unbound, 0) is not EventPort port)
@@ -133,7 +170,7 @@ internal static class EventChannelCall
             return XenError.NoSpace;
         }
 
-        port.RemoteDomain = request.Remote == Self ? call.Domain.Id : request.Remote;
+        port.RemoteDomain = request.Remote == DomainNumber.Self ? call.Domain.Id : request.Remote;
         request.Port = (uint)port.Number;
         return call.TryStore(1, request) ? 0 : XenError.Fault;
     }
@@ -174,14 +211,24 @@ internal static class EventChannelCall
         }
     }
 
+    // A free port has a mask too.
     private static long Unmask(in Hypercall call)
     {
-        if (!TryFind(call, out EventPort? port, out long error))
+        if (!call.TryLoad(1, out uint number))
         {
-            return error;
+            return XenError.Fault;
         }
 
-        call.Domain.Events.Unmask(port!); // TryFind gave it
+        if (!call.Domain.Events.IsValid(number))
+        {
+            return XenError.Invalid;
+        }
+
+        if (call.Domain.Events.Find(number) is EventPort port)
+        {
+            call.Domain.Events.Unmask(port);
+        }
+
         return 0;
     }
 
@@ -202,7 +249,7 @@ internal static class EventChannelCall
             return XenError.Invalid;
         }
 
-        if (port.State is PortState.Ipi || (port.State == PortState.Virq && port.Virq == EventChannels.VirqTimer))
+        if (port.State is PortState.Ipi || (port.State == PortState.Virq && EventChannels.IsOfVcpu((uint)port.Line)))
         {
             return XenError.Invalid; // these belong to a vCPU
         }
@@ -218,19 +265,27 @@ internal static class EventChannelCall
             return XenError.Fault;
         }
 
-        if (!IsSelf(call, request.Domain))
+        long error = call.CheckDomain(request.Domain);
+        if (error != 0)
         {
-            return XenError.NoSuchDomain;
+            return error;
         }
 
-        if (call.Domain.Events.Find(request.Port) is not EventPort port)
+        if (!call.Domain.Events.IsValid(request.Port))
         {
             return XenError.Invalid;
         }
 
-        request.State = (uint)(port.State == PortState.Backend ? PortState.Interdomain : port.State);
-        request.Vcpu = (uint)port.Vcpu;
-        request.Detail = port.State == PortState.Virq ? (uint)port.Virq : (uint)port.RemoteDomain;
+        // Of a port that is not in use only that is said.
+        request.State = (uint)PortState.Free;
+        if (call.Domain.Events.Find(request.Port) is { State: not PortState.Free } port)
+        {
+            request.State = (uint)(port.State == PortState.Backend ? PortState.Interdomain : port.State);
+            request.Vcpu = (uint)port.Vcpu;
+            request.Detail = port.State is PortState.Virq or PortState.Pirq ? (uint)port.Line : (uint)port.RemoteDomain;
+            request.More = (uint)(port.Peer?.Number ?? (int)request.More);
+        }
+
         return call.TryStore(1, request) ? 0 : XenError.Fault;
     }
 
@@ -241,13 +296,25 @@ internal static class EventChannelCall
             return XenError.Fault;
         }
 
-        if (!IsSelf(call, domain))
+        long error = call.CheckDomain(domain);
+        if (error == 0)
         {
-            return XenError.NoSuchDomain;
+            call.Domain.Events.Reset();
         }
 
-        call.Domain.Events.Reset();
-        return 0;
+        return error;
+    }
+
+    // A reset is done at once, so there is none to go on with.
+    private static long ContinueReset(in Hypercall call)
+    {
+        if (!call.TryLoad(1, out ushort domain))
+        {
+            return XenError.Fault;
+        }
+
+        long error = call.CheckDomain(domain);
+        return error != 0 ? error : XenError.Busy;
     }
 
     private static long InitControl(in Hypercall call)
@@ -269,7 +336,7 @@ internal static class EventChannelCall
 
     private static long ExpandArray(in Hypercall call) => !call.TryLoad(1, out ulong frame) ? XenError.Fault
         : call.Domain.Events.Fifo is FifoEvents fifo ? fifo.AddPage(frame)
-        : XenError.NoSystemCall;
+        : XenError.NotSupported;
 
     private static long SetPriority(in Hypercall call)
     {
@@ -278,17 +345,26 @@ internal static class EventChannelCall
             return XenError.Fault;
         }
 
+        if (!call.Domain.Events.IsValid(request.First))
+        {
+            return XenError.Invalid;
+        }
+
         if (call.Domain.Events.Fifo is null)
         {
             return XenError.NoSystemCall;
         }
 
-        if (request.Second >= FifoEvents.Priorities || call.Domain.Events.Find(request.First) is not EventPort port)
+        if (request.Second >= FifoEvents.Priorities)
         {
             return XenError.Invalid;
         }
 
-        port.Priority = (byte)request.Second;
+        if (call.Domain.Events.Find(request.First) is EventPort port)
+        {
+            port.Priority = (byte)request.Second;
+        }
+
         return 0;
     }
 
@@ -324,6 +400,13 @@ internal static class EventChannelCall
     {
         internal uint Virq;
         internal uint Vcpu;
+        internal uint Port;
+    }
+
+    private struct PirqRequest
+    {
+        internal uint Pirq;
+        internal uint Flags;
         internal uint Port;
     }
 

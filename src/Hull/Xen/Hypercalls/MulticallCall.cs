@@ -6,38 +6,36 @@ namespace Hull.Xen.Hypercalls;
 /// <summary>multicall: a list of hypercalls, each with a place for its result. Xen, public/xen.h, "struct multicall_entry".</summary>
 internal static class MulticallCall
 {
-    private const int EntrySize = 64;
-    private const int ResultOffset = 8;
-    private const int ArgumentOffset = 16;
     private const int ArgumentCount = 5;
 
-    // A longer list is done in parts by the guests that there are; Xen would make this one start anew.
-    private const uint MostEntries = 4096;
+    // The number, the result and six arguments, each a word of the caller's.
+    private const int EntryWords = 8;
 
     internal static long Do(in Hypercall call)
     {
         uint count = call.Word(1);
-        if (count > MostEntries)
-        {
-            return XenError.Invalid;
-        }
-
-        Span<byte> entry = stackalloc byte[EntrySize];
+        int word = call.WordBytes;
+        Span<byte> entry = stackalloc byte[EntryWords * sizeof(ulong)];
+        entry = entry[..(EntryWords * word)];
         Span<ulong> arguments = stackalloc ulong[ArgumentCount];
-        for (uint i = 0; i < count; i++)
+        for (uint i = 0; i < count && call.Domain.Breathe(i); i++)
         {
-            ulong at = call[0] + (i * EntrySize);
+            ulong at = call[0] + ((ulong)i * (uint)entry.Length);
             if (!call.Registers.TryLoad(at, entry))
             {
                 return XenError.Fault;
             }
 
-            MemoryMarshal.Cast<byte, ulong>(entry.Slice(ArgumentOffset, ArgumentCount * sizeof(ulong))).CopyTo(arguments);
-            ulong number = MemoryMarshal.Read<ulong>(entry);
+            for (int argument = 0; argument < ArgumentCount; argument++)
+            {
+                arguments[argument] = Word(entry, 2 + argument, word);
+            }
+
+            ulong number = Word(entry, 0, word);
             long result = number == (ulong)HypercallNumber.Multicall
-                ? XenError.NoSystemCall
-                : HypercallTable.Call(new Hypercall(call.Domain, call.Vcpu, call.Registers, arguments), number);
-            if (!call.Registers.TryStore(at + ResultOffset, MemoryMarshal.AsBytes(new ReadOnlySpan<long>(in result))))
+                ? XenError.Invalid // no list in a list
+                : HypercallTable.Call(call.With(arguments), number);
+            if (!call.Registers.TryStore(at + (uint)word, MemoryMarshal.AsBytes(new ReadOnlySpan<long>(in result))[..word]))
             {
                 return XenError.Fault;
             }
@@ -45,4 +43,8 @@ internal static class MulticallCall
 
         return 0;
     }
+
+    private static ulong Word(ReadOnlySpan<byte> entry, int index, int bytes) => bytes == sizeof(ulong)
+        ? MemoryMarshal.Read<ulong>(entry[(index * bytes)..])
+        : MemoryMarshal.Read<uint>(entry[(index * bytes)..]);
 }

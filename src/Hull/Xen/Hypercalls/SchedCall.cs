@@ -16,6 +16,10 @@ internal static class SchedCall
         1 => Block(call),
         2 => ShutDown(call),
         3 => Poll(call),
+        4 => RemoteShutDown(call),
+        5 => SetShutdownCode(call),
+        6 => Watchdog(call),
+        7 => XenError.NotPermitted, // pin_override is for who knows the host's processors
         _ => XenError.NoSystemCall,
     };
 
@@ -32,11 +36,8 @@ internal static class SchedCall
             return XenError.Fault;
         }
 
-        if (reason > (uint)ShutdownReason.SoftReset)
-        {
-            return XenError.Invalid;
-        }
-
+        // Xen takes one byte of it, and what it does not know as an end.
+        reason = (byte)reason;
         if ((ShutdownReason)reason == ShutdownReason.Suspend)
         {
             return call.Domain.Suspension.Begin(call.Vcpu.Index);
@@ -45,6 +46,25 @@ internal static class SchedCall
         call.Domain.ShutDown((ShutdownReason)reason);
         return 0;
     }
+
+    private static long RemoteShutDown(in Hypercall call) => !call.TryLoad(1, out ulong request) ? XenError.Fault
+        : (ushort)request is DomainNumber.Control || (ushort)request == call.Domain.Id ? XenError.NotPermitted
+        : XenError.NoSuchDomain;
+
+    private static long SetShutdownCode(in Hypercall call)
+    {
+        if (!call.TryLoad(1, out uint reason))
+        {
+            return XenError.Fault;
+        }
+
+        call.Domain.ShutdownCode = (ShutdownReason)(byte)reason;
+        return 0;
+    }
+
+    private static long Watchdog(in Hypercall call) => call.TryLoad(1, out WatchdogRequest request)
+        ? call.Domain.Watchdogs.Set(request.Id, request.Seconds)
+        : XenError.Fault;
 
     // QUIRK: SCHEDOP_poll waits for any event, a millisecond at the most, as if its own had come. A guest that polls looks at its
     // ports and polls again.
@@ -81,6 +101,12 @@ internal static class SchedCall
 
         call.Vcpu.IsWaiting = !isOver;
         return 0;
+    }
+
+    private struct WatchdogRequest
+    {
+        internal uint Id;
+        internal uint Seconds;
     }
 
     private struct PollRequest

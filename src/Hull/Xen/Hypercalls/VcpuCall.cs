@@ -5,7 +5,14 @@ namespace Hull.Xen.Hypercalls;
 /// <summary>vcpu_op: a vCPU's shared areas and its timer. Xen, public/vcpu.h.</summary>
 internal static class VcpuCall
 {
-    private const uint InFutureOnly = 1;
+    private const long LeastPeriodNs = 1_000_000;
+
+    // struct vcpu_hvm_context.
+    private const int ContextSize = 128;
+
+    // A deadline so far ahead is a mistake of an old Linux; Xen fires soon.
+    private const long FarthestNs = 1L << 50;
+    private const long SoonNs = 100_000_000;
 
     internal static long Do(in Hypercall call)
     {
@@ -17,24 +24,49 @@ internal static class VcpuCall
         DomainVcpu vcpu = call.Domain.Vcpus[(int)call[1]];
         return call.Word(0) switch
         {
+            0 => Initialise(call),
             1 => Up(vcpu),
             2 => Down(call, vcpu),
             3 => vcpu.IsDown ? 0 : 1,
-            4 => Runstate(call, vcpu, 2),
+            4 => GetRunstate(call, vcpu),
             5 => RegisterRunstate(call, vcpu),
-            7 => 0, // there is no periodic timer to stop
+            6 => SetPeriodicTimer(call, vcpu),
+            7 => StopPeriodicTimer(vcpu),
             8 => SetTimer(call, vcpu),
-            9 => StopTimer(vcpu),
+            9 => StopTimer(call, vcpu),
             10 => RegisterInfo(call, vcpu),
+            11 => SendNmi(call, vcpu),
+            12 => XenError.Invalid, // physical numbers are for guests that may know them
             13 => RegisterTime(call, vcpu),
             _ => XenError.NoSystemCall,
         };
     }
 
+    /// <summary>set_timer_op, the older form of a vCPU's single-shot timer: the deadline itself, in two halves from 32-bit code.</summary>
+    internal static long SetTimerOp(in Hypercall call)
+    {
+        long deadlineNs = call.Registers.Is64Bit ? (long)call[0] : (long)((call[1] << 32) | call.Word(0));
+        long nowNs = call.Domain.Clock.NowNs;
+        if (deadlineNs == 0)
+        {
+            call.Vcpu.StopTimer();
+        }
+        else
+        {
+            call.Vcpu.SetTimer(deadlineNs < 0 || deadlineNs - nowNs >= FarthestNs ? nowNs + SoonNs : deadlineNs);
+        }
+
+        return 0;
+    }
+
+    // QUIRK: VCPUOP_initialise finds each vCPU initialised: they wait for INIT and SIPI, with which PVH guests start them.
+    private static long Initialise(in Hypercall call) =>
+        call.TryLoad(2, stackalloc byte[ContextSize]) ? XenError.Exists : XenError.Fault;
+
     private static long Up(DomainVcpu vcpu)
     {
         vcpu.IsDown = false;
-        return vcpu.Info is null ? XenError.Invalid : 0;
+        return 0;
     }
 
     // QUIRK: VCPUOP_down is noted, and the vCPU runs on. Guests use it around a change of another vCPU's areas after a resume, while
@@ -80,26 +112,50 @@ internal static class VcpuCall
         }
     }
 
-    // The TSC is stable: what is written once stays right.
+    // The TSC is stable: what is written once stays right. An area that is nowhere is the guest's affair.
     private static long RegisterTime(in Hypercall call, DomainVcpu vcpu)
     {
-        if (!call.TryLoad(2, out ulong area))
+        if (!call.TryLoadWord(2, 0, out ulong area))
         {
             return XenError.Fault;
         }
 
         Span<byte> time = stackalloc byte[DomainVcpu.TimeLength];
         vcpu.FillTime(time);
-        return area == 0 || call.Registers.TryStore(area, time) ? 0 : XenError.Fault;
+        call.Registers.TryStore(area, time);
+        return 0;
     }
 
-    private static long Runstate(in Hypercall call, DomainVcpu vcpu, int argument)
+    private static long GetRunstate(in Hypercall call, DomainVcpu vcpu)
     {
         ObserveOwn(call, vcpu);
-        Span<byte> runstate = stackalloc byte[Xen.Runstate.Length];
-        return call.TryStore(argument, vcpu.Runstate.Fill(runstate, call.Registers.Is64Bit)) ? 0 : XenError.Fault;
+        Span<byte> runstate = stackalloc byte[Runstate.Length];
+        return call.TryStore(2, vcpu.Runstate.Fill(runstate, call.Registers.Is64Bit)) ? 0 : XenError.Fault;
     }
 
+    private static long SetPeriodicTimer(in Hypercall call, DomainVcpu vcpu)
+    {
+        if (!call.TryLoad(2, out long periodNs))
+        {
+            return XenError.Fault;
+        }
+
+        if (periodNs < LeastPeriodNs)
+        {
+            return XenError.Invalid;
+        }
+
+        vcpu.SetPeriodicTimer(periodNs);
+        return 0;
+    }
+
+    private static long StopPeriodicTimer(DomainVcpu vcpu)
+    {
+        vcpu.StopPeriodicTimer();
+        return 0;
+    }
+
+    // A deadline that has passed fires at once, whatever the flags say: Xen 4.17 does not look at VCPU_SSHOTTMR_future.
     private static long SetTimer(in Hypercall call, DomainVcpu vcpu)
     {
         if (vcpu != call.Vcpu)
@@ -112,18 +168,29 @@ internal static class VcpuCall
             return XenError.Fault;
         }
 
-        if ((request.Flags & InFutureOnly) != 0 && request.DeadlineNs < (ulong)call.Domain.Clock.NowNs)
-        {
-            return XenError.TimeOver;
-        }
-
         vcpu.SetTimer((long)Math.Min(request.DeadlineNs, long.MaxValue));
         return 0;
     }
 
-    private static long StopTimer(DomainVcpu vcpu)
+    private static long StopTimer(in Hypercall call, DomainVcpu vcpu)
     {
+        if (vcpu != call.Vcpu)
+        {
+            return XenError.Invalid;
+        }
+
         vcpu.StopTimer();
+        return 0;
+    }
+
+    private static long SendNmi(in Hypercall call, DomainVcpu vcpu)
+    {
+        if (call[2] != 0)
+        {
+            return XenError.Invalid;
+        }
+
+        call.Domain.RequestNmi(vcpu.Index);
         return 0;
     }
 

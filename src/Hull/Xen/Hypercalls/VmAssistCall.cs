@@ -10,12 +10,7 @@ internal static class VmAssistCall
     internal static long Do(in Hypercall call)
     {
         uint command = call.Word(0);
-        if (command is not (Enable or Disable))
-        {
-            return XenError.NoSystemCall;
-        }
-
-        if (call.Word(1) != RunstateUpdateFlag)
+        if (command is not (Enable or Disable) || call.Word(1) != RunstateUpdateFlag)
         {
             return XenError.Invalid;
         }

@@ -1,4 +1,5 @@
 using System;
+using System.Runtime.InteropServices;
 using System.Text;
 
 namespace Hull.Xen.Hypercalls;
@@ -18,15 +19,15 @@ internal static class XenVersionCall
     {
         0 => (XenVersion.Major << 16) | XenVersion.Minor,
         1 => Text(call, XenVersion.Extra, 16),
-        2 => Text(call, "", 64 + 16 + 32 + 32),
+        2 => Compilation(call),
         3 => Text(call, XenVersion.Capabilities, 1024),
         4 => Text(call, "", 64),
-        5 => call.TryStore(1, 0xFFFF_8000_0000_0000UL) ? 0 : XenError.Fault,
+        5 => Start(call),
         6 => Features(call),
         7 => call[1] == 0 ? PageSize : XenError.Invalid, // it has no argument
         8 => Text(call, "", 16),
-        9 => Text(call, "", 1024),
-        10 => XenError.NoEntry,
+        9 => Text(call, "<denied>", "<denied>".Length + 1), // Xen's own command line is nobody's business
+        10 => XenError.NotPermitted,
         _ => XenError.NoSystemCall,
     };
 
@@ -37,6 +38,22 @@ internal static class XenVersionCall
         field.Clear();
         Encoding.ASCII.GetBytes(text, field[..^1]);
         return call.TryStore(1, field) ? 0 : XenError.Fault;
+    }
+
+    // Compiler, who, where and when.
+    private static long Compilation(in Hypercall call)
+    {
+        Span<byte> fields = stackalloc byte[64 + 16 + 32 + 32];
+        fields.Clear();
+        Encoding.ASCII.GetBytes(RuntimeInformation.FrameworkDescription, fields[..63]);
+        return call.TryStore(1, fields) ? 0 : XenError.Fault;
+    }
+
+    // Where Xen's own part of a PV guest's memory begins; a 32-bit guest is told 0.
+    private static long Start(in Hypercall call)
+    {
+        ulong start = call.Registers.Is64Bit ? 0xFFFF_8000_0000_0000 : 0;
+        return call.TryStore(1, MemoryMarshal.AsBytes(new ReadOnlySpan<ulong>(in start))[..call.WordBytes]) ? 0 : XenError.Fault;
     }
 
     private static long Features(in Hypercall call)
