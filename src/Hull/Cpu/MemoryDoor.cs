@@ -1,4 +1,5 @@
 using System;
+using System.Runtime.CompilerServices;
 using System.Threading;
 using Hull.Cpu.Assist;
 using Hull.Cpu.Mmu;
@@ -12,8 +13,10 @@ namespace Hull.Cpu;
 /// What generated code asks for memory that it cannot reach alone: accesses that missed the inline TLB, and careful ones.
 /// See docs/translator.md, "Memory".
 /// </summary>
-internal sealed unsafe class MemoryDoor
+internal sealed unsafe class MemoryDoor : IDisposable
 {
+    // What plain operands have at the most; operands that may be longer, and LOCK, ask with more.
+    private const int LongestPlain = 32;
     private readonly SoftVcpu _vcpu;
     private readonly CpuState* _cpu;
     private readonly Tlb _tlb;
@@ -23,6 +26,7 @@ internal sealed unsafe class MemoryDoor
     private readonly CodeCache _cache;
     private readonly PreciseExits _exits;
     private readonly SoftEngine _engine;
+    private readonly PageSeams _seams;
     private ulong _carefulLinear;
     private int _carefulSize;
     private byte* _carefulAt;
@@ -38,7 +42,11 @@ internal sealed unsafe class MemoryDoor
         _memory = engine.Memory;
         _cache = engine.Cache;
         _exits = exits;
+        _seams = new PageSeams(engine.Memory);
     }
+
+    /// <inheritdoc/>
+    public void Dispose() => _seams.Dispose();
 
     /// <summary>An access missed the inline TLB: translates, fills the line, or chooses another way.</summary>
     internal byte* MemorySlow(ulong linear, int size, bool store, byte* back)
@@ -53,7 +61,13 @@ internal sealed unsafe class MemoryDoor
         }
 
         int offset = (int)(linear & 0xFFF);
-        if (offset + size > GuestMemory.PageSize || _vcpu.Debug.WatchesData(linear))
+        if (offset + size > GuestMemory.PageSize)
+        {
+            byte* across = Across(linear, size, store);
+            return across != null ? across : _exits.Leave(ExitReason.Careful, back);
+        }
+
+        if (_vcpu.Debug.WatchesData(linear))
         {
             return _exits.Leave(ExitReason.Careful, back);
         }
@@ -95,13 +109,7 @@ internal sealed unsafe class MemoryDoor
             return page.Host + offset;
         }
 
-        // A store that leaves no line behind: another vCPU that begins to translate these bytes must know of it.
-        _vcpu.MayStoreLoosely = true;
-        if (_engine.IsShared)
-        {
-            Interlocked.MemoryBarrier();
-        }
-
+        BeginLooseStore();
         ulong now = Volatile.Read(ref grains);
         if ((now & CodeMap.GrainMask((uint)offset, (uint)(offset + size))) != 0 && !MakeWay(page.Host + offset, size, back))
         {
@@ -130,14 +138,13 @@ internal sealed unsafe class MemoryDoor
             return _exits.LeaveFaulting(linear, site.Size, site.ForStore, back);
         }
 
-        // The operand keeps its misalignment, so that SSE's alignment checks see what the guest's address says.
-        byte* at = (byte*)(((nint)(&_cpu->Bounce) + 63) & ~63) + (linear & 63);
+        byte* at = BouncePlace(linear);
         if (site.ForStore && !_mmu.Probe(linear, site.Size, access))
         {
             return _exits.LeaveFaulting(linear, site.Size, true, back);
         }
 
-        // SAFETY: the buffer has 256 bytes; 63 of alignment, 63 of misalignment and at most 64 of operand fit.
+        // SAFETY: see BouncePlace.
         if (site.Load && !_mmu.Load(linear, new Span<byte>(at, site.Size), access & ~Access.Store))
         {
             return _exits.LeaveFaulting(linear, site.Size, false, back);
@@ -159,6 +166,96 @@ internal sealed unsafe class MemoryDoor
 
         _exits.Leave(ExitReason.Fault, back);
         return false;
+    }
+
+    // The host address of an operand in two pages of RAM; null where it has none, or a fault must be found.
+    private byte* Across(ulong linear, int size, bool store)
+    {
+        ulong second = (linear | 0xFFF) + 1;
+        if (size > LongestPlain || (linear ^ second) >> 32 != 0 || _vcpu.Debug.WatchesData(linear) || _vcpu.Debug.WatchesData(second))
+        {
+            return null;
+        }
+
+        byte* low = Reach(linear, store);
+        byte* high = low == null ? null : Reach(second, store);
+        if (high == null)
+        {
+            return null;
+        }
+
+        int offset = (int)(linear & 0xFFF);
+        bool together = high == low + GuestMemory.PageSize;
+        if (!store)
+        {
+            return together ? low + offset : Gather(linear, low + offset, high, size);
+        }
+
+        ulong lowAt = (ulong)(low - _memory.Base);
+        ulong highAt = (ulong)(high - _memory.Base);
+        byte* seam = together ? low : _seams.Find(lowAt, highAt);
+        if (seam == null)
+        {
+            return null;
+        }
+
+        BeginLooseStore();
+        bool overCode =
+            (Volatile.Read(ref _memory.Pages.CodeGrains(lowAt / GuestMemory.PageSize)) & CodeMap.GrainMask((uint)offset, GuestMemory.PageSize)) != 0
+            || (Volatile.Read(ref _memory.Pages.CodeGrains(highAt / GuestMemory.PageSize)) & CodeMap.GrainMask(0, (uint)(offset + size) & 0xFFF)) != 0;
+        return overCode ? null : seam + offset;
+    }
+
+    // The host's page for an access that may be made; null when it faults, which the careful path then finds, or is not RAM.
+    private byte* Reach(ulong linear, bool store)
+    {
+        bool user = _cpu->Cpl == 3;
+        byte* host = FindVictim(linear, ref user, store, out _);
+        if (host != null)
+        {
+            return host;
+        }
+
+        ulong cr2 = _cpu->Cr2;
+        if (_mmu.Translate(linear, store ? Access.Store : Access.Load, out PageTranslation page))
+        {
+            if (page.Host != null && _mmu.ChooseTable(page, ref user, store))
+            {
+                _tlb.Victims.Fill(linear, user, store, page);
+            }
+
+            return page.Host;
+        }
+
+        _cpu->Cr2 = cr2;
+        _vcpu.Pending = default;
+        return null;
+    }
+
+    // Both parts of an operand that is only read, in the bounce buffer.
+    private byte* Gather(ulong linear, byte* low, byte* high, int size)
+    {
+        byte* at = BouncePlace(linear);
+        int first = GuestMemory.PageSize - (int)(linear & 0xFFF);
+
+        // SAFETY: the parts end and begin at an edge of their pages; for the buffer see BouncePlace.
+        Unsafe.CopyBlockUnaligned(at, low, (uint)first);
+        Unsafe.CopyBlockUnaligned(at + first, high, (uint)(size - first));
+        return at;
+    }
+
+    // The operand keeps its misalignment, so that SSE's alignment checks see what the guest's address says. The buffer has 256
+    // bytes: 63 of alignment, 63 of misalignment and at most 64 of operand fit.
+    private byte* BouncePlace(ulong linear) => (byte*)(((nint)(&_cpu->Bounce) + 63) & ~63) + (linear & 63);
+
+    // A store that leaves no line behind: another vCPU that begins to translate these bytes must know of it.
+    private void BeginLooseStore()
+    {
+        _vcpu.MayStoreLoosely = true;
+        if (_engine.IsShared)
+        {
+            Interlocked.MemoryBarrier();
+        }
     }
 
     // The blocks go before the store is made: nothing can come between for this vCPU, and others know of it as a loose one.

@@ -358,6 +358,7 @@ internal sealed unsafe class SoftVcpu : IVcpu
             _handle.Free();
         }
 
+        Door.Dispose();
         _stateMemory.Dispose();
         _events.Dispose();
     }

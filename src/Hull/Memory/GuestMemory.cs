@@ -295,6 +295,13 @@ public sealed unsafe class GuestMemory : IDisposable
         return done;
     }
 
+    /// <summary>Maps a page of RAM a second time, over what is at a host address.</summary>
+    /// <param name="host">Where; a page of the caller's own mapping.</param>
+    /// <param name="offset">The page's offset in the guest's mapping.</param>
+    /// <returns>False when it is not RAM, or the host cannot.</returns>
+    internal bool TryMapAgain(byte* host, ulong offset) => offset < Size
+        && Libc.Mmap(host, PageSize, Libc.ProtRead | Libc.ProtWrite, Libc.MapShared | Libc.MapFixed, _fd, (long)offset) == host;
+
     /// <summary>A hash of all RAM, for comparing runs. Only while no vCPU runs, or on the only one's thread.</summary>
     internal ulong Hash()
     {

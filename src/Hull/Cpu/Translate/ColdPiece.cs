@@ -50,6 +50,9 @@ internal unsafe struct ColdPiece
     /// <summary>The flags are in the host's and stay there.</summary>
     internal bool KeepsFlags;
 
+    /// <summary>The access is atomic, with LOCK or without.</summary>
+    internal bool Locked;
+
     /// <summary>Offset of its instruction in the block.</summary>
     internal ushort GuestOffset;
 

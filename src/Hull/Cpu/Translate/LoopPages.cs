@@ -4,12 +4,16 @@ namespace Hull.Cpu.Translate;
 
 /// <summary>
 /// What a block that jumps back to its own start says about the pages that it reaches: one that walks through arrays stays in
-/// a page for many turns, one that follows a list, or stores to places that it computes, does not. Only a choice between two
-/// checks depends on it, see <see cref="PageSlot"/>.
+/// a page for many turns; one that follows a list, goes down a column, or stores to places that it computes, does not. Only a
+/// choice between two checks depends on it, see <see cref="PageSlot"/>.
 /// </summary>
 internal readonly struct LoopPages
 {
+    // Bytes a turn from which a page is left so soon that the latency of the other check is the lesser evil.
+    private const long FarStep = 512;
+
     private readonly int _loaded;
+    private readonly int _far;
     private readonly int _computed;
 
     /// <summary>The block jumps back to its own start.</summary>
@@ -33,6 +37,11 @@ internal readonly struct LoopPages
                 _loaded |= register;
             }
 
+            if (StepsFar(instruction))
+            {
+                _far |= register;
+            }
+
             if (instruction.Mnemonic is not (Mnemonic.Inc or Mnemonic.Dec or Mnemonic.Add or Mnemonic.Sub or Mnemonic.Lea
                 or Mnemonic.Cmp or Mnemonic.Test))
             {
@@ -49,6 +58,22 @@ internal readonly struct LoopPages
     {
         bool wanders = store && instruction.MemoryIndex.IsGPR64()
             && (_computed >> instruction.MemoryIndex.GetNumber() & 1) != 0;
-        return IsLoop && !wanders && (_loaded >> instruction.MemoryBase.GetNumber() & 1) == 0;
+        return IsLoop && !wanders && ((_loaded | _far) >> instruction.MemoryBase.GetNumber() & 1) == 0;
     }
+
+    // A step that is not known now is seldom a small one: those the compiler knows.
+    private static bool StepsFar(in Instruction instruction) => instruction.Mnemonic switch
+    {
+        Mnemonic.Add or Mnemonic.Sub => instruction.Op1Kind switch
+        {
+            OpKind.Register => true,
+            OpKind.Memory => false,
+            _ => IsFar(instruction.GetImmediate(1)),
+        },
+        Mnemonic.Lea => instruction.MemoryBase == instruction.Op0Register
+            && (instruction.MemoryIndex != Register.None || IsFar(instruction.MemoryDisplacement64)),
+        _ => false,
+    };
+
+    private static bool IsFar(ulong step) => (long)step is >= FarStep or <= -FarStep;
 }

@@ -1,4 +1,5 @@
 using Hull.Cpu.State;
+using Hull.Memory;
 using Iced.Intel;
 
 namespace Hull.Cpu.Translate;
@@ -64,6 +65,7 @@ internal sealed unsafe class MemoryLowering
 
     // Of the operand under way.
     private ulong _displacement;
+    private bool _locked;
 
     internal MemoryLowering(BlockWriter writer)
     {
@@ -86,6 +88,7 @@ internal sealed unsafe class MemoryLowering
             _w.FlagsToMemory();
             if (IsConstant(instruction, segment, size, store, out ulong linear))
             {
+                _locked = false;
                 CheckConstant(linear, size, store);
                 return false;
             }
@@ -139,6 +142,7 @@ internal sealed unsafe class MemoryLowering
     {
         _w.FlagsToMemory();
         _slot = PageSlot.Stack;
+        _locked = false;
         bool wide = _w.Is64;
         if (wide && delta == 0)
         {
@@ -158,6 +162,7 @@ internal sealed unsafe class MemoryLowering
     {
         _w.FlagsToMemory();
         _slot = PageSlot.Frame;
+        _locked = false;
         _e.Lea(_w.Is64, HostRegister.Address, HostRegister.Rbp, -1, 1, 0);
         if (!_w.Is64 && (_w.Mode & BlockMode.Stack32) == 0)
         {
@@ -186,6 +191,7 @@ internal sealed unsafe class MemoryLowering
     {
         _slot = PageSlot.Of(instruction);
         _displacement = instruction.MemoryDisplacement64;
+        _locked = instruction.IsLocked();
         Register baseRegister = instruction.MemoryBase;
         Register index = instruction.MemoryIndex;
         if (HasConstantAddress(instruction))
@@ -272,13 +278,14 @@ internal sealed unsafe class MemoryLowering
 
         if (!piece.KeepsFlags)
         {
-            *(int*)EmitLookup(piece.Store, piece.Number, piece.Size, out byte* from, piece.Linear) = (int)(piece.Back - from);
+            byte* site = EmitLookup(piece.Store, piece.Number, piece.Size, out byte* from, piece.Linear, piece.Locked);
+            *(int*)site = (int)(piece.Back - from);
             return;
         }
 
         _e.LoadState(HostRegister.Rcx, StateLayout.Scratch1);
         _w.EmitSaveFlags();
-        _e.Patch(EmitLookup(piece.Store, piece.Number, piece.Size, out _));
+        _e.Patch(EmitLookup(piece.Store, piece.Number, piece.Size, out _, 0, piece.Locked));
         _w.AddSideRow(_e.At, piece.GuestOffset, piece.Ahead);
         _w.EmitLoadFlags(false);
         _e.Jump(piece.Back);
@@ -292,8 +299,10 @@ internal sealed unsafe class MemoryLowering
     ///   lea  r11, [back]
     ///   jmp  Lookup
     /// </code>
+    /// An atomic access over the end of a page asks for more bytes than any plain operand has, and so becomes a careful one: the
+    /// host's own LOCK may be refused there (split lock detection).
     /// </summary>
-    internal byte* EmitLookup(bool store, int slot, int size, out byte* from, ulong linear = 0)
+    internal byte* EmitLookup(bool store, int slot, int size, out byte* from, ulong linear = 0, bool locked = false)
     {
         bool hashed = slot is PageSlot.Hashed or PageSlot.Constant;
         if (slot == PageSlot.Hashed)
@@ -312,8 +321,23 @@ internal sealed unsafe class MemoryLowering
                 - StateLayout.PointerBias);
         }
 
+        bool mayCross = locked && size > 1 && Thunks.IsLookedUp(size);
+        if (mayCross)
+        {
+            _e.Lea(false, HostRegister.Temp, HostRegister.Address, -1, 1, size - 1);
+            _e.Reg(false, 0x31, HostRegister.Address, HostRegister.Temp);
+            _e.Bytes(0x41, 0xF7, 0xC3);                         // test r11d, imm32
+            _e.Int32(GuestMemory.PageSize);
+        }
+
         byte* site = _e.LoadAddressForward(HostRegister.Temp);
         from = _e.At;
+        if (mayCross)
+        {
+            byte* across = _e.JumpForward(5);
+            *(int*)across = (int)(_w.Thunks.AtomicAcross - (across + 4));
+        }
+
         _e.Jump(_w.Thunks.Lookup(_w.IsUser, store, size, hashed));
         return site;
     }
@@ -541,6 +565,7 @@ internal sealed unsafe class MemoryLowering
             Size = (ushort)size,
             Store = store,
             Number = _slot,
+            Locked = _locked,
             KeepsFlags = keepsFlags,
             Linear = linear,
             GuestOffset = (ushort)_w.GuestOffset,

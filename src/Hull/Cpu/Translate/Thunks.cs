@@ -85,6 +85,9 @@ internal sealed unsafe class Thunks
             _slow[SizeCount + size] = EmitSlow(SizeAt(size), true);
         }
 
+        AtomicAcross = e.At;
+        e.LoadState(HostRegister.Rax, StateLayout.Scratch1);
+        e.Jump(Slow(SizeAt(SizeCount - 1), true));
         for (int i = 0; i < _lookup.Length; i++)
         {
             int kind = i / LookedUpSizes;
@@ -133,6 +136,9 @@ internal sealed unsafe class Thunks
 
     /// <summary>Copies the bounce buffer to memory; same arguments.</summary>
     internal byte* CarefulStore { get; }
+
+    /// <summary>Instead of <see cref="Lookup"/> for an atomic access that lies in two pages: leaves for a careful one.</summary>
+    internal byte* AtomicAcross { get; }
 
     /// <summary>The MXCSR of managed code: all exceptions masked, round to nearest.</summary>
     internal byte* DefaultMxcsr { get; }

@@ -307,6 +307,7 @@ internal sealed unsafe class HostNames : ISymbolResolver
         _code[(ulong)thunks.DispatchExit] = nameof(thunks.DispatchExit);
         _code[(ulong)thunks.InterruptReturn] = nameof(thunks.InterruptReturn);
         _code[(ulong)thunks.CloseUserPages] = nameof(thunks.CloseUserPages);
+        _code[(ulong)thunks.AtomicAcross] = nameof(thunks.AtomicAcross);
         _code[(ulong)thunks.BranchExit] = nameof(thunks.BranchExit);
         _code[(ulong)thunks.Assist] = nameof(thunks.Assist);
         _code[(ulong)thunks.CarefulLoad] = nameof(thunks.CarefulLoad);
