@@ -7,7 +7,7 @@ namespace Hull.Cpu.Translate;
 
 /// <summary>
 /// Copies a guest instruction: its prefixes, opcode and immediate stay, registers are renamed (guest RSP is host R9;
-/// guest R9-R11 pass through R10 and R11), a memory operand becomes [r10].
+/// guest R9-R11 pass through R10 and R11), a memory operand becomes [r10], or [r10+r11] where nothing else needs R11.
 /// </summary>
 internal sealed unsafe class CopyLowering
 {
@@ -46,7 +46,7 @@ internal sealed unsafe class CopyLowering
 
             // An x87 store with an unmasked exception leaves memory alone, so a careful copy must start from it.
             bool load = plan.Loads || (plan.Stores && plan.Unit == UnitKind.X87);
-            commit = _w.Memory.Operand(instruction, size, load, plan.Stores);
+            commit = _w.Memory.Operand(instruction, size, load, plan.Stores, maySplit: LeavesTempFree(instruction, plan, layout));
         }
 
         EmitOperation(instruction, plan, layout);
@@ -55,6 +55,17 @@ internal sealed unsafe class CopyLowering
             _w.Memory.Commit();
         }
     }
+
+    // No register of the instruction passes through R11, no flags do, and no byte register changes places with RSI.
+    private bool LeavesTempFree(in Instruction instruction, in InstructionPlan plan, in InstructionLayout layout)
+    {
+        bool rexless = layout.Rex == 0;
+        return FlagEffects.Of(instruction, plan) is not (FlagEffect.Reads or FlagEffect.ReadsAndWrites)
+            && !IsSpilled(plan.RegField, layout.RegNumber) && !IsHigh(plan.RegField, layout.RegNumber, rexless)
+            && !(layout.Vex && IsSpilled(plan.VvvvField, layout.VexVvvv));
+    }
+
+    private static bool IsSpilled(FieldKind kind, int number) => kind != FieldKind.Other && number is >= 9 and <= 11;
 
     /// <summary>LEA: the address arithmetic goes straight to the destination.</summary>
     internal void EmitLea(in Instruction instruction)
@@ -438,7 +449,7 @@ internal sealed unsafe class CopyLowering
 
         bool isRegister = layout.ModRmAt >= 0;
         bool usesOpcode = opcodeField != FieldKind.Other;
-        rex |= isRegister ? ((reg >> 3) << 2) | (rm >> 3) : usesOpcode ? low >> 3 : 0;
+        rex |= isRegister ? ((reg >> 3) << 2) | (rm >> 3) | (IsSplit(memory) ? 2 : 0) : usesOpcode ? low >> 3 : 0;
         if ((rex & 0xF) != 0)
         {
             rex |= 0x40;
@@ -467,7 +478,7 @@ internal sealed unsafe class CopyLowering
         bool memory)
     {
         int inverted = (~((reg >> 3) << 2) & 4) | 2 | (~(rm >> 3) & 1);
-        if (!memory && layout.ModRmAt >= 0 && (layout.Rex & 2) != 0)
+        if ((!memory && layout.ModRmAt >= 0 && (layout.Rex & 2) != 0) || IsSplit(memory))
         {
             inverted &= ~2;
         }
@@ -548,9 +559,19 @@ internal sealed unsafe class CopyLowering
         _e.Opcode(map | opcode);
     }
 
-    // [r10] is mod 0, rm 2 with REX.B.
-    private void ModRm(int reg, int rm, bool memory) =>
+    // [r10] is mod 0, rm 2 with REX.B; [r10+r11] rm 4 with REX.X and a SIB byte.
+    private void ModRm(int reg, int rm, bool memory)
+    {
+        if (IsSplit(memory))
+        {
+            _e.Bytes((byte)(((reg & 7) << 3) | 4), 0x1A);
+            return;
+        }
+
         _e.Byte((memory ? 0 : 0xC0) | ((reg & 7) << 3) | (rm & 7));
+    }
+
+    private bool IsSplit(bool memory) => memory && _w.Memory.IsSplit;
 
     private void Immediate(in Instruction instruction, in InstructionLayout layout)
     {

@@ -25,6 +25,11 @@ namespace Hull.Cpu.Translate;
 ///   ja   miss
 ///   add  r10, [slots+r11+8]      ; the host page
 /// </code>
+/// or, where the instruction leaves R11 free, one cycle sooner
+/// <code>
+///   mov  r11, [slots+r11+8]
+///   op   [r10+r11]
+/// </code>
 /// Where the address is known now, so is the slot:
 /// <code>
 ///   cmp  [slot.Tag], page        ; or with the page in r11
@@ -59,6 +64,9 @@ internal sealed unsafe class MemoryLowering
 
     private const int CodeSegment = 1;
     private const int StackSegment = 2;
+
+    // Bytes from a base register: fields of a structure. More would be an array's pages, all in one slot.
+    private const int NearBase = 1024;
     private readonly BlockWriter _w;
     private readonly Emitter _e;
     private int _slot;
@@ -66,6 +74,8 @@ internal sealed unsafe class MemoryLowering
     // Of the operand under way.
     private ulong _displacement;
     private bool _locked;
+    private bool _maySplit;
+    private int _base;
 
     internal MemoryLowering(BlockWriter writer)
     {
@@ -73,14 +83,25 @@ internal sealed unsafe class MemoryLowering
         _e = writer.E;
     }
 
+    /// <summary>The host address of the last operand is R10 + R11, not R10.</summary>
+    internal bool IsSplit { get; private set; }
+
     /// <summary>
     /// Brings the memory operand of an instruction within reach: afterwards R10 is a host address, R11 is free, and the
     /// flags are in the state, or in the host's where they were and somebody needs them. A store must be closed with
     /// <see cref="Commit"/> after the operation.
     /// </summary>
+    /// <param name="instruction">The instruction.</param>
+    /// <param name="size">Bytes.</param>
+    /// <param name="load">It reads the operand.</param>
+    /// <param name="store">It writes the operand.</param>
+    /// <param name="stackBias">See <see cref="Address"/>.</param>
+    /// <param name="maySplit">The host address may be R10 + R11: see <see cref="IsSplit"/>.</param>
     /// <returns>True when a commit is needed.</returns>
-    internal bool Operand(in Instruction instruction, int size, bool load, bool store, int stackBias = 0)
+    internal bool Operand(in Instruction instruction, int size, bool load, bool store, int stackBias = 0, bool maySplit = false)
     {
+        _maySplit = maySplit;
+        IsSplit = false;
         byte segment = SegmentOf(instruction.MemorySegment);
         bool keepsFlags = _w.NeedsHostFlags && _w.Thunks.CanKeepFlags && IsPlain(segment, store) && Thunks.IsLookedUp(size);
         if (!keepsFlags)
@@ -100,6 +121,7 @@ internal sealed unsafe class MemoryLowering
             if (IsHashed(instruction, size, store))
             {
                 _slot = PageSlot.Hashed;
+                _base = SlotBase(instruction);
             }
 
             return Access(segment, size, load, store, false);
@@ -448,6 +470,16 @@ internal sealed unsafe class MemoryLowering
             : !_w.Loop.StaysInPage(instruction, store);
     }
 
+    // Near a base register the slot may be the one that the register chooses, which is known sooner: what is in it, the tag says.
+    private static int SlotBase(in Instruction instruction)
+    {
+        int guest = instruction.MemoryBase.GetNumber();
+        bool near = (long)instruction.MemoryDisplacement64 is > -NearBase and < NearBase;
+        return instruction.MemoryIndex == Register.None && instruction.MemoryBase.IsGPR64() && near && guest is not (4 or (>= 9 and <= 11))
+            ? guest
+            : HostRegister.Address;
+    }
+
     private void Check(int size, bool store)
     {
         if (_slot == PageSlot.Hashed)
@@ -476,12 +508,12 @@ internal sealed unsafe class MemoryLowering
         int slots = StateLayout.Hashed(_w.IsUser, store);
         if (HostCpu.HasBmi2)
         {
-            _e.Bytes(0xC4, 0x43, 0xFB, 0xF0);                   // rorx r11, r10, 8
-            _e.Bytes(0xDA, 0x08);
+            _e.Bytes(0xC4, (byte)(_base >= 8 ? 0x43 : 0x63), 0xFB, 0xF0);   // rorx r11, base, 8
+            _e.Bytes((byte)(0xD8 | (_base & 7)), 0x08);
         }
         else
         {
-            _e.Bytes(0x4D, 0x89, 0xD3);                         // mov r11, r10
+            _e.Move(HostRegister.Temp, _base);
             _e.Bytes(0x49, 0xC1, 0xEB, 0x08);                   // shr r11, 8
         }
 
@@ -491,7 +523,8 @@ internal sealed unsafe class MemoryLowering
         _e.Bytes(0x49, 0x81, 0xFA);                             // cmp r10, imm32
         _e.Int32(4096 - size);
         byte* miss = _e.JumpForward(7);                         // ja
-        _e.Table(0x03, HostRegister.Address, HostRegister.Temp, slots + 8);
+        IsSplit = _maySplit;
+        _e.Table(IsSplit ? 0x8B : 0x03, IsSplit ? HostRegister.Temp : HostRegister.Address, HostRegister.Temp, slots + 8);
         Checked(miss, size, store, false);
     }
 

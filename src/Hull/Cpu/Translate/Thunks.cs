@@ -408,8 +408,12 @@ internal sealed unsafe class Thunks
     {
         _e.LoadState(HostRegister.Rax, StateLayout.Scratch1);
         _e.LoadState(HostRegister.Rcx, StateLayout.Scratch3);
+        ClearTemp();
         _e.State(false, 0xFF, 4, StateLayout.Scratch2);         // jmp [Scratch2]
     }
+
+    // The operand is at R10 + R11 for some, at R10 for the others.
+    private void ClearTemp() => _e.Reg(false, 0x31, HostRegister.Temp, HostRegister.Temp);
 
     private byte* EmitCareful(nint target)
     {
@@ -438,6 +442,7 @@ internal sealed unsafe class Thunks
 
         _e.LoadState(HostRegister.GuestRsp, StateLayout.GprSlot(4));
         _e.LoadState(HostRegister.Rbx, StateLayout.GprSlot(3));
+        ClearTemp();
         _e.State(false, 0xFF, 4, StateLayout.Scratch2);
         _e.Patch(leave);
         _e.StoreState(StateLayout.GprSlot(5), HostRegister.Rbp);
