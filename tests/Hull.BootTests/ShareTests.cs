@@ -81,9 +81,14 @@ public sealed class ShareTests : IDisposable
     }
 
     [GuestFact(TestGuest.GenericKernel)]
-    public void GenericKernel_MountsNineP()
+    public void GenericKernel_MountsNineP() => MountNineP("");
+
+    [GuestFact(TestGuest.GenericKernel)]
+    public void GenericKernel_MountsNineP_BehindMmio() => MountNineP(",mmio");
+
+    private void MountNineP(string how)
     {
-        RunResult result = HullRun.Hull("run", Checkout.GenericKernel!, "--device", $"p9,path={_folder},tag=nine", "--", "sh", "-c",
+        RunResult result = HullRun.Hull("run", Checkout.GenericKernel!, "--device", $"p9,path={_folder},tag=nine{how}", "--", "sh", "-c",
             $"mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000 nine /mnt && cd /mnt && {Sums} "
             + "&& cp -r d1 copy && mv copy copied && rm -r d2 && ln -s d3 link && echo written >new && truncate -s 3 new");
 
