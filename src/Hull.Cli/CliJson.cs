@@ -2,6 +2,7 @@ using System.Text.Json.Serialization;
 using Hull.Cli.Commands;
 using Hull.Cli.Control;
 using Hull.Cli.Run;
+using Hull.Devices;
 using Hull.Storage;
 using Hull.Xen;
 
@@ -19,6 +20,7 @@ namespace Hull.Cli;
 [JsonSerializable(typeof(GuestReport[]))]
 [JsonSerializable(typeof(DeviceReport[]))]
 [JsonSerializable(typeof(XenView))]
+[JsonSerializable(typeof(GuestMemoryStatistics))]
 internal sealed partial class CliJson : JsonSerializerContext;
 
 /// <summary>As <see cref="CliJson"/>, on one line.</summary>

@@ -117,6 +117,12 @@ public sealed class Machine : IAsyncDisposable
     /// <exception cref="HullException">The machine has no balloon.</exception>
     public ulong GuestMemoryBytes => Balloon.Size;
 
+    /// <summary>Asks the guest what it has to say of its memory, and waits for that. Any thread.</summary>
+    /// <param name="wait">For how long.</param>
+    /// <returns>Null when it does not answer: its balloon's driver is not there, or tells nothing.</returns>
+    /// <exception cref="HullException">The machine has no balloon.</exception>
+    public GuestMemoryStatistics? ReadMemoryStatistics(TimeSpan wait) => Balloon.ReadStatistics(wait);
+
     /// <summary>What Xen keeps for the guest now: event channels, grants, the store. Any thread.</summary>
     /// <exception cref="HullException">The guest does not find Xen.</exception>
     public XenView ReadXen() => Domain.Read();

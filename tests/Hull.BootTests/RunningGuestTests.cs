@@ -92,6 +92,27 @@ public sealed partial class RunningGuestTests : IDisposable
     }
 
     [Fact]
+    public void Balloon_TellsWhatTheGuestSaysOfItsMemory()
+    {
+        using HullRun run = HullRun.Start("run", "-m", "512M", "--name", _name, "--device", "balloon", "--", "sh", "-c",
+            "echo up; read line; dd if=/dev/zero of=/tmp/fill bs=1M count=200 2>/dev/null; echo filled; sleep 1000");
+        run.WaitFor("up\n");
+        (long total, long free) = Memory();
+        Assert.InRange(total, 420, 512);
+        run.Type("\n");
+        run.WaitFor("filled\n");
+        (_, long less) = Memory();
+        Assert.InRange(less, free - 260, free - 150);
+        Assert.Contains("\"minorFaults\": ", Do("balloon", _name, "--statistics", "-o", "json"), StringComparison.Ordinal);
+
+        (long Total, long Free) Memory()
+        {
+            Match match = Statistics().Match(Do("balloon", _name, "--statistics"));
+            return (long.Parse(match.Groups[1].Value, CultureInfo.InvariantCulture), long.Parse(match.Groups[2].Value, CultureInfo.InvariantCulture));
+        }
+    }
+
+    [Fact]
     public void FreePages_GoBackByThemselves()
     {
         using HullRun run = HullRun.Start("run", "-m", "512M", "--name", _name, "--device", "balloon", "--", "sh", "-c",
@@ -123,6 +144,9 @@ public sealed partial class RunningGuestTests : IDisposable
     // Guest RAM is the one shared memory of the process.
     private static long TouchedMegabytes(int id) =>
         long.Parse(Touched().Match(File.ReadAllText($"/proc/{id}/status")).Groups[1].Value, CultureInfo.InvariantCulture) >> 10;
+
+    [GeneratedRegex("^total ([0-9]+)M\nfree ([0-9]+)M\navailable [0-9]+M\n")]
+    private static partial Regex Statistics();
 
     [GeneratedRegex("RssShmem:\\s*([0-9]+) kB")]
     private static partial Regex Touched();

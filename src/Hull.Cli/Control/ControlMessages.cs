@@ -1,3 +1,4 @@
+using Hull.Devices;
 using Hull.Xen;
 
 namespace Hull.Cli.Control;
@@ -5,7 +6,7 @@ namespace Hull.Cli.Control;
 /// <summary>What a verb asks of a running guest: a line of JSON. docs/control.md.</summary>
 internal sealed record ControlRequest
 {
-    /// <summary>"status", "devices", "add", "remove", "balloon", "stop", "xen", "suspend" or "resume".</summary>
+    /// <summary>"status", "devices", "add", "remove", "balloon", "memory", "stop", "xen", "suspend" or "resume".</summary>
     public required string Verb { get; init; }
 
     /// <summary>The device to add, as JSON.</summary>
@@ -32,6 +33,9 @@ internal sealed record ControlAnswer
 
     /// <summary>Bytes that the guest has now.</summary>
     public ulong? Bytes { get; init; }
+
+    /// <summary>What the guest says of its memory.</summary>
+    public GuestMemoryStatistics? Memory { get; init; }
 
     /// <summary>The guest.</summary>
     public GuestReport? Guest { get; init; }

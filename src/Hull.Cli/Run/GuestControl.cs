@@ -37,6 +37,12 @@ internal sealed class GuestControl(RunRequest request, Machine machine, Action<T
                 }
 
                 return new ControlAnswer { Bytes = machine.GuestMemoryBytes };
+            case "memory":
+                return new ControlAnswer
+                {
+                    Memory = machine.ReadMemoryStatistics(WaitOf(asked))
+                        ?? throw new HullException("the guest says nothing of its memory: is its balloon's driver loaded?"),
+                };
             case "xen":
                 return new ControlAnswer { Xen = machine.ReadXen() };
             case "suspend":

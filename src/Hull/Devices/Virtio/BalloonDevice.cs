@@ -61,9 +61,10 @@ internal sealed class BalloonDevice : VirtioDevice
     private readonly DescriptorChain _statistics = new();
     private readonly byte[] _frames = new byte[FramesAtOnce * 4];
     private readonly bool _reports;
-    private volatile ulong[] _values = [];
+    private volatile ulong?[] _values = new ulong?[MostStatistics];
     private volatile bool _wantsStatistics;
     private bool _holdsStatistics;
+    private bool _awaitsStatistics;
     private uint _wantedPages;
     private uint _actualPages;
     private uint _poison;
@@ -99,15 +100,15 @@ internal sealed class BalloonDevice : VirtioDevice
         ConfigurationChanged();
     }
 
-    /// <summary>
-    /// What the driver last said of the guest's memory, by tag (section 5.5.6.3, "Memory Statistics"), and asks it for
-    /// the next.
-    /// </summary>
-    internal ReadOnlySpan<ulong> ReadStatistics()
+    /// <summary>Asks the driver what it has to say of the guest's memory, and waits for that. Any thread.</summary>
+    /// <param name="wait">For how long.</param>
+    /// <returns>Null when it does not answer.</returns>
+    internal GuestMemoryStatistics? ReadStatistics(TimeSpan wait)
     {
+        ulong?[] before = _values;
         _wantsStatistics = true;
         _pump.Notify();
-        return _values;
+        return SpinWait.SpinUntil(() => _values != before, wait) ? GuestMemoryStatistics.From(_values) : null;
     }
 
     /// <inheritdoc/>
@@ -147,7 +148,8 @@ internal sealed class BalloonDevice : VirtioDevice
         if (queue < 0)
         {
             _holdsStatistics = false;
-            _values = [];
+            _awaitsStatistics = false;
+            _values = new ulong?[MostStatistics];
             Volatile.Write(ref _actualPages, 0);
             Volatile.Write(ref _poison, 0);
         }
@@ -246,7 +248,7 @@ internal sealed class BalloonDevice : VirtioDevice
         _memory.TryDiscard(new GuestPhysical(first << PageShift), count << PageShift);
     }
 
-    // The driver's buffer stays here until somebody wants to know more.
+    // The driver's buffer stays here until somebody wants to know more. The first one it brings unasked: that is old by then.
     private bool ExchangeStatistics()
     {
         if (_holdsStatistics)
@@ -256,7 +258,9 @@ internal sealed class BalloonDevice : VirtioDevice
                 return false;
             }
 
+            _wantsStatistics = false;
             _holdsStatistics = false;
+            _awaitsStatistics = true;
             Return(FirstOptional, _statistics, 0);
             return true;
         }
@@ -266,9 +270,21 @@ internal sealed class BalloonDevice : VirtioDevice
             return false;
         }
 
+        _holdsStatistics = true;
+        if (_awaitsStatistics)
+        {
+            _awaitsStatistics = false;
+            _values = ParseStatistics();
+        }
+
+        return true;
+    }
+
+    private ulong?[] ParseStatistics()
+    {
         Span<byte> raw = stackalloc byte[StatisticBytes * MostStatistics];
         raw = raw[.._statistics.Read(0, raw)];
-        ulong[] values = new ulong[MostStatistics];
+        ulong?[] values = new ulong?[MostStatistics];
         for (; raw.Length >= StatisticBytes; raw = raw[StatisticBytes..])
         {
             ushort tag = BinaryPrimitives.ReadUInt16LittleEndian(raw);
@@ -278,9 +294,6 @@ internal sealed class BalloonDevice : VirtioDevice
             }
         }
 
-        _values = values;
-        _holdsStatistics = true;
-        _wantsStatistics = false;
-        return true;
+        return values;
     }
 }

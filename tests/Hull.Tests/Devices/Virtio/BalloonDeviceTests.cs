@@ -1,6 +1,8 @@
 using System;
 using System.Buffers.Binary;
 using System.Runtime.InteropServices;
+using System.Threading;
+using Hull.Devices;
 using Hull.Devices.Virtio;
 using Hull.Memory;
 using Xunit;
@@ -90,8 +92,15 @@ public sealed class BalloonDeviceTests
         driver.Describe(2, 0, VirtioDriver.DataAt, 10, 0);
         driver.Offer(2, 0);
         Assert.Equal(0, driver.Used(2));
-        Assert.Equal(12345ul, balloon.ReadStatistics()[4]);
+        Assert.Null(balloon.ReadStatistics(TimeSpan.Zero)); // asked now; this driver has not answered
         Assert.Equal(1, driver.Used(2));
+
+        BinaryPrimitives.WriteUInt64LittleEndian(statistic.AsSpan(2), 23456);
+        driver.Memory.TryWrite(new GuestPhysical(VirtioDriver.DataAt), statistic);
+        using Timer answer = new(_ => driver.Offer(2, 0), null, 20, Timeout.Infinite);
+        GuestMemoryStatistics? said = balloon.ReadStatistics(TimeSpan.FromSeconds(20));
+        Assert.Equal(23456ul, said?.Free);
+        Assert.Null(said?.Total);
     }
 
     private static VirtioDriver Start(ulong features = 0) => new VirtioDriver(new BalloonSpec()).Start(VirtioFeature.Version1 | features);
