@@ -1,4 +1,5 @@
 using System;
+using System.Diagnostics;
 using System.IO;
 using System.Net.Sockets;
 using System.Text;
@@ -52,6 +53,15 @@ public sealed class PortTests : IDisposable
         run.Type("tty; stty size\r");
         run.WaitFor("/dev/hvc0");
         run.WaitFor("40 120");
+
+        // A window that becomes another: the terminal of `script`, which hull has on standard input.
+        Resize(run.Id, 33, 101);
+        run.Type("until stty size | grep '33 101'; do usleep 50000; done\r");
+        run.WaitFor("33 101");
+        run.WaitFor("# ");
+        Resize(run.Id, 50, 90);
+        run.Type("sleep 1; stty size\r");
+        run.WaitFor("50 90");
         run.Type("exit\r");
         Assert.Equal(0, run.WaitForEnd().Status);
     }
@@ -94,6 +104,14 @@ public sealed class PortTests : IDisposable
     }
 
     public void Dispose() => Directory.Delete(_folder, recursive: true);
+
+    private static void Resize(int script, int rows, int columns)
+    {
+        using Process resize = Process.Start("sh",
+            ["-c", $"stty -F \"$(readlink /proc/$(pgrep -P {script} | head -n 1)/fd/0)\" rows {rows} cols {columns}"]);
+        resize.WaitForExit();
+        Assert.Equal(0, resize.ExitCode);
+    }
 
     private static long Echo(Socket socket)
     {
