@@ -153,7 +153,7 @@ internal static class ImageCommand
         command.SetAction(result => Run(() =>
         {
             string text = result.GetRequiredValue(size);
-            Func<ulong, ulong> change = text[..1] switch
+            Func<ulong, ulong> change = text[..Math.Min(text.Length, 1)] switch
             {
                 "+" when ReadSize(text[1..]) is var more => old => checked(old + more),
                 "-" when ReadSize(text[1..]) is var less => old => old > less ? old - less : 0,

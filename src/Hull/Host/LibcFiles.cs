@@ -29,6 +29,7 @@ internal static partial class LibcFiles
     private const uint GroupWanted = 0x10;
     private const int TypeMask = 0xF000;
     private const int RegularType = 0x8000;
+    private const int FifoType = 0x1000;
     private const int SocketType = 0xC000;
 
     /// <summary>Gives a range of a file back to the host; it reads as zeros. fallocate(2), FALLOC_FL_PUNCH_HOLE.</summary>
@@ -96,6 +97,13 @@ internal static partial class LibcFiles
     {
         FileStatus status = default;
         return Statx(CurrentFolder, path, 0, TypeWanted, ref status) == 0 && (status.Mode & TypeMask) == RegularType;
+    }
+
+    /// <summary>True when a path leads to a named pipe. statx(2).</summary>
+    internal static bool IsFifo(string path)
+    {
+        FileStatus status = default;
+        return Statx(CurrentFolder, path, 0, TypeWanted, ref status) == 0 && (status.Mode & TypeMask) == FifoType;
     }
 
     /// <summary>The group that a file belongs to; 0 when the host does not say. statx(2).</summary>

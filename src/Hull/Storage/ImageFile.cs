@@ -35,6 +35,7 @@ internal sealed class ImageFile : IImageFile
     {
         try
         {
+            RefuseFifo(path);
             return new ImageFile(path, Locked(path, readOnly, File.OpenHandle(
                 path,
                 FileMode.Open,
@@ -54,6 +55,8 @@ internal sealed class ImageFile : IImageFile
     {
         try
         {
+            RefuseFifo(path);
+
             // Emptied only behind the lock: it may be somebody's disk.
             ImageFile file = new(path, Locked(path, false, File.OpenHandle(
                 path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None)));
@@ -111,7 +114,17 @@ internal sealed class ImageFile : IImageFile
     }
 
     /// <inheritdoc/>
-    public void SetLength(ulong length) => RandomAccess.SetLength(_file, (long)length);
+    public void SetLength(ulong length)
+    {
+        try
+        {
+            RandomAccess.SetLength(_file, (long)length);
+        }
+        catch (ArgumentOutOfRangeException e)
+        {
+            throw new IOException($"{Name}: the host's file system has no files of {length} bytes", e);
+        }
+    }
 
     /// <inheritdoc/>
     public void Sync()
@@ -173,6 +186,15 @@ internal sealed class ImageFile : IImageFile
         }
 
         return pieces;
+    }
+
+    // To open one would be to wait for somebody at its other end.
+    private static void RefuseFifo(string path)
+    {
+        if (LibcFiles.IsFifo(path))
+        {
+            throw new IOException("it is a pipe, no file");
+        }
     }
 
     private static SafeFileHandle Locked(string path, bool readOnly, SafeFileHandle file)

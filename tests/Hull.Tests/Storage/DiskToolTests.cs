@@ -148,11 +148,42 @@ public sealed class DiskToolTests : IDisposable
         Assert.Throws<HullException>(() => DiskTool.Create(image, default, 1 << 20, new Qcow2Options { Zstd = true }));
     }
 
+    [Fact]
+    public void SizeThatTheHostsFileSystemLacks_IsAnErrorOfTheHosts()
+    {
+        string image = _folder["disk.raw"];
+        DiskTool.Create(image, default, 1 << 20, new Qcow2Options());
+        Exception? e = Record.Exception(() => DiskTool.Resize(image, default, _ => long.MaxValue & ~511L, false, false));
+        Assert.True(e is null or IOException, $"{e}"); // tmpfs has files of that size, ext4 has not
+        Assert.Equal(e is null, new FileInfo(image).Length > 1 << 20);
+        Assert.True(e is null || e.Message.Contains(image, StringComparison.Ordinal), e?.Message);
+    }
+
+    [Fact]
+    public void NamedPipe_IsRefused_AndNotWaitedFor()
+    {
+        string pipe = _folder["pipe.raw"];
+        using System.Diagnostics.Process make = System.Diagnostics.Process.Start("mkfifo", [pipe]);
+        make.WaitForExit();
+        Assert.Contains("pipe", Assert.Throws<HullException>(() => DiskTool.Inspect(pipe, default)).Message, StringComparison.Ordinal);
+        Assert.Throws<HullException>(() => DiskTool.Create(pipe, default, 1 << 20, new Qcow2Options()));
+        Assert.Throws<HullException>(() => DiskImage.Open(pipe, default, readOnly: false));
+    }
+
     [Theory]
     [InlineData("512", 512ul)]
     [InlineData("10G", 10ul << 30)]
     [InlineData("64k", 64ul << 10)]
     public void Size_IsInBytesOrUnits(string text, ulong bytes) => Assert.Equal(bytes, ImageCommand.ReadSize(text));
+
+    [Theory]
+    [InlineData("")]
+    [InlineData("+")]
+    [InlineData("-1")]
+    [InlineData("16E")]
+    [InlineData("1.5G")]
+    [InlineData("99999999999999999999")]
+    public void NoSize_IsAClearError(string text) => Assert.Throws<HullException>(() => ImageCommand.ReadSize(text));
 
     public void Dispose() => _folder.Dispose();
 
