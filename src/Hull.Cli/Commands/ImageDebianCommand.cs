@@ -63,7 +63,17 @@ internal static class ImageDebianCommand
                 Keys = ReadKeys(result.GetValue(key)),
             };
             request.Validate();
-            ImageReports.WithSteps(step => DebianImage.Build(request, step));
+            using Interruption interruption = new();
+            try
+            {
+                ImageReports.WithSteps(step => DebianImage.Build(request, step, interruption.Token));
+            }
+            catch (OperationCanceledException) when (interruption.Signal != 0)
+            {
+                Notice.Write($"stopped: {request.File} is as it was");
+                return ExitStatus.Signal(interruption.Signal);
+            }
+
             Notice.Write($"{request.File} is ready: hull run --disk {request.File} --publish 2222:22");
             return ExitStatus.Success;
         });

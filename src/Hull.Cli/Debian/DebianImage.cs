@@ -36,12 +36,14 @@ internal sealed class DebianImage : IDisposable
 
     private readonly DebianRequest _request;
     private readonly Action<string, double> _step;
+    private readonly CancellationToken _cancellation;
     private readonly DraftFolder _folder;
 
-    private DebianImage(DebianRequest request, Action<string, double> step)
+    private DebianImage(DebianRequest request, Action<string, double> step, CancellationToken cancellation)
     {
         _request = request;
         _step = step;
+        _cancellation = cancellation;
         _folder = new DraftFolder(request.File);
     }
 
@@ -50,16 +52,18 @@ internal sealed class DebianImage : IDisposable
     /// <summary>Builds the image.</summary>
     /// <param name="request">What it is to be.</param>
     /// <param name="step">Is told what happens, and the share of the work that is done.</param>
+    /// <param name="cancellation">Ends it; nothing is left behind.</param>
     /// <exception cref="HullException">A step failed; says which and why.</exception>
-    internal static void Build(DebianRequest request, Action<string, double> step)
+    /// <exception cref="OperationCanceledException">It was ended.</exception>
+    internal static void Build(DebianRequest request, Action<string, double> step, CancellationToken cancellation)
     {
         // The ending is looked at before minutes are spent.
         DiskFormat format = DiskTool.FormatOf(request.File);
         new HostPackages(new GuestImage.Progress()).EnsureAsync(
-            Environment.IsPrivilegedProcess ? HostTools : [.. HostTools, NamespaceTools], CancellationToken.None).GetAwaiter().GetResult();
+            Environment.IsPrivilegedProcess ? HostTools : [.. HostTools, NamespaceTools], cancellation).GetAwaiter().GetResult();
         try
         {
-            using DebianImage image = new(request, step);
+            using DebianImage image = new(request, step, cancellation);
             image.Prepare();
             image.Populate();
             image.InstallBootLoader();
@@ -134,9 +138,13 @@ internal sealed class DebianImage : IDisposable
             _request.Suite, "/dev/null",
         ];
         arguments.AddRange(FindSources("/etc/apt", _request.Suite));
+
+        // Root's mmdebstrap mounts /proc and more in the new system, on the host: in a namespace of its own they go with it, however it ends.
+        // As a group of processes, since mmdebstrap alone does not listen while its children work.
+        arguments.InsertRange(0, Environment.IsPrivilegedProcess ? ["unshare", "--mount", "--", "mmdebstrap"] : ["mmdebstrap"]);
         BootstrapProgress progress = new(_step);
         _folder.Open();
-        CommandResult result = HostCommand.FollowAsync("mmdebstrap", arguments, environment, progress.Follow, CancellationToken.None)
+        CommandResult result = HostCommand.FollowAsync("setsid", arguments, environment, progress.Follow, _cancellation)
             .GetAwaiter().GetResult();
         _folder.Close();
         if (result.ExitCode != 0 || !File.Exists(_folder["vmlinuz"]))
@@ -157,7 +165,7 @@ internal sealed class DebianImage : IDisposable
                 "--append", "root=/dev/vda2 rw quiet init=/hull-setup",
             ],
             null,
-            CancellationToken.None).GetAwaiter().GetResult();
+            _cancellation).GetAwaiter().GetResult();
         if (result.ExitCode != 0 || !result.Output.Contains("hull-setup: done", StringComparison.Ordinal))
         {
             throw new HullException(
@@ -167,6 +175,7 @@ internal sealed class DebianImage : IDisposable
 
     private void Finish(DiskFormat format)
     {
+        _cancellation.ThrowIfCancellationRequested();
         _step("writing the image", 0.95);
         if (format == DiskFormat.Raw && _folder.IsBeside)
         {
@@ -190,9 +199,9 @@ internal sealed class DebianImage : IDisposable
         return string.Concat(lines.Select(static line => line + "\n"));
     }
 
-    private static void Run(string what, string program, IReadOnlyList<string> arguments)
+    private void Run(string what, string program, IReadOnlyList<string> arguments)
     {
-        CommandResult result = HostCommand.RunAsync(program, arguments, null, CancellationToken.None).GetAwaiter().GetResult();
+        CommandResult result = HostCommand.RunAsync(program, arguments, null, _cancellation).GetAwaiter().GetResult();
         if (result.ExitCode != 0)
         {
             throw new HullException($"{what} failed: {result.Reason}");

@@ -1,5 +1,6 @@
 using System;
 using System.Collections.Generic;
+using System.IO;
 using System.Linq;
 using Hull.Host;
 
@@ -35,6 +36,21 @@ internal sealed record DebianRequest
         if (Size < LeastSize || Size % (1 << 20) != 0)
         {
             throw new HullException($"a Debian disk of {Size} bytes: give at least 2G, in whole MiB (--size 8G)");
+        }
+
+        string folder = Path.GetDirectoryName(Path.GetFullPath(File)) ?? "/";
+        if (!Directory.Exists(folder))
+        {
+            throw new HullException($"cannot make {File}: there is no folder {folder}");
+        }
+
+        // A private key, or any other file, would be copied into the guest's readable files.
+        foreach (string line in Keys.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries))
+        {
+            if (line[0] != '#' && !line.Split(' ').Any(static word => word.StartsWith("AAAA", StringComparison.Ordinal)))
+            {
+                throw new HullException("--ssh-key: a line is no public key (they are in files that end in .pub; 'none' for no key)");
+            }
         }
 
         if (!IsName(Suite, "-"))

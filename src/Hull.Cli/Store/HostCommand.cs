@@ -31,6 +31,8 @@ internal static class HostCommand
     // Not in the path of a user who is not root; the tools for disks are there.
     private static readonly string[] SystemFolders = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
 
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
+
     /// <summary>True when the program is in the search path or with the system's tools.</summary>
     internal static bool Exists(string program) => Find(program) is not null;
 
@@ -173,11 +175,16 @@ internal static class HostCommand
         }
     }
 
+    // First in a way that lets it remove what it has made, mounts and temporary folders among that.
     private static void End(Process process)
     {
         if (!process.HasExited)
         {
-            process.Kill(entireProcessTree: true);
+            HostProcess.Terminate(process.Id);
+            if (!process.WaitForExit(Patience))
+            {
+                process.Kill(entireProcessTree: true);
+            }
         }
     }
 }
