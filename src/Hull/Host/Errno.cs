@@ -11,12 +11,14 @@ internal static class Errno
     internal const int TryAgain = 11;
     internal const int NoMemory = 12;
     internal const int AccessDenied = 13;
+    internal const int Busy = 16;
     internal const int Exists = 17;
     internal const int CrossDevice = 18;
     internal const int NotDirectory = 20;
     internal const int IsDirectory = 21;
     internal const int Invalid = 22;
     internal const int TooManyOpen = 23;
+    internal const int TooManyOpenHere = 24;
     internal const int ReadOnly = 30;
     internal const int Range = 34;
     internal const int NameTooLong = 36;

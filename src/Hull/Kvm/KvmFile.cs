@@ -97,6 +97,16 @@ internal sealed unsafe class KvmFile : IDisposable
         }
     }
 
-    private static HullException Failure(KvmRequest request, int error) =>
-        new($"{request.Name} failed: {Marshal.GetPInvokeErrorMessage(error)}");
+    /// <summary>What is said of an ioctl that the kernel refused.</summary>
+    internal static HullException Failure(KvmRequest request, int error)
+    {
+        // Only one hypervisor has the CPU; VirtualBox and VMware take it while one of their machines runs.
+        string hint = error switch
+        {
+            Errno.Busy => ": another hypervisor may hold the CPU; end it, or use --engine soft",
+            Errno.TooManyOpenHere => ": raise the limit of open files (ulimit -n), or give fewer vCPUs (-c)",
+            _ => "",
+        };
+        return new HullException($"{request.Name} failed: {Marshal.GetPInvokeErrorMessage(error)}{hint}");
+    }
 }

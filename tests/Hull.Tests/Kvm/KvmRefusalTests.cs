@@ -83,6 +83,13 @@ public sealed partial class KvmRefusalTests : IDisposable
     }
 
     [Theory]
+    [InlineData(16, "Device or resource busy: another hypervisor may hold the CPU; end it, or use --engine soft")]
+    [InlineData(24, "Too many open files: raise the limit of open files (ulimit -n), or give fewer vCPUs (-c)")]
+    [InlineData(12, "Cannot allocate memory")]
+    public void RefusedCall_SaysWhatToTry(int error, string expected) =>
+        Assert.Equal($"KVM_CREATE_VM failed: {expected}", KvmFile.Failure(KvmRequests.CreateVm, error).Message);
+
+    [Theory]
     [InlineData(KvmCapability.UserMemory, "KVM_CAP_USER_MEMORY")]
     [InlineData(KvmCapability.SplitIrqChip, "KVM_CAP_SPLIT_IRQCHIP")]
     [InlineData(KvmCapability.SignalMsi, "KVM_CAP_SIGNAL_MSI")]
