@@ -208,8 +208,12 @@ internal sealed class KvmEngine : IEngine, IMsiSink, IIoApicRoutes, IInterruptIn
     /// <summary>A vCPU ended a level-triggered interrupt.</summary>
     internal void EndOfInterrupt(byte vector) => _endOfInterrupt?.Invoke(vector);
 
-    /// <summary>Starts or ends the log of pages that vCPUs write; what Hull writes itself it knows.</summary>
-    internal void LogDirty(bool on) => Slots.LogDirty(on);
+    /// <summary>Starts or ends the log of written pages of RAM: vCPUs' by the kernel, devices' by <see cref="PageTracker"/>.</summary>
+    internal void LogDirty(bool on)
+    {
+        Memory.Pages.LogWrites(on);
+        Slots.LogDirty(on);
+    }
 
     /// <summary>Fetches and clears the log. Any thread.</summary>
     /// <param name="pages">Gets a bit a written page of RAM; other bits stay.</param>
@@ -223,6 +227,8 @@ internal sealed class KvmEngine : IEngine, IMsiSink, IIoApicRoutes, IInterruptIn
         {
             _rings.Collect(Slots, pages);
         }
+
+        Memory.Pages.CollectWrites(pages);
     }
 
     /// <summary>A ring is full: keeps its pages for the next <see cref="CollectDirty"/>. On a vCPU's thread.</summary>

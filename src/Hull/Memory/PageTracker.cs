@@ -16,13 +16,14 @@ internal interface ICodeWatcher
 
 /// <summary>
 /// What is known of each page of RAM: a word of 64 bits a page, one for each grain of 64 bytes, set where code was
-/// translated from it. Every store that does not come from a translated block goes through <see cref="Written"/>.
+/// translated from it. Every store that does not come from a vCPU's own code goes through <see cref="Written"/>, and can be logged.
 /// </summary>
 internal sealed unsafe class PageTracker : IDisposable
 {
     private readonly ulong* _codeGrains;
     private readonly ulong _pages;
     private ICodeWatcher? _watcher;
+    private ulong[]? _log;
 
     internal PageTracker(ulong pages)
     {
@@ -45,10 +46,34 @@ internal sealed unsafe class PageTracker : IDisposable
     /// <summary>Names the engine that wants to know of writes to code.</summary>
     internal void Watch(ICodeWatcher watcher) => _watcher = watcher;
 
+    /// <summary>Starts or ends the log of pages that others than vCPUs write; it starts empty.</summary>
+    internal void LogWrites(bool on) => Volatile.Write(ref _log, on ? new ulong[(_pages + 63) / 64] : null);
+
+    /// <summary>Fetches and clears the log. Any thread.</summary>
+    /// <param name="pages">Gets a bit a written page, by offset in the mapping; other bits stay.</param>
+    internal void CollectWrites(Span<ulong> pages)
+    {
+        ulong[] log = Volatile.Read(ref _log) ?? [];
+        for (int word = 0; word < Math.Min(log.Length, pages.Length); word++)
+        {
+            pages[word] |= Volatile.Read(ref log[word]) == 0 ? 0 : Interlocked.Exchange(ref log[word], 0);
+        }
+    }
+
     /// <summary>A device, a loader or an assist wrote [offset, offset+length) of RAM.</summary>
     internal void Written(ulong offset, ulong length)
     {
-        if (_watcher is null || length == 0)
+        if (length == 0)
+        {
+            return;
+        }
+
+        if (Volatile.Read(ref _log) is ulong[] log)
+        {
+            Log(log, offset, length);
+        }
+
+        if (_watcher is null)
         {
             return;
         }
@@ -68,6 +93,17 @@ internal sealed unsafe class PageTracker : IDisposable
 
     /// <inheritdoc/>
     public void Dispose() => NativeMemory.Free(_codeGrains);
+
+    // The bytes are there before the bit is: who takes the bit sees them, and who took it too early finds another.
+    private static void Log(ulong[] log, ulong offset, ulong length)
+    {
+        ulong last = (offset + length - 1) / GuestMemory.PageSize;
+        for (ulong page = offset / GuestMemory.PageSize; page <= last; page++)
+        {
+            ulong bit = 1UL << (int)(page % 64);
+            Interlocked.Or(ref log[page / 64], bit);
+        }
+    }
 
     private static void ThrowPage() => throw new ArgumentOutOfRangeException("page");
 }

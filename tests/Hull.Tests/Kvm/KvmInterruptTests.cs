@@ -158,6 +158,47 @@ public sealed class KvmInterruptTests
         Assert.Equal(KvmGuest.CodeAt, guest.Vcpus[0].GetState().Rip);
     }
 
+    [KvmFact]
+    public void StormOfSignals_DisturbsNoExit()
+    {
+        const int Signal = 44;
+        const int Items = 2000;
+        using KvmGuest guest = new();
+        Adder adder = new();
+        guest.Bus.MapPorts(0x10, 1, adder);
+        guest.Vcpus[0].SetState(guest.Long(static c =>
+        {
+            Label again = c.CreateLabel();
+            c.xor(ebx, ebx);
+            c.mov(ecx, Items);
+            c.Label(ref again);
+            c.@in(al, 0x10);
+            c.movzx(eax, al);
+            c.add(ebx, eax);
+            c.dec(ecx);
+            c.jne(again);
+            KvmGuest.End(c);
+        }));
+        int vcpuThread = LibcKvm.GetThreadId();
+        bool ended = false;
+        int sent = 0;
+        Thread storm = new(() =>
+        {
+            while (!Volatile.Read(ref ended))
+            {
+                sent += LibcKvm.SignalThread(System.Environment.ProcessId, vcpuThread, Signal) == 0 ? 1 : 0;
+            }
+        });
+        storm.Start();
+        VcpuExit exit = guest.Go();
+        Volatile.Write(ref ended, true);
+        storm.Join();
+        Assert.Equal(VcpuExit.Kicked, exit);
+        Assert.Equal(Items, adder.Reads);
+        Assert.Equal(adder.Sum, guest.Vcpus[0].GetState().Gpr[3]);
+        Assert.InRange(sent, 100, int.MaxValue);
+    }
+
     // Halts with interrupts on; the handler counts, ends the interrupt and the run.
     private static ArchState Waiting(KvmGuest guest, bool x2Apic)
     {
@@ -194,6 +235,25 @@ public sealed class KvmInterruptTests
         c.mov(eax, 0x1FF);
         c.xor(edx, edx);
         c.wrmsr();
+    }
+
+    // Another number at each read: an exit that is done twice is seen.
+    private sealed class Adder : IPortDevice
+    {
+        internal int Reads { get; private set; }
+
+        internal ulong Sum { get; private set; }
+
+        public uint ReadPort(ushort offset, int size)
+        {
+            uint value = (uint)(Reads++ * 7) & 0xFF;
+            Sum += value;
+            return value;
+        }
+
+        public void WritePort(ushort offset, int size, uint value)
+        {
+        }
     }
 
     private static void Command(Assembler c, uint destination, uint low)

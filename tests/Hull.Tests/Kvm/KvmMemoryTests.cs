@@ -60,6 +60,32 @@ public sealed class KvmMemoryTests
         Assert.InRange(Count(dirty), 300, first);
     }
 
+    [KvmTheory]
+    [InlineData(0)]
+    [InlineData(1024)]
+    public void DirtyLog_HasWhatDevicesWrote(int ringEntries)
+    {
+        using KvmGuest guest = new(1, ringEntries);
+        guest.Engine.LogDirty(true);
+        guest.Memory.Write(new GuestPhysical(0x123_4560), 1UL);
+        guest.Memory.TryWrite(new GuestPhysical(0x1FF_FFF8), new byte[16]);
+        guest.Memory.CompareExchange(new GuestPhysical(0x300_0000), 1, 0);
+        Assert.True(guest.Memory.TryWindow(new GuestPhysical(0x3FF_F000), 4096, out Span<byte> window));
+        window.Fill(7);
+        guest.Memory.WindowWritten(new GuestPhysical(0x3FF_F000), 4096);
+        ulong[] dirty = new ulong[Pages / 64];
+        guest.Engine.CollectDirty(dirty);
+        Assert.Equal([0x1234, 0x1FFF, 0x2000, 0x3000, 0x3FFF], Numbers(dirty));
+        Array.Clear(dirty);
+        guest.Engine.CollectDirty(dirty);
+        Assert.Empty(Numbers(dirty));
+        guest.Engine.LogDirty(false);
+        guest.Memory.Write(new GuestPhysical(0x123_4560), 2UL);
+        guest.Engine.LogDirty(true);
+        guest.Engine.CollectDirty(dirty);
+        Assert.Empty(Numbers(dirty));
+    }
+
     [KvmFact]
     public void FullRing_IsEmptiedWhileTheGuestRuns()
     {
@@ -105,6 +131,9 @@ public sealed class KvmMemoryTests
 
         return hashes;
     }
+
+    private static int[] Numbers(ulong[] dirty) =>
+        Array.FindAll([.. System.Linq.Enumerable.Range(0, Pages)], page => (dirty[page / 64] >> (page % 64) & 1) != 0);
 
     private static int Count(IEnumerable<ulong> bits)
     {
