@@ -604,7 +604,7 @@ internal sealed unsafe class BlockWriter
             switch (piece.Kind)
             {
                 case ColdKind.TlbMiss:
-                    Memory.EmitMiss(piece);
+                    Memory.Slots.EmitMiss(piece);
                     break;
                 case ColdKind.LinkStub:
                     EmitLinkStub(piece);

@@ -1,60 +1,11 @@
 using Hull.Cpu.State;
-using Hull.Memory;
 using Iced.Intel;
 
 namespace Hull.Cpu.Translate;
 
 /// <summary>
-/// Memory operands: the address into R10, the check against the operand's page slot, and after it the host address in
-/// R10.
-/// <code>
-///   lea  r10, [operand]
-///   mov  r11, r10
-///   xor  r11, [slot.Tag]         ; offset in the page when it hits
-///   cmp  r11, 4096-size          ; catches misses and page crossings in one compare
-///   ja   miss                    ; to the inline TLB, which fills the slot: Thunks.Lookup
-///   add  r10, [slot.Addend]
-///   op   [r10]
-/// </code>
-/// Through a register other than the stack pointer the slot is one of 1024 that the address chooses:
-/// <code>
-///   rorx r11, r10, 8             ; without BMI2: mov, shr
-///   and  r11d, 0x3FF0
-///   xor  r10, [slots+r11]
-///   cmp  r10, 4096-size
-///   ja   miss
-///   add  r10, [slots+r11+8]      ; the host page
-/// </code>
-/// or, where the instruction leaves R11 free, one cycle sooner
-/// <code>
-///   mov  r11, [slots+r11+8]
-///   op   [r10+r11]
-/// </code>
-/// Where the address is known now, so is the slot:
-/// <code>
-///   cmp  [slot.Tag], page        ; or with the page in r11
-///   jne  miss
-///   mov  r10, [slot.Host]
-///   lea  r10, [r10+offset]
-/// </code>
-/// Where an instruction of the block still needs the flags, the check does without them:
-/// <code>
-///   mov  [Scratch1], rcx
-///   mov  rcx, [slot.Tag]
-///   not  rcx
-///   lea  rcx, [rcx+r10+1]        ; offset of the first byte
-///   lea  r11, [rcx+size-1]       ; and of the last
-///   pext rcx, rcx, ~0xFFF
-///   pext r11, r11, ~0xFFF
-///   lea  rcx, [rcx+r11]
-///   jrcxz hit
-///   jmp  miss
-/// hit:
-///   mov  rcx, [Scratch1]
-///   mov  r11, [slot.Addend]
-///   lea  r10, [r10+r11]
-/// </code>
-/// Where a plain host address cannot stand for the operand (MMIO, two pages, code, segments that are not flat) the
+/// Memory operands: the address into R10, the check against the operand's page slot (<see cref="SlotCheck"/>), and after it the host
+/// address in R10. Where a plain host address cannot stand for the operand (MMIO, two pages, code, segments that are not flat) the
 /// access is careful: C# copies the operand to the bounce buffer and back.
 /// </summary>
 internal sealed unsafe class MemoryLowering
@@ -69,22 +20,22 @@ internal sealed unsafe class MemoryLowering
     private const int NearBase = 1024;
     private readonly BlockWriter _w;
     private readonly Emitter _e;
-    private int _slot;
 
     // Of the operand under way.
     private ulong _displacement;
-    private bool _locked;
-    private bool _maySplit;
-    private int _base;
 
     internal MemoryLowering(BlockWriter writer)
     {
         _w = writer;
         _e = writer.E;
+        Slots = new SlotCheck(writer);
     }
 
+    /// <summary>The check against the page slot.</summary>
+    internal SlotCheck Slots { get; }
+
     /// <summary>The host address of the last operand is R10 + R11, not R10.</summary>
-    internal bool IsSplit { get; private set; }
+    internal bool IsSplit => Slots.IsSplit;
 
     /// <summary>
     /// Brings the memory operand of an instruction within reach: afterwards R10 is a host address, R11 is free, and the
@@ -100,8 +51,7 @@ internal sealed unsafe class MemoryLowering
     /// <returns>True when a commit is needed.</returns>
     internal bool Operand(in Instruction instruction, int size, bool load, bool store, int stackBias = 0, bool maySplit = false)
     {
-        _maySplit = maySplit;
-        IsSplit = false;
+        Slots.Begin(maySplit);
         byte segment = SegmentOf(instruction.MemorySegment);
         bool keepsFlags = _w.NeedsHostFlags && _w.Thunks.CanKeepFlags && IsPlain(segment, store) && Thunks.IsLookedUp(size);
         if (!keepsFlags)
@@ -109,8 +59,7 @@ internal sealed unsafe class MemoryLowering
             _w.FlagsToMemory();
             if (IsConstant(instruction, segment, size, store, out ulong linear))
             {
-                _locked = false;
-                CheckConstant(linear, size, store);
+                Slots.CheckConstant(linear, size, store);
                 return false;
             }
         }
@@ -120,15 +69,14 @@ internal sealed unsafe class MemoryLowering
         {
             if (IsHashed(instruction, size, store))
             {
-                _slot = PageSlot.Hashed;
-                _base = SlotBase(instruction);
+                Slots.ChooseByAddress(SlotBase(instruction));
             }
 
             return Access(segment, size, load, store, false);
         }
 
         AddSegmentBase(segment);
-        CheckKeepingFlags(size, store);
+        Slots.CheckKeepingFlags(size, store);
         return false;
     }
 
@@ -148,7 +96,7 @@ internal sealed unsafe class MemoryLowering
             return store;
         }
 
-        Check(size, store);
+        Slots.Check(size, store);
         return false;
     }
 
@@ -163,8 +111,7 @@ internal sealed unsafe class MemoryLowering
     internal void StackAddress(int delta)
     {
         _w.FlagsToMemory();
-        _slot = PageSlot.Stack;
-        _locked = false;
+        Slots.Choose(PageSlot.Stack, false);
         bool wide = _w.Is64;
         if (wide && delta == 0)
         {
@@ -183,8 +130,7 @@ internal sealed unsafe class MemoryLowering
     internal void FrameAddress()
     {
         _w.FlagsToMemory();
-        _slot = PageSlot.Frame;
-        _locked = false;
+        Slots.Choose(PageSlot.Frame, false);
         _e.Lea(_w.Is64, HostRegister.Address, HostRegister.Rbp, -1, 1, 0);
         if (!_w.Is64 && (_w.Mode & BlockMode.Stack32) == 0)
         {
@@ -211,9 +157,8 @@ internal sealed unsafe class MemoryLowering
     /// <param name="stackBias">Added when the base is the stack pointer (POP computes its operand after the pop).</param>
     internal void Address(in Instruction instruction, int stackBias = 0)
     {
-        _slot = PageSlot.Of(instruction);
+        Slots.Choose(PageSlot.Of(instruction), instruction.IsLocked());
         _displacement = instruction.MemoryDisplacement64;
-        _locked = instruction.IsLocked();
         Register baseRegister = instruction.MemoryBase;
         Register index = instruction.MemoryIndex;
         if (HasConstantAddress(instruction))
@@ -289,81 +234,6 @@ internal sealed unsafe class MemoryLowering
         return guest == 4 ? HostRegister.GuestRsp : guest;
     }
 
-    /// <summary>Emits the piece for an access that missed its slot.</summary>
-    internal void EmitMiss(in ColdPiece piece)
-    {
-        _e.Patch(piece.Site);
-        if (piece.Number == PageSlot.Constant)
-        {
-            _e.MoveImmediate(HostRegister.Address, piece.Linear);
-        }
-
-        if (!piece.KeepsFlags)
-        {
-            byte* site = EmitLookup(piece.Store, piece.Number, piece.Size, out byte* from, piece.Linear, piece.Locked);
-            *(int*)site = (int)(piece.Back - from);
-            return;
-        }
-
-        _e.LoadState(HostRegister.Rcx, StateLayout.Scratch1);
-        _w.EmitSaveFlags();
-        _e.Patch(EmitLookup(piece.Store, piece.Number, piece.Size, out _, 0, piece.Locked));
-        _w.AddSideRow(_e.At, piece.GuestOffset, piece.Ahead);
-        _w.EmitLoadFlags(false);
-        _e.Jump(piece.Back);
-    }
-
-    /// <summary>
-    /// Looks R10 up and fills a slot (of the hashed ones, the one at R11). Returns where the displacement of the place to go on at stands, and what it counts from.
-    /// <code>
-    ///   mov  [Scratch1], rax
-    ///   mov  rax, slot
-    ///   lea  r11, [back]
-    ///   jmp  Lookup
-    /// </code>
-    /// An atomic access over the end of a page asks for more bytes than any plain operand has, and so becomes a careful one: the
-    /// host's own LOCK may be refused there (split lock detection).
-    /// </summary>
-    internal byte* EmitLookup(bool store, int slot, int size, out byte* from, ulong linear = 0, bool locked = false)
-    {
-        bool hashed = slot is PageSlot.Hashed or PageSlot.Constant;
-        if (slot == PageSlot.Hashed)
-        {
-            // The address again, from what was compared.
-            int slots = StateLayout.Hashed(_w.IsUser, store);
-            _e.Table(0x33, HostRegister.Address, HostRegister.Temp, slots);
-            _e.StoreState(StateLayout.Scratch1, HostRegister.Rax);
-            _e.Lea(true, HostRegister.Rax, HostRegister.Temp, -1, 1, slots - StateLayout.PointerBias);
-        }
-        else if (Thunks.IsLookedUp(size))
-        {
-            _e.StoreState(StateLayout.Scratch1, HostRegister.Rax);
-            _e.Bytes(0x48, 0xC7, 0xC0);
-            _e.Int32((hashed ? StateLayout.HashedFor(_w.IsUser, store, linear) : StateLayout.Slot(_w.IsUser, store, slot))
-                - StateLayout.PointerBias);
-        }
-
-        bool mayCross = locked && size > 1 && Thunks.IsLookedUp(size);
-        if (mayCross)
-        {
-            _e.Lea(false, HostRegister.Temp, HostRegister.Address, -1, 1, size - 1);
-            _e.Reg(false, 0x31, HostRegister.Address, HostRegister.Temp);
-            _e.Bytes(0x41, 0xF7, 0xC3);                         // test r11d, imm32
-            _e.Int32(GuestMemory.PageSize);
-        }
-
-        byte* site = _e.LoadAddressForward(HostRegister.Temp);
-        from = _e.At;
-        if (mayCross)
-        {
-            byte* across = _e.JumpForward(5);
-            *(int*)across = (int)(_w.Thunks.AtomicAcross - (across + 4));
-        }
-
-        _e.Jump(_w.Thunks.Lookup(_w.IsUser, store, size, hashed));
-        return site;
-    }
-
     /// <summary>True when a load and store through a segment is careful in this mode.</summary>
     internal bool IsAlwaysCareful(Register segment) => !_w.Is64 && !IsFlat(SegmentOf(segment), store: true);
 
@@ -414,24 +284,6 @@ internal sealed unsafe class MemoryLowering
     private bool IsPlain(byte segment, bool store) =>
         (_w.Mode & (BlockMode.Careful | BlockMode.AlignmentCheck)) == 0 && (_w.Is64 || IsFlat(segment, store));
 
-    /// <summary>
-    /// The check for several words of the stack at once, at R10; where it fails, their instructions are emitted again as a cold
-    /// piece.
-    /// </summary>
-    internal void CheckRun(int count, bool store, int first, out int piece)
-    {
-        byte* miss = CompareWithSlot(8 * count, store);
-        _w.AddSideRow(_e.At);
-        piece = _w.AddCold(new ColdPiece
-        {
-            Kind = ColdKind.StackRun,
-            Site = miss,
-            Size = (ushort)count,
-            Number = first,
-            GuestOffset = (ushort)_w.GuestOffset,
-        });
-    }
-
     // FS and GS have a base in 64-bit mode. Does not touch the flags.
     private void AddSegmentBase(byte segment)
     {
@@ -440,7 +292,7 @@ internal sealed unsafe class MemoryLowering
             return;
         }
 
-        _slot = PageSlot.OfThread(segment, _displacement);
+        Slots.Slot = PageSlot.OfThread(segment, _displacement);
         _e.LoadState(HostRegister.Temp, StateLayout.SegmentBase(segment));
         _e.Lea(true, HostRegister.Address, HostRegister.Address, HostRegister.Temp, 1, 0);
     }
@@ -478,131 +330,6 @@ internal sealed unsafe class MemoryLowering
         return instruction.MemoryIndex == Register.None && instruction.MemoryBase.IsGPR64() && near && guest is not (4 or (>= 9 and <= 11))
             ? guest
             : HostRegister.Address;
-    }
-
-    private void Check(int size, bool store)
-    {
-        if (_slot == PageSlot.Hashed)
-        {
-            CheckHashed(size, store);
-            return;
-        }
-
-        Checked(CompareWithSlot(size, store), size, store, false);
-    }
-
-    private byte* CompareWithSlot(int size, bool store)
-    {
-        int slot = StateLayout.Slot(_w.IsUser, store, _slot);
-        _e.Bytes(0x4D, 0x89, 0xD3);                             // mov r11, r10
-        _e.State(true, 0x33, HostRegister.Temp, slot);
-        _e.Bytes(0x49, 0x81, 0xFB);                             // cmp r11, imm32
-        _e.Int32(4096 - size);
-        byte* miss = _e.JumpForward(7);                         // ja
-        _e.State(true, 0x03, HostRegister.Address, slot + 8);
-        return miss;
-    }
-
-    private void CheckHashed(int size, bool store)
-    {
-        int slots = StateLayout.Hashed(_w.IsUser, store);
-        if (HostCpu.HasBmi2)
-        {
-            _e.Bytes(0xC4, (byte)(_base >= 8 ? 0x43 : 0x63), 0xFB, 0xF0);   // rorx r11, base, 8
-            _e.Bytes((byte)(0xD8 | (_base & 7)), 0x08);
-        }
-        else
-        {
-            _e.Move(HostRegister.Temp, _base);
-            _e.Bytes(0x49, 0xC1, 0xEB, 0x08);                   // shr r11, 8
-        }
-
-        _e.Bytes(0x41, 0x81, 0xE3);                             // and r11d, imm32
-        _e.Int32((StateLayout.HashedSlots - 1) << 4);
-        _e.Table(0x33, HostRegister.Address, HostRegister.Temp, slots);
-        _e.Bytes(0x49, 0x81, 0xFA);                             // cmp r10, imm32
-        _e.Int32(4096 - size);
-        byte* miss = _e.JumpForward(7);                         // ja
-        IsSplit = _maySplit;
-        _e.Table(IsSplit ? 0x8B : 0x03, IsSplit ? HostRegister.Temp : HostRegister.Address, HostRegister.Temp, slots + 8);
-        Checked(miss, size, store, false);
-    }
-
-    private void CheckConstant(ulong linear, int size, bool store)
-    {
-        int slot = StateLayout.HashedFor(_w.IsUser, store, linear);
-        ulong page = linear & ~0xFFFUL;
-        if ((long)page == (int)page)
-        {
-            _e.State(true, 0x81, 7, slot);                      // cmp [slot.Tag], imm32
-            _e.Int32((int)page);
-        }
-        else
-        {
-            _e.MoveImmediate(HostRegister.Temp, page);
-            _e.State(true, 0x39, HostRegister.Temp, slot);
-        }
-
-        byte* miss = _e.JumpForward(5);
-        _e.LoadState(HostRegister.Address, slot + 8);
-        if (linear != page)
-        {
-            _e.Lea(true, HostRegister.Address, HostRegister.Address, -1, 1, (int)(linear - page));
-        }
-
-        _slot = PageSlot.Constant;
-        Checked(miss, size, store, false, linear);
-    }
-
-    private void CheckKeepingFlags(int size, bool store)
-    {
-        int slot = StateLayout.Slot(_w.IsUser, store, _slot);
-        _e.StoreState(StateLayout.Scratch1, HostRegister.Rcx);
-        _e.LoadState(HostRegister.Rcx, slot);
-        _e.Bytes(0x48, 0xF7, 0xD1);                             // not rcx
-        _e.Lea(true, HostRegister.Rcx, HostRegister.Rcx, HostRegister.Address, 1, 1);
-        if (size > 1)
-        {
-            _e.Lea(true, HostRegister.Temp, HostRegister.Rcx, -1, 1, size - 1);
-        }
-
-        _e.Bytes(0xC4, 0xE2, 0xF2, 0xF5);                       // pext rcx, rcx, [rip+mask]
-        _e.Byte(0x0D);
-        _e.Int32((int)(_w.Thunks.PageMask - (_e.At + 4)));
-        if (size > 1)
-        {
-            _e.Bytes(0xC4, 0x62, 0xA2, 0xF5);                   // pext r11, r11, [rip+mask]
-            _e.Byte(0x1D);
-            _e.Int32((int)(_w.Thunks.PageMask - (_e.At + 4)));
-            _e.Lea(true, HostRegister.Rcx, HostRegister.Rcx, HostRegister.Temp, 1, 0);
-        }
-
-        byte* hit = _e.JumpShort(0xE3);                         // jrcxz
-        byte* miss = _e.JumpForward(-1);
-        _e.PatchShort(hit);
-        _e.LoadState(HostRegister.Rcx, StateLayout.Scratch1);
-        _e.LoadState(HostRegister.Temp, slot + 8);
-        _e.Lea(true, HostRegister.Address, HostRegister.Address, HostRegister.Temp, 1, 0);
-        Checked(miss, size, store, true);
-    }
-
-    private void Checked(byte* miss, int size, bool store, bool keepsFlags, ulong linear = 0)
-    {
-        byte* back = _e.At;
-        _w.AddSideRow(back, keepsFlags);
-        _w.AddCold(new ColdPiece
-        {
-            Kind = ColdKind.TlbMiss,
-            Site = miss,
-            Back = back,
-            Size = (ushort)size,
-            Store = store,
-            Number = _slot,
-            Locked = _locked,
-            KeepsFlags = keepsFlags,
-            Linear = linear,
-            GuestOffset = (ushort)_w.GuestOffset,
-        });
     }
 
     private void Careful(byte segment, int size, bool load, bool store, bool stack)

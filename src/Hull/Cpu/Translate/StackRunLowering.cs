@@ -51,7 +51,7 @@ internal sealed unsafe class StackRunLowering
     {
         bool store = decoder.Instructions[first].Code == Code.Push_r64;
         _w.Memory.StackAddress(store ? -8 * count : 0);
-        _w.Memory.CheckRun(count, store, first, out int piece);
+        _w.Memory.Slots.CheckRun(count, store, first, out int piece);
         for (int i = 0; i < count; i++)
         {
             int guest = decoder.Instructions[first + i].Op0Register.GetNumber();

@@ -80,7 +80,7 @@ internal sealed unsafe class StringLowering
         }
 
         _e.Reg(_w.Is64, 0x89, register, HostRegister.Address);
-        _e.Patch(_w.Memory.EmitLookup(piece.Store, register, piece.Size, out _));
+        _e.Patch(_w.Memory.Slots.EmitLookup(piece.Store, register, piece.Size, out _));
         _w.AddSideRow(_e.At, piece.GuestOffset, piece.Ahead);
         EmitLoadTag(register, piece.Store);
         byte* empty = _e.JumpForward(4);
