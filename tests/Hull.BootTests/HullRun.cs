@@ -53,6 +53,16 @@ internal sealed class HullRun : IDisposable
 
     internal int Id => _process.Id;
 
+    /// <summary>What the process has used of the host's processors so far.</summary>
+    internal TimeSpan ProcessorTime
+    {
+        get
+        {
+            _process.Refresh();
+            return _process.TotalProcessorTime;
+        }
+    }
+
     /// <summary>Runs `hull` with these arguments and no input.</summary>
     internal static RunResult Hull(params string[] arguments) => Start(arguments).Finish();
 

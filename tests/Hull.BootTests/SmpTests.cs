@@ -1,4 +1,7 @@
 using System;
+using System.Diagnostics;
+using System.Globalization;
+using System.Threading;
 using Xunit;
 
 namespace Hull.BootTests;
@@ -30,6 +33,27 @@ public sealed class SmpTests
         RunResult result = HullRun.Hull("run", "-c", "4", "--", "sh", "-c", script);
         Assert.Equal("200", result.Text.Trim());
         Assert.Equal(0, result.Status);
+    }
+
+    /// <summary>Halted processors wait; they do not look again and again whether something has come.</summary>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(4)]
+    [InlineData(16)]
+    public void IdleGuest_UsesUnderTwoPercentOfACore(int vcpus)
+    {
+        using HullRun run = HullRun.Start(
+            "run", "-c", vcpus.ToString(CultureInfo.InvariantCulture), "--", "sh", "-c", "sleep 2; echo quiet; sleep 8; echo over");
+
+        run.WaitFor("quiet");
+        TimeSpan before = run.ProcessorTime;
+        long start = Stopwatch.GetTimestamp();
+        Thread.Sleep(6_000);
+        double used = (run.ProcessorTime - before) / Stopwatch.GetElapsedTime(start);
+        run.WaitFor("over");
+
+        Assert.True(used < 0.02, $"{used:P1} of a core");
+        Assert.Equal(0, run.WaitForEnd().Status);
     }
 
     [Fact]
