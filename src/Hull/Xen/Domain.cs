@@ -180,11 +180,16 @@ internal sealed class Domain
             return true;
         }
 
+        if (Suspension.IsEnding)
+        {
+            return false;
+        }
+
+        // No yield: a host with much to do would make a long list last for minutes, and the lock lets nobody starve.
         Lock.Exit();
         SendUpcalls();
-        Thread.Yield();
         Lock.Enter();
-        return !Suspension.IsEnding;
+        return true;
     }
 
     /// <summary>All that Xen keeps for the guest is as for a new domain; its memory stays. Under <see cref="Lock"/>.</summary>
