@@ -161,6 +161,16 @@ public sealed class NetworkTests
             && result.Error.TrimEnd().Split('\n').Length == 1, result.ToString());
     }
 
+    [ToolFact("unshare")]
+    public void HostWithoutUserNamespaces_IsOneClearLine()
+    {
+        using HullRun run = HullRun.StartProgram("unshare", "-Ur", "sh", "-c",
+            $"echo 0 >/proc/sys/user/max_user_namespaces && exec {Checkout.Hull} run --net user -- true");
+        RunResult result = run.Finish();
+        Assert.Equal(125, result.Status);
+        Assert.Contains("user.max_user_namespaces", result.Error, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void PublishedPortThatIsInUse_IsSaidBeforeTheGuestRuns()
     {

@@ -170,12 +170,17 @@ internal sealed class PasstPort : IEthernetPort
         {
             string reason = ReasonIn(child.End());
             child.Dispose();
-            throw new HullException($"no network: passt ended: {reason}");
+            throw new HullException($"no network: passt ended: {reason}{Hint(reason)}");
         }
 
         _startedAt = Stopwatch.GetTimestamp();
         return (child, stream);
     }
+
+    // passt gives up its rights in a user namespace, which a host may forbid.
+    private static string Hint(string reason) => reason.Contains("user namespace", StringComparison.Ordinal)
+        ? " (see sysctl user.max_user_namespaces and kernel.unprivileged_userns_clone; or --net none)"
+        : "";
 
     private bool TryRestart()
     {
