@@ -15,9 +15,6 @@ internal sealed unsafe class MemoryLowering
 
     private const int CodeSegment = 1;
     private const int StackSegment = 2;
-
-    // Bytes from a base register: fields of a structure. More would be an array's pages, all in one slot.
-    private const int NearBase = 1024;
     private readonly BlockWriter _w;
     private readonly Emitter _e;
 
@@ -69,7 +66,7 @@ internal sealed unsafe class MemoryLowering
         {
             if (IsHashed(instruction, size, store))
             {
-                Slots.ChooseByAddress(SlotBase(instruction));
+                Slots.Slot = PageSlot.Hashed;
             }
 
             return Access(segment, size, load, store, false);
@@ -320,16 +317,6 @@ internal sealed unsafe class MemoryLowering
         return instruction.MemoryBase == Register.RSP
             ? instruction.MemoryIndex != Register.None
             : !_w.Loop.StaysInPage(instruction, store);
-    }
-
-    // Near a base register the slot may be the one that the register chooses, which is known sooner: what is in it, the tag says.
-    private static int SlotBase(in Instruction instruction)
-    {
-        int guest = instruction.MemoryBase.GetNumber();
-        bool near = (long)instruction.MemoryDisplacement64 is > -NearBase and < NearBase;
-        return instruction.MemoryIndex == Register.None && instruction.MemoryBase.IsGPR64() && near && guest is not (4 or (>= 9 and <= 11))
-            ? guest
-            : HostRegister.Address;
     }
 
     private void Careful(byte segment, int size, bool load, bool store, bool stack)

@@ -61,7 +61,6 @@ internal sealed unsafe class SlotCheck
     // Of the operand under way.
     private bool _locked;
     private bool _maySplit;
-    private int _chooser;
 
     internal SlotCheck(BlockWriter writer)
     {
@@ -88,13 +87,6 @@ internal sealed unsafe class SlotCheck
     {
         Slot = slot;
         _locked = locked;
-    }
-
-    /// <summary>The slot that a host register's bits 12-21 choose: R10's, or those of a register near it.</summary>
-    internal void ChooseByAddress(int register)
-    {
-        Slot = PageSlot.Hashed;
-        _chooser = register;
     }
 
     /// <summary>Emits the piece for an access that missed its slot.</summary>
@@ -219,12 +211,12 @@ internal sealed unsafe class SlotCheck
         int slots = StateLayout.Hashed(_w.IsUser, store);
         if (HostCpu.HasBmi2)
         {
-            _e.Bytes(0xC4, (byte)(_chooser >= 8 ? 0x43 : 0x63), 0xFB, 0xF0);   // rorx r11, base, 8
-            _e.Bytes((byte)(0xD8 | (_chooser & 7)), 0x08);
+            _e.Bytes(0xC4, 0x43, 0xFB, 0xF0);                   // rorx r11, r10, 8
+            _e.Bytes(0xDA, 0x08);
         }
         else
         {
-            _e.Move(HostRegister.Temp, _chooser);
+            _e.Move(HostRegister.Temp, HostRegister.Address);
             _e.Bytes(0x49, 0xC1, 0xEB, 0x08);                   // shr r11, 8
         }
 

@@ -85,7 +85,7 @@ internal sealed unsafe class StringLowering
         EmitLoadTag(register, piece.Store);
         byte* empty = _e.JumpForward(4);
         _e.Bytes(0x49, 0x81, 0xFB);                             // cmp r11, imm32
-        _e.Int32(4095);
+        _e.Int32(LastOffset(piece.Repeats, piece.Size));
         byte* again = _e.JumpForward(6);                        // jbe
         *(int*)again = (int)(piece.Check - (again + 4));
         _e.Patch(empty);
@@ -111,7 +111,7 @@ internal sealed unsafe class StringLowering
         byte* empty = _e.JumpForward(4);
         *(int*)empty = 0;
         _e.Bytes(0x49, 0x81, 0xFB);                             // cmp r11, imm32
-        _e.Int32(repeats ? 4095 : 4096 - size);
+        _e.Int32(LastOffset(repeats, size));
         byte* other = _e.JumpForward(7);
         *(int*)other = (int)(other - empty);
         _misses[_missCount++] = new ColdPiece
@@ -132,6 +132,9 @@ internal sealed unsafe class StringLowering
             cold.If(7);
         }
     }
+
+    // Where the first element may begin. An element in two pages is for the assist, also when its page is in the slot.
+    private static int LastOffset(bool repeats, int size) => repeats ? 4095 : 4096 - size;
 
     // R11 = address XOR tag; R10 = the tag doubled, and ZF of it.
     private void EmitLoadTag(int register, bool store)

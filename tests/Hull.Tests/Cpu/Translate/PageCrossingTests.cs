@@ -142,6 +142,42 @@ public sealed class PageCrossingTests : IDisposable
         Assert.Equal(0x1111_1111u, _guest.Memory.Read<uint>(new GuestPhysical(First + 0x20_0000 - 4)));
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void StringElement_IsWhole(bool moves)
+    {
+        _guest.Run(a =>
+        {
+            Label again = a.CreateLabel();
+            a.mov(rbx, Edge - 4);
+            a.mov(rax, 0x0102_0304_0506_0708);
+            a.mov(ecx, 5);
+            a.Label(ref again);
+            a.mov(__qword_ptr[rbx - 0x100], rax);
+            a.mov(rdi, rbx);
+            if (moves)
+            {
+                a.lea(rsi, __[rbx - 0x100]);
+                a.movsq();
+                a.lea(rsi, __[rbx]);
+                a.lea(rdi, __[rbx - 0x200]);
+                a.movsq();
+            }
+            else
+            {
+                a.stosq();
+            }
+
+            a.dec(ecx);
+            a.jne(again);
+            a.mov(rdx, __qword_ptr[rbx]);
+            a.hlt();
+        });
+        Assert.Equal(-1, _guest.Vector);
+        Assert.Equal(0x0102_0304_0506_0708UL, _guest.State.Gpr[2]);
+    }
+
     [Fact]
     public void AtomicAccess_IsCareful()
     {
