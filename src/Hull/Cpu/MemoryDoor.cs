@@ -15,7 +15,7 @@ namespace Hull.Cpu;
 /// </summary>
 internal sealed unsafe class MemoryDoor : IDisposable
 {
-    // What plain operands have at the most; operands that may be longer, and LOCK, ask with more.
+    // Bytes of a plain operand at the most. What may be longer, and what is atomic over the end of a page, comes with more.
     private const int LongestPlain = 32;
     private readonly SoftVcpu _vcpu;
     private readonly CpuState* _cpu;
@@ -200,11 +200,14 @@ internal sealed unsafe class MemoryDoor : IDisposable
         }
 
         BeginLooseStore();
-        bool overCode =
-            (Volatile.Read(ref _memory.Pages.CodeGrains(lowAt / GuestMemory.PageSize)) & CodeMap.GrainMask((uint)offset, GuestMemory.PageSize)) != 0
-            || (Volatile.Read(ref _memory.Pages.CodeGrains(highAt / GuestMemory.PageSize)) & CodeMap.GrainMask(0, (uint)(offset + size) & 0xFFF)) != 0;
+        bool overCode = HoldsCode(lowAt, offset, GuestMemory.PageSize)
+            || HoldsCode(highAt, 0, offset + size - GuestMemory.PageSize);
         return overCode ? null : seam + offset;
     }
+
+    // True when blocks came from these bytes of a page.
+    private bool HoldsCode(ulong page, int from, int to) =>
+        (Volatile.Read(ref _memory.Pages.CodeGrains(page / GuestMemory.PageSize)) & CodeMap.GrainMask((uint)from, (uint)to)) != 0;
 
     // The host's page for an access that may be made; null when it faults, which the careful path then finds, or is not RAM.
     private byte* Reach(ulong linear, bool store)

@@ -114,7 +114,8 @@ internal sealed unsafe class SlotCheck
     }
 
     /// <summary>
-    /// Looks R10 up and fills a slot (of the hashed ones, the one at R11). Returns where the displacement of the place to go on at stands, and what it counts from.
+    /// Looks R10 up and fills a slot (of the hashed ones, the one at R11). Returns where the displacement of the place to go on at
+    /// stands, and what it counts from.
     /// <code>
     ///   mov  [Scratch1], rax
     ///   mov  rax, slot
