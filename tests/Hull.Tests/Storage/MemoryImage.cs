@@ -29,6 +29,9 @@ internal sealed class MemoryImage : IImageFile
     /// <summary>Bytes that the file may grow to; more than that is a full host.</summary>
     internal int Capacity { get; set; } = 64 << 20;
 
+    /// <summary>Called once, before the next write; it may use the image itself.</summary>
+    internal Action? BeforeNextWrite { get; set; }
+
     /// <summary>Writes, cuts and syncs so far.</summary>
     internal int LogLength => _log.Count;
 
@@ -84,6 +87,9 @@ internal sealed class MemoryImage : IImageFile
 
     public void Write(ulong offset, ReadOnlySpan<byte> source)
     {
+        Action? before = BeforeNextWrite;
+        BeforeNextWrite = null;
+        before?.Invoke();
         Traffic += source.Length;
         if (offset + (uint)source.Length > (ulong)Capacity)
         {

@@ -52,6 +52,79 @@ public sealed class Qcow2CutTests
         AssertWhole(file.ToArray(), "after a full host");
     }
 
+    /// <summary>While new clusters are being filled, others have the image: they flush it, make it longer, write there too.</summary>
+    [Theory]
+    [InlineData(9)]
+    [InlineData(14)]
+    public void OthersWorkWhileNewClustersAreFilled_AndNoCutLosesAnything(int clusterBits)
+    {
+        MemoryImage made = new();
+        Qcow2Store.Create(made, new Qcow2Options { ClusterSize = 1 << clusterBits, ExtendedL2 = clusterBits == 14 }, Sectors * 512);
+        byte[] start = made.ToArray();
+        MemoryImage file = new(start);
+        byte[] large = new byte[4 << clusterBits];
+        Array.Fill(large, (byte)1);
+        byte[] sector = new byte[512];
+        Array.Fill(sector, (byte)2);
+        int flushed = 0;
+        using (Qcow2Store store = Open(file))
+        {
+            file.BeforeNextWrite = () =>
+            {
+                Assert.True(store.FindRun(0, out bool isZero) > 0 && isZero, "bytes are seen that are not there yet");
+                store.Write(0, sector);
+                store.Write(900 * 512, sector);
+                store.Flush();
+                flushed = file.LogLength;
+            };
+            store.Write(0, large);
+            Assert.True(flushed > 0);
+            file.BeforeNextWrite = () => store.Discard(0, (ulong)large.Length);
+            store.Write((ulong)large.Length, large);
+            store.Write(0, large);
+            store.Flush();
+            int done = file.LogLength;
+            for (int point = 0; point <= done; point++)
+            {
+                byte[] left = file.After(start, point, new Random(point));
+                AssertWhole(left, $"cut at {point} of {done}");
+                AssertRead(left, 900 * 512, point < flushed ? null : sector, $"cut at {point} of {done}");
+                AssertRead(left, 0, point < done ? null : large, $"cut at {point} of {done}");
+                AssertRead(left, large.Length, point < done ? null : large, $"cut at {point} of {done}");
+            }
+        }
+
+        Qcow2Findings findings = Qcow2Check.Run(new MemoryImage(file.ToArray()), Qcow2Repair.None);
+        Assert.True(findings is { Corruptions: 0, Leaks: 0 }, string.Join('\n', findings.Messages));
+    }
+
+    [Fact]
+    public void FullHostWhileNewClustersAreFilled_GivesTheirPlacesBack()
+    {
+        MemoryImage file = Create(1, out _);
+        using (Qcow2Store store = Open(file))
+        {
+            file.BeforeNextWrite = () => file.Capacity = 1;
+            Assert.Throws<System.IO.IOException>(() => store.Write(0, new byte[256 * 512]));
+            file.Capacity = 64 << 20;
+            store.Flush();
+        }
+
+        Qcow2Findings findings = Qcow2Check.Run(new MemoryImage(file.ToArray()), Qcow2Repair.None);
+        Assert.True(findings is { Corruptions: 0, Leaks: 0 }, string.Join('\n', findings.Messages));
+    }
+
+    private static void AssertRead(byte[] image, int offset, byte[]? expected, string context)
+    {
+        if (expected is not null)
+        {
+            using Qcow2Store store = Open(new MemoryImage(image));
+            byte[] read = new byte[expected.Length];
+            store.Read((ulong)offset, read);
+            Assert.True(read.AsSpan().SequenceEqual(expected), $"{context}: at {offset}");
+        }
+    }
+
     private static void Run(int firstSeed, int lives, int cuts)
     {
         for (int seed = firstSeed; seed < firstSeed + lives; seed++)

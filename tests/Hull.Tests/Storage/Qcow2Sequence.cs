@@ -70,6 +70,7 @@ internal sealed class Qcow2Sequence
         ByHull();
         QemuTools.AssertClean(_image, _context);
         QemuTools.AssertContent(_image, _content, _context);
+        QemuTools.AssertMap(_image, _content, _context);
         using (IImageFile file = ImageFile.Open(_image, readOnly: true))
         {
             Qcow2Findings findings = Qcow2Check.Run(file, Qcow2Repair.None);

@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.Diagnostics;
 using System.IO;
+using System.Text.Json;
 using Xunit;
 
 namespace Hull.Tests.Storage;
@@ -63,6 +64,31 @@ internal static class QemuTools
         (int status, string output) = TryRun("qemu-img", ["compare", "-f", "qcow2", "-F", "raw", image, raw]);
         File.Delete(raw);
         Assert.True(status == 0, $"{context}: qemu-img compare: status {status}\n{output}");
+    }
+
+    /// <summary>What qemu-img map says of an image is so: what is zeros, and where in the file the rest is.</summary>
+    internal static void AssertMap(string image, byte[] content, string context)
+    {
+        byte[] file = File.ReadAllBytes(image);
+        using JsonDocument map = JsonDocument.Parse(Image("map", "-f", "qcow2", "--output=json", image));
+        int at = 0;
+        foreach (JsonElement extent in map.RootElement.EnumerateArray())
+        {
+            int length = extent.GetProperty("length").GetInt32();
+            Assert.True(extent.GetProperty("start").GetInt32() == at && at + length <= content.Length, $"{context}: qemu-img map: {extent}");
+            ReadOnlySpan<byte> bytes = content.AsSpan(at, length);
+            at += length;
+            if (extent.GetProperty("zero").GetBoolean())
+            {
+                Assert.True(bytes.IndexOfAnyExcept((byte)0) < 0, $"{context}: qemu-img map says zeros: {extent}");
+            }
+            else if (extent.GetProperty("depth").GetInt32() == 0 && extent.TryGetProperty("offset", out JsonElement offset))
+            {
+                Assert.True(bytes.SequenceEqual(file.AsSpan(offset.GetInt32(), length)), $"{context}: qemu-img map has other bytes: {extent}");
+            }
+        }
+
+        Assert.True(at == content.Length, $"{context}: qemu-img map ends at {at}");
     }
 
     /// <summary>Runs a program.</summary>

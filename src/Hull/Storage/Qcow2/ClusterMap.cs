@@ -1,4 +1,5 @@
 using System;
+using System.Collections.Generic;
 using System.IO;
 
 namespace Hull.Storage.Qcow2;
@@ -14,6 +15,7 @@ internal sealed class ClusterMap
     private readonly IImageFile _file;
     private readonly ClusterLayout _layout;
     private readonly TableCache _cache;
+    private readonly List<ulong> _new = [];         // tables that no L1 entry in the file names
     private ulong[] _l1;
     private ulong _l1Offset;
     private int _dirtyFrom = int.MaxValue;
@@ -89,6 +91,7 @@ internal sealed class ClusterMap
         _cache.Create(offset, old == 0 ? [] : _cache.Get(old).Bytes);
         int index = (int)(cluster >> _layout.L2Bits);
         _l1[index] = offset | Qcow2Format.Copied;
+        _new.Add(offset);
         _dirtyFrom = Math.Min(_dirtyFrom, index);
         _dirtyTo = Math.Max(_dirtyTo, index + 1);
     }
@@ -120,22 +123,37 @@ internal sealed class ClusterMap
         _dirtyTo = 0;
     }
 
-    /// <summary>Writes what has changed: L2 tables first, and L1 entries when those are on the disk.</summary>
+    /// <summary>Writes the new L2 tables, which nothing in the file refers to before <see cref="Write"/>.</summary>
+    /// <exception cref="IOException">The host cannot.</exception>
+    internal void WriteNew()
+    {
+        foreach (ulong offset in _new)
+        {
+            _cache.Write(offset);
+        }
+    }
+
+    /// <summary>Writes what has changed. The data, their counts and the new L2 tables are on the disk.</summary>
     /// <exception cref="IOException">The host cannot; the rest stays changed.</exception>
     internal void Write()
     {
         _cache.WriteDirty();
         if (_dirtyTo > _dirtyFrom)
         {
-            _file.Sync();
             EntryTable.Write(_file, _l1Offset, _l1, _dirtyFrom, _dirtyTo);
             _dirtyFrom = int.MaxValue;
             _dirtyTo = 0;
         }
+
+        _new.Clear();
     }
 
     /// <summary>A table is none any more.</summary>
-    internal void Forget(ulong offset) => _cache.Forget(offset);
+    internal void Forget(ulong offset)
+    {
+        _new.Remove(offset);
+        _cache.Forget(offset);
+    }
 
     private int IndexIn(ulong cluster) => (int)(cluster & ((1UL << _layout.L2Bits) - 1));
 

@@ -116,6 +116,18 @@ internal sealed class Qcow2Image : IDisposable
         return offset;
     }
 
+    /// <summary>
+    /// Makes the file long enough for all that is allocated. Reserved clusters are written meanwhile, so that no length
+    /// that was read before may be set again: theirs is in what was allocated.
+    /// </summary>
+    internal void Extend()
+    {
+        if (File.Length < _length)
+        {
+            File.SetLength(_length);
+        }
+    }
+
     /// <summary>Takes back what was allocated and never referred to.</summary>
     internal void Unallocate(ulong offset, int count)
     {
@@ -201,6 +213,8 @@ internal sealed class Qcow2Image : IDisposable
             FreeLater(oldTable, oldClusters);
         }
 
+        // Nothing on the disk refers to the new L2 tables yet: they go with the data.
+        Map.WriteNew();
         File.Sync();
         if (_unsettled)
         {
@@ -384,7 +398,7 @@ internal sealed class Qcow2Image : IDisposable
         ulong first = Counts.AllocateTogether(clusters);
         ulong offset = first << Layout.ClusterBits;
         _length = Math.Max(_length, offset + ((ulong)clusters << Layout.ClusterBits));
-        File.SetLength(Math.Max(File.Length, offset + ((ulong)clusters << Layout.ClusterBits)));
+        Extend();
         EntryTable.Write(File, offset, table, 0, entries);
         Commit();
         int old = (int)((((ulong)Map.L1.Length * 8) + (uint)Layout.ClusterSize - 1) >> Layout.ClusterBits);

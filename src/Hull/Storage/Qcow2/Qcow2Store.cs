@@ -123,7 +123,7 @@ internal sealed class Qcow2Store : IByteStore
             int count = WriteInPlace(offset, source);
             if (count == 0)
             {
-                count = WriteAlone(offset, source);
+                count = WriteNew(offset, source);
             }
 
             offset += (uint)count;
@@ -248,13 +248,41 @@ internal sealed class Qcow2Store : IByteStore
         }
     }
 
-    private int WriteAlone(ulong offset, ReadOnlySpan<byte> source)
+    // Whole clusters are written while others have the image; only their places are taken and told alone.
+    private int WriteNew(ulong offset, ReadOnlySpan<byte> source)
     {
+        int count;
+        ulong place;
         _lock.EnterWriteLock();
         try
         {
             _changed = true;
-            return _writer.Write(offset, source);
+            count = _writer.Reserve(offset, source.Length, out place);
+            if (count == 0)
+            {
+                return _writer.WritePart(offset, source);
+            }
+        }
+        finally
+        {
+            _lock.ExitWriteLock();
+        }
+
+        try
+        {
+            _image.File.Write(place, source[..count]);
+        }
+        catch
+        {
+            Alone(() => _image.Unallocate(place, count >> _image.Layout.ClusterBits));
+            throw;
+        }
+
+        _lock.EnterWriteLock();
+        try
+        {
+            _writer.Link(offset, place, count);
+            return count;
         }
         finally
         {

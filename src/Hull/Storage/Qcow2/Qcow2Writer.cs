@@ -11,19 +11,55 @@ internal sealed class Qcow2Writer(Qcow2Image image, Qcow2Reader reader)
 
     private int ClusterSize => _layout.ClusterSize;
 
-    /// <summary>Writes the first bytes of a range.</summary>
+    /// <summary>
+    /// Takes places in the file for whole clusters that have none of their own. Nobody sees them before <see cref="Link"/>,
+    /// so they are filled while others have the image.
+    /// </summary>
+    /// <param name="offset">Where the guest writes.</param>
+    /// <param name="length">How much it writes there.</param>
+    /// <param name="place">Where in the file its first bytes go.</param>
+    /// <returns>How many bytes; 0 when the first cluster is not wholly written, or has its place: see <see cref="WritePart"/>.</returns>
+    /// <exception cref="IOException">The host cannot, or the image is damaged.</exception>
+    internal int Reserve(ulong offset, int length, out ulong place)
+    {
+        image.BeginChange();
+        ulong cluster = offset >> _layout.ClusterBits;
+        image.EnsureTable(cluster);
+        bool isAtStart = (offset & ((uint)ClusterSize - 1)) == 0;
+        int whole = isAtStart ? CountNew(cluster, length >> _layout.ClusterBits) : 0;
+        int taken = 0;
+        place = whole > 0 ? image.Allocate(whole, out taken, out _) : 0;
+        return taken << _layout.ClusterBits;
+    }
+
+    /// <summary>
+    /// Lets the guest see reserved clusters. What others did to the same clusters since they were reserved, they did while
+    /// the guest waited for both: any order is right.
+    /// </summary>
+    /// <exception cref="IOException">The host cannot, or the image is damaged.</exception>
+    internal void Link(ulong offset, ulong place, int length)
+    {
+        image.BeginChange();
+        ulong cluster = offset >> _layout.ClusterBits;
+        for (int i = 0; i < length >> _layout.ClusterBits; i++)
+        {
+            ClusterEntry now = new(place + ((ulong)i << _layout.ClusterBits), true, false, _layout.AllUnits, 0);
+            Replace(cluster + (uint)i, image.Map.Find(cluster + (uint)i), now);
+        }
+
+        image.CommitIfCrowded();
+    }
+
+    /// <summary>Writes the first bytes of a range, as far as its first cluster goes.</summary>
     /// <returns>How many.</returns>
     /// <exception cref="IOException">The host cannot, or the image is damaged; at worst clusters are unused then.</exception>
-    internal int Write(ulong offset, ReadOnlySpan<byte> source)
+    internal int WritePart(ulong offset, ReadOnlySpan<byte> source)
     {
         image.BeginChange();
         ulong cluster = offset >> _layout.ClusterBits;
         int within = (int)(offset & ((uint)ClusterSize - 1));
         image.EnsureTable(cluster);
-        int whole = within == 0 ? CountNew(cluster, source.Length >> _layout.ClusterBits) : 0;
-        int done = whole > 0
-            ? WriteWhole(cluster, source[..(whole << _layout.ClusterBits)])
-            : WritePart(cluster, within, source[..Math.Min(source.Length, ClusterSize - within)]);
+        int done = WriteWithin(cluster, within, source[..Math.Min(source.Length, ClusterSize - within)]);
         image.CommitIfCrowded();
         return done;
     }
@@ -77,21 +113,7 @@ internal sealed class Qcow2Writer(Qcow2Image image, Qcow2Reader reader)
         return count;
     }
 
-    private int WriteWhole(ulong cluster, ReadOnlySpan<byte> source)
-    {
-        ulong host = image.Allocate(source.Length >> _layout.ClusterBits, out int taken, out _);
-        source = source[..(taken << _layout.ClusterBits)];
-        WriteNew(host, taken, host, source);
-        for (int i = 0; i < taken; i++)
-        {
-            ClusterEntry now = new(host + ((ulong)i << _layout.ClusterBits), true, false, _layout.AllUnits, 0);
-            Replace(cluster + (uint)i, image.Map.Find(cluster + (uint)i), now);
-        }
-
-        return source.Length;
-    }
-
-    private int WritePart(ulong cluster, int within, ReadOnlySpan<byte> source)
+    private int WriteWithin(ulong cluster, int within, ReadOnlySpan<byte> source)
     {
         ClusterEntry old = image.Map.Find(cluster);
         int from = within >> _layout.UnitBits;
@@ -109,8 +131,8 @@ internal sealed class Qcow2Writer(Qcow2Image image, Qcow2Reader reader)
         if (isFresh && old.Data == 0 && !_layout.IsExtended && (old.Zero != 0 || reader.IsNothingBelow(cluster << _layout.ClusterBits)))
         {
             // All around it is zeros, and zeros are there already.
-            image.File.SetLength(Math.Max(image.File.Length, host + (uint)ClusterSize));
-            WriteNew(host, 1, host + (uint)within, source);
+            image.Extend();
+            WriteNew(host, host + (uint)within, source);
         }
         else
         {
@@ -146,7 +168,7 @@ internal sealed class Qcow2Writer(Qcow2Image image, Qcow2Reader reader)
         try
         {
             // The last bytes may be missing from the file otherwise.
-            image.File.SetLength(Math.Max(image.File.Length, host + (uint)ClusterSize));
+            image.Extend();
             for (int unit = 0; unit < _layout.Units; unit++)
             {
                 int end = unit;
@@ -193,7 +215,7 @@ internal sealed class Qcow2Writer(Qcow2Image image, Qcow2Reader reader)
         source.Slice(start + from - within, to - from).CopyTo(part[from..]);
     }
 
-    private void WriteNew(ulong host, int clusters, ulong at, ReadOnlySpan<byte> source)
+    private void WriteNew(ulong host, ulong at, ReadOnlySpan<byte> source)
     {
         try
         {
@@ -201,7 +223,7 @@ internal sealed class Qcow2Writer(Qcow2Image image, Qcow2Reader reader)
         }
         catch
         {
-            image.Unallocate(host, clusters);
+            image.Unallocate(host, 1);
             throw;
         }
     }

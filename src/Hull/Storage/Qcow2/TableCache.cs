@@ -124,14 +124,25 @@ internal sealed class TableCache(IImageFile file, int clusterSize, int capacityB
     {
         while (_dirty.Count > 0)
         {
-            CachedTable table = _dirty[^1];
-            if (table.IsDirty)
-            {
-                file.Write(table.Offset + (uint)table.DirtyFrom, table.Bytes.AsSpan(table.DirtyFrom..table.DirtyTo));
-                table.Written();
-            }
-
+            WriteChanged(_dirty[^1]);
             _dirty.RemoveAt(_dirty.Count - 1);
+        }
+    }
+
+    /// <summary>Writes what has changed in one table, before the others.</summary>
+    /// <exception cref="IOException">The host cannot.</exception>
+    internal void Write(ulong offset)
+    {
+        CachedTable? table;
+        lock (_lock)
+        {
+            _tables.TryGetValue(offset, out table);
+        }
+
+        // One that is not here has no changes.
+        if (table is not null)
+        {
+            WriteChanged(table);
         }
     }
 
@@ -145,6 +156,15 @@ internal sealed class TableCache(IImageFile file, int clusterSize, int capacityB
                 table.Written();
                 _dirty.Remove(table);
             }
+        }
+    }
+
+    private void WriteChanged(CachedTable table)
+    {
+        if (table.IsDirty)
+        {
+            file.Write(table.Offset + (uint)table.DirtyFrom, table.Bytes.AsSpan(table.DirtyFrom..table.DirtyTo));
+            table.Written();
         }
     }
 
