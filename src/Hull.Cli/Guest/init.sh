@@ -13,7 +13,12 @@ echo "$hostname" >/proc/sys/kernel/hostname
 
 # The drivers of the devices that the user added.
 for module in /hull/modules/*.ko; do
-    [ ! -e "$module" ] || insmod "$module"
+    options=
+    case $module in
+        *-xen-blkfront.ko) options=max_indirect_segments=64 ;; # pages of a request, as many as virtio's has; Linux's own wish is 32
+    esac
+    # shellcheck disable=SC2086 # words of their own
+    [ ! -e "$module" ] || insmod "$module" $options
 done
 
 # Console ports by their names, as udev makes them. The ports are there a moment after their driver.

@@ -152,20 +152,9 @@ public sealed unsafe class GuestMemory : IDisposable
     }
 
     /// <summary>
-    /// RAM itself, for who hands it to the host's kernel at once and keeps it no longer than the machine. The guest may change it at any
-    /// moment. Who has written to it calls <see cref="WindowWritten"/>.
+    /// RAM itself, for who hands it to the host's kernel at once and keeps it no longer than the machine; not a file's pages, which the
+    /// host may cut off. The guest may change it at any moment. Who has written to it calls <see cref="RangeWritten"/>.
     /// </summary>
-    /// <returns>False when any byte is not RAM.</returns>
-    internal bool TryWindow(GuestPhysical at, int length, out Span<byte> window)
-    {
-        ulong offset = OffsetOf(at.Value, (ulong)length);
-
-        // SAFETY: OffsetOf has checked that the whole range lies inside the mapping, which outlives the machine.
-        window = offset == ulong.MaxValue ? default : new Span<byte>(_base + offset, length);
-        return offset != ulong.MaxValue;
-    }
-
-    /// <summary>The same for RAM only, for calls that take many pieces at once: not for a file's pages, which the host may cut off.</summary>
     /// <returns>False when any byte is not RAM.</returns>
     internal bool TryRange(GuestPhysical at, int length, out HostRange range)
     {
@@ -176,8 +165,8 @@ public sealed unsafe class GuestMemory : IDisposable
         return offset < Size;
     }
 
-    /// <summary>Bytes of a window were written: tells those who watch the pages.</summary>
-    internal void WindowWritten(GuestPhysical at, ulong length)
+    /// <summary>Bytes of a range were written: tells those who watch the pages.</summary>
+    internal void RangeWritten(GuestPhysical at, ulong length)
     {
         ulong offset = OffsetOf(at.Value, length);
         if (offset != ulong.MaxValue)

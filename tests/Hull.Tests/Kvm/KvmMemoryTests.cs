@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using Hull.Engine;
+using Hull.Host;
 using Hull.Memory;
 using Iced.Intel;
 using Xunit;
@@ -70,9 +71,9 @@ public sealed class KvmMemoryTests
         guest.Memory.Write(new GuestPhysical(0x123_4560), 1UL);
         guest.Memory.TryWrite(new GuestPhysical(0x1FF_FFF8), new byte[16]);
         guest.Memory.CompareExchange(new GuestPhysical(0x300_0000), 1, 0);
-        Assert.True(guest.Memory.TryWindow(new GuestPhysical(0x3FF_F000), 4096, out Span<byte> window));
-        window.Fill(7);
-        guest.Memory.WindowWritten(new GuestPhysical(0x3FF_F000), 4096);
+        Assert.True(guest.Memory.TryRange(new GuestPhysical(0x3FF_F000), 4096, out HostRange range));
+        range.Bytes.Fill(7);
+        guest.Memory.RangeWritten(new GuestPhysical(0x3FF_F000), 4096);
         ulong[] dirty = new ulong[Pages / 64];
         guest.Engine.CollectDirty(dirty);
         Assert.Equal([0x1234, 0x1FFF, 0x2000, 0x3000, 0x3FFF], Numbers(dirty));

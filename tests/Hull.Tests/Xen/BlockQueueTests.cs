@@ -124,12 +124,14 @@ public sealed class BlockQueueTests : IDisposable
     }
 
     [Theory]
-    [InlineData(1ul)] // pages that adjoin: one long run
-    [InlineData(3ul)] // pages that do not: the buffer
-    [InlineData(0ul)] // the same page again and again
-    [InlineData(ulong.MaxValue)] // adjoining, and backwards
-    public void Indirect_MovesEachPageToItsPlace(ulong step)
+    [InlineData(1ul, true)] // pages that adjoin
+    [InlineData(3ul, true)] // pages that do not
+    [InlineData(0ul, true)] // the same page again and again
+    [InlineData(ulong.MaxValue, true)] // adjoining, and backwards
+    [InlineData(3ul, false)] // what does not lie together on the disk comes through the buffer
+    public void Indirect_MovesEachPageToItsPlace(ulong step, bool isTogether)
     {
+        _store.IsTogether = isTogether;
         const int pages = 256;
         const int list = 12;
         const ulong first = 0x28_0000;
@@ -243,6 +245,8 @@ public sealed class BlockQueueTests : IDisposable
     {
         internal byte[] Content { get; } = new byte[size];
 
+        internal bool IsTogether { get; set; }
+
         public ulong Length => (ulong)size;
 
         public bool IsReadOnly => false;
@@ -252,7 +256,18 @@ public sealed class BlockQueueTests : IDisposable
         public void Read(ulong offset, Span<byte> destination) =>
             Content.AsSpan((int)offset, destination.Length).CopyTo(destination);
 
-        public bool TryRead(ulong offset, Span<HostRange> pieces, int length) => false;
+        public bool TryRead(ulong offset, Span<HostRange> pieces, int length)
+        {
+            foreach (HostRange piece in IsTogether ? pieces : [])
+            {
+                Read(offset, piece.Bytes);
+                offset += (uint)piece.Length;
+                length -= piece.Length;
+            }
+
+            Assert.True(length == 0 || !IsTogether);
+            return IsTogether;
+        }
 
         public void Write(ulong offset, ReadOnlySpan<byte> source) => source.CopyTo(Content.AsSpan((int)offset));
 

@@ -115,7 +115,7 @@ internal sealed class DescriptorChain
         for (int i = _readable; i < _count && length > 0; i++)
         {
             ulong count = Math.Min(_segments[i].Length, length);
-            _memory!.WindowWritten(_segments[i].At, count);
+            _memory!.RangeWritten(_segments[i].At, count);
             length -= count;
         }
     }

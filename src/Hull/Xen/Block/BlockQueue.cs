@@ -39,6 +39,7 @@ internal sealed class BlockQueue : IDisposable
     private readonly bool _isShort;
     private readonly EventReceiver _receiver;
     private readonly EventPort _port;
+    private readonly Action _tell;
     private readonly QueuePump _pump;
     private readonly Lock _lock = new();
     private readonly ConcurrentBag<Work> _free = [];
@@ -53,6 +54,7 @@ internal sealed class BlockQueue : IDisposable
         _isShort = isShort;
         _pump = new QueuePump("hull-xvd", Threads, Step);
         _receiver = _pump.Notify;
+        _tell = () => _domain.Events.Notify(_port, _receiver);
         EventChannels.Join(port, _receiver, "vbd");
         _pump.Notify(); // requests may be there already
     }
@@ -201,7 +203,15 @@ internal sealed class BlockQueue : IDisposable
             return Failed;
         }
 
-        work.Transfer.Move(request.Sector << SectorShift, isRead);
+        if (isRead)
+        {
+            work.Transfer.Read(request.Sector << SectorShift, length);
+        }
+        else
+        {
+            work.Transfer.Write(request.Sector << SectorShift);
+        }
+
         return Okay;
     }
 
@@ -226,7 +236,7 @@ internal sealed class BlockQueue : IDisposable
 
         if (notify)
         {
-            _domain.Act(() => _domain.Events.Notify(_port, _receiver));
+            _domain.Act(_tell);
         }
     }
 

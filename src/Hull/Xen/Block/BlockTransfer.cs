@@ -1,4 +1,5 @@
 using System;
+using Hull.Host;
 using Hull.Memory;
 using Hull.Storage;
 using Hull.Xen.Grants;
@@ -6,119 +7,125 @@ using Hull.Xen.Grants;
 namespace Hull.Xen.Block;
 
 /// <summary>
-/// Moves a request's data between the disk and the pages that the guest has granted. Pages that adjoin are one run. A long run
-/// is read or written where it is; short ones go through a buffer together, so that the store is asked once for many.
-/// Of one thread.
+/// Moves a request's data between the disk and the pages that the guest has granted: reads go from the host's file into the pages
+/// with one call, what cannot, and writes, through a buffer. Of one thread.
 /// </summary>
 internal sealed class BlockTransfer(GuestMemory memory, GrantTable grants, IByteStore store)
 {
-    /// <summary>Bytes from which on a call of the store costs less than the copy that it saves.</summary>
-    internal const int DirectBytes = 32 << 10;
-
     // What fits a processor's own cache: a buffer of a whole request would go through the memory twice.
-    private const int BufferBytes = 256 << 10;
+    private const int PagesInBuffer = 64;
 
-    private readonly (GuestPhysical At, int Length)[] _runs = new (GuestPhysical, int)[BlockRequest.MostSegments];
-    private readonly byte[] _buffer = new byte[BufferBytes];
+    private readonly (GuestPhysical At, int Length)[] _pages = new (GuestPhysical, int)[BlockRequest.MostSegments];
+    private readonly HostRange[] _pieces = new HostRange[BlockRequest.MostSegments];
+    private readonly byte[] _buffer = new byte[PagesInBuffer * GuestMemory.PageSize];
     private int _count;
 
-    /// <summary>Looks the request's pages up and joins those that adjoin.</summary>
+    /// <summary>Looks the request's pages up.</summary>
     /// <returns>False when a page is not granted so, or is no RAM; nothing has been moved then.</returns>
     internal bool TryResolve(BlockRequest request, bool isRead)
     {
         _count = 0;
-        for (int i = 0; i < request.SegmentCount; i++)
+        foreach (BlockSegment segment in request.Segments.AsSpan(0, request.SegmentCount))
         {
-            BlockSegment segment = request.Segments[i];
             if (!grants.TryFind(segment.Reference, isRead, out GuestPhysical page))
             {
                 return false;
             }
 
-            GuestPhysical at = new(page.Value + segment.At.Value);
-            if (_count > 0)
-            {
-                (GuestPhysical before, int length) = _runs[_count - 1];
-                if (before.Value + (uint)length == at.Value && memory.Contains(before, (uint)(length + segment.Length)))
-                {
-                    _runs[_count - 1] = (before, length + segment.Length);
-                    continue;
-                }
-            }
-
-            _runs[_count++] = (at, segment.Length);
+            _pages[_count++] = (new GuestPhysical(page.Value + segment.At.Value), segment.Length);
         }
 
         return true;
     }
 
-    /// <summary>Moves the data of the pages that <see cref="TryResolve"/> found.</summary>
+    /// <summary>Fills the pages that <see cref="TryResolve"/> found.</summary>
     /// <param name="offset">Where on the disk; the whole request is inside it.</param>
-    /// <param name="isRead">From the disk.</param>
+    /// <param name="length">Bytes of the whole request.</param>
     /// <exception cref="System.IO.IOException">The host cannot; some of the data may have been moved.</exception>
-    internal void Move(ulong offset, bool isRead)
+    internal void Read(ulong offset, int length)
     {
-        for (int first = 0; first < _count;)
+        if (TryReadInPlace(offset, length))
         {
-            int length = _runs[first].Length;
-            int next = first + 1;
-            if (length < DirectBytes)
-            {
-                while (next < _count && _runs[next].Length < DirectBytes && length + _runs[next].Length <= BufferBytes)
-                {
-                    length += _runs[next++].Length;
-                }
-            }
+            return;
+        }
 
-            if (next == first + 1 && memory.TryWindow(_runs[first].At, length, out Span<byte> window))
+        for (int first = 0; first < _count; first += PagesInBuffer)
+        {
+            ReadOnlySpan<(GuestPhysical At, int Length)> pages = Group(first, out Span<byte> data);
+            store.Read(offset, data);
+            offset += (uint)data.Length;
+            foreach ((GuestPhysical at, int bytes) in pages)
             {
-                MoveWindow(offset, _runs[first].At, window, isRead);
+                memory.TryWrite(at, data[..bytes]); // RAM does not go away
+                data = data[bytes..];
             }
-            else
-            {
-                MoveTogether(offset, _runs.AsSpan(first, next - first), _buffer.AsSpan(0, length), isRead);
-            }
-
-            offset += (uint)length;
-            first = next;
         }
     }
 
-    private void MoveWindow(ulong offset, GuestPhysical at, Span<byte> window, bool isRead)
+    /// <summary>Writes what is in the pages that <see cref="TryResolve"/> found.</summary>
+    /// <param name="offset">Where on the disk; the whole request is inside it.</param>
+    /// <exception cref="System.IO.IOException">The host cannot; some of the data may have been moved.</exception>
+    internal void Write(ulong offset)
     {
-        if (!isRead)
+        for (int first = 0; first < _count; first += PagesInBuffer)
         {
-            store.Write(offset, window);
-            return;
+            ReadOnlySpan<(GuestPhysical At, int Length)> pages = Group(first, out Span<byte> data);
+            Span<byte> rest = data;
+            foreach ((GuestPhysical at, int bytes) in pages)
+            {
+                memory.TryRead(at, rest[..bytes]);
+                rest = rest[bytes..];
+            }
+
+            store.Write(offset, data);
+            offset += (uint)data.Length;
+        }
+    }
+
+    private bool TryReadInPlace(ulong offset, int length)
+    {
+        int count = 0;
+        foreach ((GuestPhysical at, int bytes) in _pages.AsSpan(0, _count))
+        {
+            if (!memory.TryRange(at, bytes, out HostRange piece))
+            {
+                return false;
+            }
+
+            if (count > 0 && _pieces[count - 1].TryJoin(piece, out HostRange both))
+            {
+                _pieces[count - 1] = both;
+            }
+            else
+            {
+                _pieces[count++] = piece;
+            }
         }
 
         try
         {
-            store.Read(offset, window);
+            return count > 0 && store.TryRead(offset, _pieces.AsSpan(0, count), length);
         }
         finally
         {
-            memory.WindowWritten(at, (uint)window.Length); // a read that broke off has written some of it
+            foreach ((GuestPhysical at, int bytes) in _pages.AsSpan(0, _count))
+            {
+                memory.RangeWritten(at, (uint)bytes); // a read that broke off has written some of it
+            }
         }
     }
 
-    private void MoveTogether(ulong offset, Span<(GuestPhysical At, int Length)> runs, Span<byte> data, bool isRead)
+    // As many pages as the buffer has room for, and that room.
+    private ReadOnlySpan<(GuestPhysical At, int Length)> Group(int first, out Span<byte> data)
     {
-        if (isRead)
+        ReadOnlySpan<(GuestPhysical At, int Length)> pages = _pages.AsSpan(first, Math.Min(_count - first, PagesInBuffer));
+        int length = 0;
+        foreach ((_, int bytes) in pages)
         {
-            store.Read(offset, data);
+            length += bytes;
         }
 
-        Span<byte> rest = data;
-        foreach ((GuestPhysical at, int length) in runs)
-        {
-            _ = isRead ? memory.TryWrite(at, rest[..length]) : memory.TryRead(at, rest[..length]); // RAM does not go away
-            rest = rest[length..];
-        }
-
-        if (!isRead)
-        {
-            store.Write(offset, data);
-        }
+        data = _buffer.AsSpan(0, length);
+        return pages;
     }
 }
