@@ -42,7 +42,7 @@ public sealed class BadInputTests : IDisposable
     [Fact]
     public void TruncatedBzImage_IsRefused()
     {
-        byte[] whole = File.ReadAllBytes(CloudKernel());
+        byte[] whole = File.ReadAllBytes(Checkout.CloudKernel());
 
         foreach (int length in (int[])[0x200, 0x1000, 0x8000, whole.Length / 2, whole.Length * 3 / 4])
         {
@@ -64,7 +64,7 @@ public sealed class BadInputTests : IDisposable
         byte[] half = new byte[100_000];
         "070701"u8.CopyTo(half);
 
-        RunResult result = HullRun.Hull("run", CloudKernel(), "--initrd", Write("half.cpio", half));
+        RunResult result = HullRun.Hull("run", Checkout.CloudKernel(), "--initrd", Write("half.cpio", half));
 
         Assert.True(result.Status is 7 or 125, result.ToString());
         Assert.DoesNotContain("   at Hull.", result.Error, StringComparison.Ordinal);
@@ -101,18 +101,6 @@ public sealed class BadInputTests : IDisposable
         Assert.True(result.Error.Count(letter => letter == '\n') == 1, $"more than a line: {result.Error}");
         Assert.Contains(part, result.Error, StringComparison.Ordinal);
         Assert.Equal("", result.Text);
-    }
-
-    /// <summary>The cloud kernel in the user's store, where the first run has put it.</summary>
-    private static string CloudKernel()
-    {
-        RunResult first = HullRun.Hull("run", "--", "true");
-        Assert.True(first.Status == 0, first.ToString());
-        string data = Environment.GetEnvironmentVariable("XDG_DATA_HOME")
-            ?? Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".local/share");
-        return Directory.GetDirectories(Path.Combine(data, "hull/kernels"), "*cloud*")
-            .Select(folder => Path.Combine(folder, "vmlinuz"))
-            .First(File.Exists);
     }
 
     private string Write(string name, byte[] content)

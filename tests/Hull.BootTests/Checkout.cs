@@ -1,6 +1,7 @@
 using System;
 using System.IO;
 using System.Linq;
+using Xunit;
 
 namespace Hull.BootTests;
 
@@ -35,6 +36,18 @@ internal static class Checkout
     /// <summary>A folder with Debian's packages for a compiler, and their index; null when it is not there.</summary>
     internal static string? DebianRepository =>
         Newest(Path.Combine(Guests, "repository"), "Packages") is null ? null : Path.Combine(Guests, "repository");
+
+    /// <summary>Debian's cloud kernel in the user's store, where the first run puts it; its modules are in `modules` beside it.</summary>
+    internal static string CloudKernel()
+    {
+        RunResult first = HullRun.Hull("run", "--", "true");
+        Assert.True(first.Status == 0, first.ToString());
+        string data = Environment.GetEnvironmentVariable("XDG_DATA_HOME")
+            ?? Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".local/share");
+        return Directory.GetDirectories(Path.Combine(data, "hull/kernels"), "*cloud*")
+            .Select(folder => Path.Combine(folder, "vmlinuz"))
+            .First(File.Exists);
+    }
 
     private static string Installer => Path.Combine(
         Guests,

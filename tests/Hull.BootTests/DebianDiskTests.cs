@@ -18,7 +18,7 @@ public sealed class DebianDiskTests : IDisposable
     private static readonly TimeSpan SshLimit = TimeSpan.FromSeconds(120);
 
     private readonly string _folder = Directory.CreateTempSubdirectory("hull-debian-").FullName;
-    private readonly int _port = HostNetwork.FreePort();
+    private int _port = HostNetwork.FreePort();
 
     private string Overlay => Path.Combine(_folder, "overlay.qcow2");
 
@@ -81,6 +81,42 @@ public sealed class DebianDiskTests : IDisposable
         run.WaitFor("hvc0");
         run.WaitFor("login:");
         Assert.NotEqual(first, Ssh("cat /proc/sys/kernel/random/boot_id"));
+        Ssh("systemctl poweroff");
+        RunResult result = run.WaitForEnd();
+        Assert.True(result.Status == 0, result.ToString());
+        AssertClean();
+    }
+
+    [GuestFact(TestGuest.DebianDisk)]
+    public void DebianDisk_TakesADiskAndACard_WhileItRuns_AndUsesThem()
+    {
+        string name = $"test-{Guid.NewGuid():n}";
+        string data = Path.Combine(_folder, "data.qcow2");
+        Assert.Equal(0, HullRun.Hull("image", "create", data, "256M").Status);
+        using HullRun run = Boot("2", "--name", name);
+        run.WaitFor("login:");
+        Ssh("systemctl is-system-running --wait");
+
+        Device("add", name, $"disk,file={data},id=data,serial=spare");
+        Assert.Equal("2\n", Ssh("until [ -e /dev/disk/by-id/virtio-spare ]; do sleep 0.1; done; mkfs.ext4 -q /dev/disk/by-id/virtio-spare "
+            + "&& mount /dev/disk/by-id/virtio-spare /mnt && dd if=/dev/urandom of=/mnt/data bs=1M count=64 2>/dev/null "
+            + "&& sha256sum /mnt/data >/mnt/sum && umount /mnt; ls /sys/block/vdb/mq | wc -l"));
+        Device("remove", name, "data");
+        Assert.Equal("", Ssh("ls /dev/disk/by-id/virtio-spare 2>/dev/null || true"));
+        Assert.Equal(0, HullRun.Hull("image", "check", data).Status);
+        Device("add", name, $"disk,file={data},serial=spare");
+        Assert.Equal("/mnt/data: OK\n", Ssh(
+            "until [ -e /dev/disk/by-id/virtio-spare ]; do sleep 0.1; done; mount /dev/disk/by-id/virtio-spare /mnt && sha256sum -c /mnt/sum; umount /mnt"));
+
+        // A second card takes the first one's place.
+        int port = HostNetwork.FreePort();
+        Device("add", name, $"net,publish=127.0.0.1:{port}:22,id=second");
+        Ssh("until networkctl --no-legend | grep -c 'routable *configured' | grep -q 2; do sleep 0.1; done");
+        Device("remove", name, "net0");
+        _port = port;
+        Assert.Equal("1\n", Ssh("ls -d /sys/class/net/e* | wc -l"));
+        Assert.Equal(Ssh("sha256sum </usr/bin/perl"), Ssh("cat /usr/bin/perl", "sha256sum"));
+        Assert.Equal("running\n", Ssh("systemctl is-system-running --wait; systemctl --failed --no-legend"));
         Ssh("systemctl poweroff");
         RunResult result = run.WaitForEnd();
         Assert.True(result.Status == 0, result.ToString());
@@ -192,15 +228,22 @@ public sealed class DebianDiskTests : IDisposable
         }
     }
 
+    private static void Device(params string[] arguments)
+    {
+        RunResult result = HullRun.Hull(["device", .. arguments]);
+        Assert.True(result.Status == 0, result.ToString());
+    }
+
     // The port answers before the guest's server does: the first attempts may fail. A reboot cuts its own session off.
-    private string Ssh(string command)
+    // With a filter the host's shell gets what the command prints.
+    private string Ssh(string command, string filter = "cat")
     {
         DateTime end = DateTime.UtcNow + SshLimit;
         while (true)
         {
-            ProcessStartInfo info = new("ssh",
+            ProcessStartInfo info = new("bash",
             [
-                "-p", _port.ToString(CultureInfo.InvariantCulture), "-i", Checkout.DebianKey, "-o", "StrictHostKeyChecking=no",
+                "-c", $"set -o pipefail; ssh \"$@\" | {filter}", "ssh", "-p", _port.ToString(CultureInfo.InvariantCulture), "-i", Checkout.DebianKey, "-o", "StrictHostKeyChecking=no",
                 "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-o", "ConnectTimeout=10", "-o", "IdentitiesOnly=yes",
                 "root@127.0.0.1", command,
             ])

@@ -28,10 +28,11 @@ public sealed class DiskTests : IDisposable
         }
 
         RunResult result = HullRun.Hull("run", "-c", vcpus, "--disk", _image, "--", "sh", "-c",
-            "mount -t ext4 /dev/vda /mnt && cp /bin/busybox /mnt/copy && umount /mnt "
+            "ls /sys/block/vda/mq | wc -l; mount -t ext4 /dev/vda /mnt && cp /bin/busybox /mnt/copy && umount /mnt "
             + "&& mount -t ext4 -o ro /dev/vda /mnt && cmp /bin/busybox /mnt/copy && echo same");
 
-        Assert.True(result is { Status: 0, Text: "same\n" }, result.ToString());
+        // A request queue for each vCPU.
+        Assert.True(result.Status == 0 && result.Text == $"{vcpus}\nsame\n", result.ToString());
     }
 
     [Fact]

@@ -130,6 +130,37 @@ public sealed class ShareTests : IDisposable
     }
 
     [Fact]
+    public void RootFolder_IsASystemOfItsOwn_AndItsWritesVanish()
+    {
+        string system = Path.Combine(_folder, "system");
+        Directory.CreateDirectory(Path.Combine(system, "bin"));
+        Directory.CreateDirectory(Path.Combine(system, "etc"));
+        File.Copy(NetworkTests.ProgramOf("busybox"), Path.Combine(system, "bin/busybox"));
+        foreach (string name in (string[])["sh", "cat", "rm", "ls", "touch", "pwd"])
+        {
+            File.CreateSymbolicLink(Path.Combine(system, "bin", name), "/bin/busybox");
+        }
+
+        File.WriteAllText(Path.Combine(system, "etc/mark"), "of the folder\n");
+        File.CreateSymbolicLink(Path.Combine(system, "etc/out"), "/../../../etc/passwd");
+        RunResult result = HullRun.Hull("run", "--root", system, "--share", Path.Combine(_folder, "d1") + ":one", "--", "sh", "-c",
+            "cat /etc/mark; echo changed >/etc/mark; cat /etc/mark; rm /bin/ls; touch /new /mnt/one/new; pwd; cat /etc/out 2>/dev/null || echo closed; "
+            + "[ -e /proc/self/exe ] && echo proc; exit 9");
+
+        Assert.True(result is { Status: 9, Text: "of the folder\nchanged\n/\nclosed\nproc\n" }, result.ToString());
+        Assert.Equal("of the folder\n", File.ReadAllText(Path.Combine(system, "etc/mark")));
+        Assert.True(File.Exists(Path.Combine(_folder, "d1/new")));
+        Assert.Equal("bin etc ", Shell("system", "ls | tr '\\n' ' '"));
+        Assert.True(File.Exists(Path.Combine(system, "bin/ls")));
+        Assert.Equal(127, HullRun.Hull("run", "--root", system, "--", "no-such-command").Status);
+
+        // One that has no shell.
+        File.Delete(Path.Combine(system, "bin/sh"));
+        result = HullRun.Hull("run", "--root", system, "--", "/bin/cat", "/etc/mark");
+        Assert.True(result is { Status: 0, Text: "of the folder\n" }, result.ToString());
+    }
+
+    [Fact]
     public void RootHost_NoSuchCommand_Is127()
     {
         Assert.Equal(127, HullRun.Hull("run", "--root", "host", "--", "no-such-command").Status);

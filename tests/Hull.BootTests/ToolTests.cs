@@ -43,6 +43,50 @@ public sealed class ToolTests : IDisposable
         Assert.True(status == 0, text);
     }
 
+    [ToolTheory("qemu-img", "mkfs.ext4", "fstrim")]
+    [InlineData("raw")]
+    [InlineData("qcow2")]
+    public void Fstrim_GivesTheHostItsBlocksBack(string format)
+    {
+        string image = Path.Combine(_folder, "disk." + format);
+        Assert.Equal(0, HullRun.Hull("image", "create", image, "256M").Status);
+        Guest(image, "mkfs.ext4 -q /dev/vda && mount /dev/vda /mnt && dd if=/dev/urandom of=/mnt/stays bs=1M count=8 2>/dev/null "
+            + "&& dd if=/dev/urandom of=/mnt/goes bs=1M count=96 2>/dev/null && sha256sum </mnt/stays >/mnt/sum && umount /mnt && echo ok");
+        long full = HostKilobytes(image);
+        Assert.True(full > 100 << 10, $"{full} KiB");
+
+        Guest(image, "mount /dev/vda /mnt && rm /mnt/goes && sync && fstrim /mnt && sha256sum </mnt/stays | cmp - /mnt/sum && umount /mnt && echo ok");
+        long left = HostKilobytes(image);
+        Assert.InRange(left, 8 << 10, full - (90 << 10));
+        AssertImageIsClean(image, format);
+    }
+
+    [ToolFact("curl", "passt")]
+    public void Curl_FetchesAndSends_BothWaysThroughTheRouter()
+    {
+        byte[] content = new byte[20_000_000];
+        new Random(3).NextBytes(content);
+        File.WriteAllBytes(Path.Combine(_folder, "data"), content);
+        int port = HostNetwork.FreePort();
+        int published = HostNetwork.FreePort();
+        using Process server = Process.Start("busybox", ["httpd", "-f", "-p", $"127.0.0.1:{port}", "-h", _folder]);
+        try
+        {
+            // The host's file comes in, and goes out again to whoever asks at the published port.
+            using HullRun run = HullRun.Start("run", "--root", "host", "--publish", $"127.0.0.1:{published}:80", "--", "sh", "-c",
+                $"{HostNetwork.Router} mkdir /run/www && curl -sSf -o /run/www/data http://$router:{port}/data && echo fetched; busybox httpd -f -p 80 -h /run/www");
+            run.WaitFor("fetched\n");
+            string copy = Path.Combine(_folder, "copy");
+            (int status, _) = Run("curl", "-sSf", "--retry", "20", "--retry-connrefused", "--retry-all-errors", "-o", copy, $"http://127.0.0.1:{published}/data");
+            Assert.Equal(0, status);
+            Assert.True(File.ReadAllBytes(copy).AsSpan().SequenceEqual(content));
+        }
+        finally
+        {
+            server.Kill();
+        }
+    }
+
     [ToolTheory("iperf3", "passt")]
     [InlineData("1", "user")]
     [InlineData("2", "user,queues=2")]
@@ -108,6 +152,13 @@ public sealed class ToolTests : IDisposable
     {
         RunResult result = HullRun.Hull("run", "-c", "2", "--root", "host", "--disk", image, "--", "sh", "-c", command);
         Assert.True(result is { Status: 0, Text: "ok\n" }, result.ToString());
+    }
+
+    private static long HostKilobytes(string file)
+    {
+        (int status, string text) = Run("du", "-k", file);
+        Assert.Equal(0, status);
+        return long.Parse(text.Split('\t')[0], CultureInfo.InvariantCulture);
     }
 
     private static void AssertImageIsClean(string image, string format)
