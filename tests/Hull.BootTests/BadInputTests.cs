@@ -33,6 +33,13 @@ public sealed class BadInputTests : IDisposable
     [InlineData("/tmp", "run", "/tmp")]
     [InlineData("/nowhere/initrd", "run", "--initrd", "/nowhere/initrd")]
     [InlineData("give it more", "run", "-m", "24M")]
+    [InlineData("--share '' names no folder", "run", "--share", "", "--", "true")]
+    [InlineData("--share ':x:ro' names no folder", "run", "--share", ":x:ro", "--", "true")]
+    [InlineData("--root '' names no folder", "run", "--root", "", "--", "true")]
+    [InlineData("a disk without a file", "run", "--disk", "", "--", "true")]
+    [InlineData("'linux-driver' in", "run", "--disk", "a.img,linux-driver=x", "--", "true")]
+    [InlineData("serial, queues, id, mmio, packed", "run", "--disk", "a.img,what", "--", "true")]
+    [InlineData("give the name of a tap device", "run", "--net", "tap=", "--", "true")]
     public void BadArguments_AreOneLineAnd125(string part, params string[] arguments) =>
         AssertRefused(HullRun.Hull(arguments), part);
 

@@ -27,7 +27,13 @@ internal sealed record ShareRequest(string Path, string Tag, bool ReadOnly)
         rest = readOnly ? rest[..^3] : rest;
         int colon = rest.LastIndexOf(':');
         bool hasTag = colon >= 0 && !rest[colon..].Contains('/', StringComparison.Ordinal) && !Directory.Exists(rest);
-        string path = System.IO.Path.GetFullPath(hasTag ? rest[..colon] : rest);
+        string named = hasTag ? rest[..colon] : rest;
+        if (named.Length == 0)
+        {
+            throw new HullException($"--share '{text}' names no folder: give DIR[:TAG][:ro]");
+        }
+
+        string path = System.IO.Path.GetFullPath(named);
         if (!Directory.Exists(path))
         {
             throw new HullException($"--share {text}: {path} is no folder");
@@ -116,7 +122,12 @@ internal sealed record SharePlan
         };
     }
 
-    private static string PathOf(string root) => root == HostRoot ? "/" : Path.GetFullPath(root);
+    private static string PathOf(string root) => root switch
+    {
+        HostRoot => "/",
+        "" => throw new HullException("--root '' names no folder: give host or DIR"),
+        _ => Path.GetFullPath(root),
+    };
 
     private static DeviceSpec DeviceFor(bool isFuse, string path, string tag, bool readOnly, bool still) => isFuse
         ? new FsSpec { Path = path, Tag = tag, ReadOnly = readOnly, Still = still }

@@ -166,7 +166,7 @@ public static class DeviceText
     {
         foreach (JsonPropertyInfo property in type.Properties)
         {
-            if (property.Name == name)
+            if (property.Name == name && IsOption(property))
             {
                 return property;
             }
@@ -175,12 +175,18 @@ public static class DeviceText
         return null;
     }
 
+    // What JSON leaves out is no setting.
+    private static bool IsOption(JsonPropertyInfo property) => property.Get is not null;
+
     private static string Names(JsonTypeInfo type)
     {
         List<string> names = [];
         foreach (JsonPropertyInfo property in type.Properties)
         {
-            names.Add(property.Name);
+            if (IsOption(property))
+            {
+                names.Add(property.Name);
+            }
         }
 
         return string.Join(", ", names);

@@ -31,7 +31,12 @@ internal sealed class TapPort : IEthernetPort
         Mtu = mtu;
         Name = name;
         Notice = notice;
-        if (name.Length is 0 or >= NameBytes || LibcNet.InterfaceIndex(name) == 0)
+        if (name.Length == 0)
+        {
+            throw new HullException("tap=: give the name of a tap device of this host's, as in tap=tap0");
+        }
+
+        if (name.Length >= NameBytes || LibcNet.InterfaceIndex(name) == 0)
         {
             throw new HullException($"tap={name}: this host has no such device: run: sudo ip tuntap add {name} mode tap user $USER");
         }

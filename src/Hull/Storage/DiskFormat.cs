@@ -56,7 +56,8 @@ internal static class DiskImage
             ".RAW" or ".IMG" or ".ISO" => DiskFormat.Raw,
             ".QCOW2" => DiskFormat.Qcow2,
             _ when path.StartsWith("/dev/", StringComparison.Ordinal) && !LibcFiles.IsRegular(path) => DiskFormat.Raw,
-            _ => throw new HullException(
-                $"{path}: the file's ending names no format: say which it is, raw or qcow2 (as in ',format=raw')"),
+            _ => throw new HullException(path.Length == 0
+                ? "a disk without a file: give its image or block device, as in FILE,format=raw"
+                : $"{path}: the file's ending names no format: say which it is, raw or qcow2 (',format=raw' behind a disk's name, '-f raw' for hull image)"),
         };
 }

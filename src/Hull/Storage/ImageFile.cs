@@ -44,7 +44,8 @@ internal sealed class ImageFile : IImageFile
         }
         catch (Exception e) when (IsHostsFault(e))
         {
-            string hint = readOnly ? "" : " (or open it with ',readonly')";
+            bool isThere = File.Exists(path) && !LibcFiles.IsFifo(path);
+            string hint = readOnly || !isThere ? "" : " (or open it with ',readonly')";
             throw new HullException($"cannot open the disk image {path}: {e.Message}{hint}");
         }
     }
