@@ -49,6 +49,13 @@ internal static class Checkout
             .First(File.Exists);
     }
 
+    /// <summary>
+    /// A folder with two repositories, old and new, and a list of what is in both (name, old version, new one; of the kernel the new one
+    /// only); null when it is not there.
+    /// </summary>
+    internal static string? DebianUpgrade =>
+        Newest(Path.Combine(Guests, "upgrade"), "list") is null ? null : Path.Combine(Guests, "upgrade");
+
     private static string Installer => Path.Combine(
         Guests,
         "debian-installer-12-netboot-amd64/usr/lib/debian-installer/images/12/amd64/text/debian-installer/amd64");

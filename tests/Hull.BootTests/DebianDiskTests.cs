@@ -2,6 +2,7 @@ using System;
 using System.Diagnostics;
 using System.Globalization;
 using System.IO;
+using System.Linq;
 using System.Net;
 using System.Net.Sockets;
 using System.Threading;
@@ -139,6 +140,54 @@ public sealed class DebianDiskTests : IDisposable
             Assert.Equal("42\n", Ssh(
                 "printf '#include <iostream>\\nint main() { std::cout << 42 << std::endl; }' >a.cc && g++ -O2 -o a a.cc && ./a"));
             Assert.Equal("running\n", Ssh("systemctl is-system-running --wait; systemctl --failed --no-legend"));
+            Ssh("systemctl poweroff");
+            RunResult result = run.WaitForEnd();
+            Assert.True(result.Status == 0, result.ToString());
+        }
+        finally
+        {
+            server.Kill();
+        }
+
+        AssertClean();
+    }
+
+    /// <summary>
+    /// Packages that Debian has in two versions go to the older one, and are upgraded from there; the kernel is unpacked, its initramfs
+    /// and GRUB's menu are written anew, and it boots.
+    /// </summary>
+    [GuestFact(TestGuest.DebianUpgrade)]
+    public void DebianDisk_IsUpgraded_FromBookwormToItsSecurityArchive_AndComesUpWhole()
+    {
+        string[][] list = [.. File.ReadAllLines(Path.Combine(Checkout.DebianUpgrade!, "list")).Select(static line => line.Split(' '))];
+        string[][] packages = [.. list.Where(static row => row[1] != "-")];
+        string kernel = list.Single(static row => row[1] == "-")[0];
+        string names = string.Join(' ', packages.Select(static row => row[0]));
+        string versions = $"dpkg-query -W -f '${{Package}} ${{Version}}\n' {names} 2>/dev/null | sort";
+        int port = HostNetwork.FreePort();
+        using Process server = Process.Start("busybox", ["httpd", "-f", "-p", $"127.0.0.1:{port}", "-h", Checkout.DebianUpgrade!]);
+        try
+        {
+            using HullRun run = Boot("2");
+            run.WaitFor("login:");
+            string apt = "DEBIAN_FRONTEND=noninteractive apt-get -q -y";
+            Ssh("rm -rf /etc/apt/sources.list.d/*; router=$(ip route | sed -n 's/^default via \\([^ ]*\\).*/\\1/p'); "
+                + $"echo \"deb [trusted=yes] http://$router:{port}/old ./\" >/etc/apt/sources.list; apt-get -q update; "
+                + $"{apt} --allow-downgrades --only-upgrade install {string.Join(' ', packages.Select(static row => $"{row[0]}={row[1]}"))}");
+            string[] before = Ssh(versions).Split('\n', StringSplitOptions.RemoveEmptyEntries);
+            Assert.True(before.Length >= 3, string.Join('\n', before));
+            Assert.All(before, line => Assert.Contains(packages, row => line == $"{row[0]} {row[1]}"));
+
+            Ssh($"sed -i s,/old,/new, /etc/apt/sources.list; apt-get -q update; {apt} dist-upgrade; {apt} --reinstall install {kernel}");
+            string[] after = Ssh(versions).Split('\n', StringSplitOptions.RemoveEmptyEntries);
+            Assert.Equal(before.Length, after.Length);
+            Assert.All(after, line => Assert.Contains(packages, row => line == $"{row[0]} {row[2]}"));
+            Assert.Equal("", Ssh($"dpkg --audit; dpkg --verify {kernel} {string.Join(' ', after.Select(static line => line.Split(' ')[0]))}"));
+            Assert.Equal("new\n", Ssh($"[ /boot/initrd.img-{kernel["linux-image-".Length..]} -nt /etc/apt/sources.list ] && [ /boot/grub/grub.cfg -nt /etc/apt/sources.list ] && echo new"));
+
+            Ssh("systemctl reboot");
+            run.WaitFor("login:");
+            Assert.Equal($"{kernel}\nrunning\n", Ssh("echo linux-image-$(uname -r); systemctl is-system-running --wait; systemctl --failed --no-legend"));
             Ssh("systemctl poweroff");
             RunResult result = run.WaitForEnd();
             Assert.True(result.Status == 0, result.ToString());

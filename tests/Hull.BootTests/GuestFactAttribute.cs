@@ -16,6 +16,9 @@ public enum TestGuest
 
     /// <summary>Such a disk, and a folder of packages that it can install.</summary>
     DebianRepository,
+
+    /// <summary>Such a disk, and folders of packages in two versions.</summary>
+    DebianUpgrade,
 }
 
 /// <summary>A fact about a guest; skipped, with the reason, where the guest has not been fetched.</summary>
@@ -29,6 +32,7 @@ public sealed class GuestFactAttribute : FactAttribute
             TestGuest.GenericKernel => Checkout.GenericKernel,
             TestGuest.Installer => Checkout.InstallerInitrd,
             TestGuest.DebianRepository => Checkout.DebianDisk is null ? null : Checkout.DebianRepository,
+            TestGuest.DebianUpgrade => Checkout.DebianDisk is null ? null : Checkout.DebianUpgrade,
             _ => Checkout.DebianDisk,
         };
         if (path is null)
