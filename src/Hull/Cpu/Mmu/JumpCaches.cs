@@ -13,8 +13,7 @@ internal sealed unsafe class JumpCaches
     internal const int KeyShift = 48;
 
     /// <summary>
-    /// The largest key, before the shift. Bit 63 tells the halves of the address space apart, and with bit 62 two keys
-    /// could lead one rip to the same line; see <see cref="NewKey"/>.
+    /// The largest key, before the shift. Bit 63 tells the halves of the address space apart; see <see cref="NewKey"/>.
     /// </summary>
     internal const ulong LastGeneration = 0x3FFF;
 
@@ -163,10 +162,9 @@ internal sealed unsafe class JumpCaches
         NewKey(true);
     }
 
-    // The line of a rip is linear in its bits, and the lines of the bits of a key are independent of each other
-    // (TlbTests). So a tag that was made with one key cannot be hit in its line with another, whatever rip a guest jumps
-    // to: the rip that would match is looked for in another line. An rip without a key counts as tagged with key 0,
-    // which is never in use.
+    // All bits of a key choose the line as well: they are added where they are not lost (StateLayout.JumpIndex, TlbTests). So a
+    // tag that was made with one key cannot be hit in its line with another, whatever rip a guest jumps to: the rip that would
+    // match is looked for in another line. An rip without a key counts as tagged with key 0, which is never in use.
     private void NewKey(bool user)
     {
         if (_generation == LastGeneration)

@@ -60,6 +60,9 @@ internal static unsafe class StateLayout
     /// <summary>Entries of one jump cache.</summary>
     internal const int JumpCacheEntries = 131072;
 
+    /// <summary>The first of the bits that are added to the lowest of an rip to choose its line.</summary>
+    internal const int JumpHighBits = 43;
+
     /// <summary>Bytes of one jump cache.</summary>
     internal const int JumpCacheBytes = JumpCacheEntries * 16;
 
@@ -152,9 +155,12 @@ internal static unsafe class StateLayout
     /// <summary>The key of a jump cache.</summary>
     internal static int JumpKey(bool user) => user ? UserJumpCacheKey : JumpCacheKey;
 
-    /// <summary>The line of a jump cache for a guest rip: the same hash as in the emitted lookup.</summary>
-    internal static int JumpIndex(ulong rip) =>
-        (int)((System.Numerics.BitOperations.Crc32C(0, rip) >> 4) & (JumpCacheEntries - 1));
+    /// <summary>
+    /// The line of a jump cache for a guest rip: the same hash as in the emitted lookup. Code that is near is near here too, in the
+    /// host's caches and TLBs. Bits 43-63, which nearly all rips have in common, take part for the keys' sake: see
+    /// <see cref="Mmu.JumpCaches"/>.
+    /// </summary>
+    internal static int JumpIndex(ulong rip) => (int)((((rip >> JumpHighBits) + (4 * rip)) >> 4) & (JumpCacheEntries - 1));
 
     private delegate void* FieldOf(CpuState* state);
 

@@ -130,9 +130,18 @@ internal sealed unsafe class Emitter
     internal byte* ProbeJumpCache(bool user)
     {
         int cache = StateLayout.JumpCache(user);
-        Bytes(0x45, 0x31, 0xDB);                                // xor r11d, r11d
-        Bytes(0xF2, 0x4D, 0x0F);                                // crc32 r11, r10
-        Bytes(0x38, 0xF1, 0xDA);
+        if (HostCpu.HasBmi2)
+        {
+            Bytes(0xC4, 0x43, 0xFB, 0xF0);                      // rorx r11, r10, 43
+            Bytes(0xDA, StateLayout.JumpHighBits);
+        }
+        else
+        {
+            Move(HostRegister.Temp, HostRegister.Address);
+            Bytes(0x49, 0xC1, 0xEB, StateLayout.JumpHighBits);  // shr r11, 43
+        }
+
+        Lea(true, HostRegister.Temp, HostRegister.Temp, HostRegister.Address, 4, 0);
         Bytes(0x41, 0x81, 0xE3);                                // and r11d, imm32
         Int32((StateLayout.JumpCacheEntries - 1) << 4);
         State(true, 0x33, HostRegister.Address, StateLayout.JumpKey(user));

@@ -172,12 +172,29 @@ public sealed unsafe class TlbTests : IDisposable
 
     // A tag is rip XOR key: what would hit a line of another key, or an empty one, is an rip that is not canonical, and
     // guests jump there. It has to be looked for in another line.
-    [Fact]
-    public void NoTwoKeys_LeadARipToTheSameLine()
+    [Theory]
+    [InlineData(0UL)]
+    [InlineData(0x40_1233UL)]
+    [InlineData(0x7FFF_FFFF_FFFFUL)]
+    [InlineData(0x5555_5555_5555UL)]
+    [InlineData(0xFFFF_FFFF_8100_0007UL)]
+    [InlineData(0x2AAA_7FFF_FFFF_FFFFUL)]
+    public void NoTwoKeys_LeadARipToTheSameLine(ulong rip)
     {
         for (ulong difference = 1; difference <= JumpCaches.LastGeneration; difference++)
         {
-            Assert.NotEqual(0, StateLayout.JumpIndex(difference << JumpCaches.KeyShift));
+            Assert.NotEqual(StateLayout.JumpIndex(rip), StateLayout.JumpIndex(rip ^ (difference << JumpCaches.KeyShift)));
+        }
+    }
+
+    // Targets that are near share the host's cache lines and pages: a kilobyte of code has 4 KiB of the table.
+    [Fact]
+    public void NearRips_HaveNearLines()
+    {
+        for (ulong rip = 0x7F00_1234_5000; rip < 0x7F00_1234_5400; rip++)
+        {
+            int lines = StateLayout.JumpIndex(rip + 4) - StateLayout.JumpIndex(rip);
+            Assert.Equal(1, lines & (StateLayout.JumpCacheEntries - 1));
         }
     }
 
