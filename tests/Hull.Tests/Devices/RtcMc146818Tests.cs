@@ -58,8 +58,39 @@ public sealed class RtcMc146818Tests
     }
 
     [Fact]
+    public void FirstWaitForASecondsEnd_IsShort_AndTheTimeNearlyRight()
+    {
+        _pc.Time.AdvanceMs(300);
+        Assert.Equal(0x26, Read(0x0A));
+        _pc.Time.Advance(800_000);
+        Assert.Equal(0xA6, Read(0x0A));
+        _pc.Time.Advance(300_000);
+        Assert.Equal(0x26, Read(0x0A));
+        Assert.Equal(0x57, Read(0));
+        _pc.Time.AdvanceMs(998);
+        Assert.Equal(0x57, Read(0));
+        _pc.Time.AdvanceMs(2);
+        Assert.Equal(0x58, Read(0));
+    }
+
+    [Theory]
+    [InlineData(0x82)] // SET
+    [InlineData(0x12)] // an interrupt at each second's end
+    public void Look_WhileTheSecondIsInUse_LeavesIt(byte registerB)
+    {
+        _pc.Time.AdvanceMs(300);
+        Write(0x0B, registerB);
+        Read(0x0A);
+        Write(0x0B, 0x02);
+        _pc.Time.AdvanceMs(2);
+        Assert.Equal(0x57, Read(0));
+    }
+
+    [Fact]
     public void UpdateInProgress_ShowsBeforeTheSecondEnds()
     {
+        Write(0x0B, 0x82);
+        Write(0x0B, 0x02); // a second begins
         Assert.Equal(0x26, Read(0x0A));
         _pc.Time.Advance(999_800_000);
         Assert.Equal(0xA6, Read(0x0A));

@@ -31,6 +31,9 @@ internal sealed class RtcCalendar(byte[] ram)
     internal static bool IsTime(int index) =>
         index is Seconds or Minutes or Hours or WeekDay or Day or Month or Year or Century;
 
+    /// <summary>The guest's time is so much later, or earlier.</summary>
+    internal void Shift(long ticks) => OffsetTicks += ticks;
+
     /// <summary>Writes a time into the bytes.</summary>
     internal void Store(long ticks)
     {

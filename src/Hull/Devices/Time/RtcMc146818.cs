@@ -27,6 +27,9 @@ internal sealed class RtcMc146818 : IByteRegisters, IIrqSource
     /// <summary>How long before the second's end UIP is seen: 244 us.</summary>
     private const long UpdateAheadTicks = 2_440;
 
+    /// <summary>How long before its end the second is that is under way at the first look at register A: 1 ms.</summary>
+    private const long FirstLookTicks = 10_000;
+
     // QUIRK: the fastest periodic rate (122 us) is kept, but never more than one interrupt for late ones.
     private readonly Lock _lock = new();
     private readonly IMachineClock _clock;
@@ -38,6 +41,7 @@ internal sealed class RtcMc146818 : IByteRegisters, IIrqSource
     private byte _flags;
     private long _secondsSeen;
     private ulong _periodsSeen;
+    private bool _hasPhase;
     private volatile bool _irqLevel;
 
     /// <summary>Makes the clock running on UTC, 24 hours, BCD.</summary>
@@ -142,6 +146,7 @@ internal sealed class RtcMc146818 : IByteRegisters, IIrqSource
         switch (_index)
         {
             case RegisterA:
+                ChoosePhase();
                 return (byte)(_ram[RegisterA] | (IsUpdating() ? UpdateInProgress : 0));
             case RegisterC:
                 CatchUp();
@@ -217,8 +222,25 @@ internal sealed class RtcMc146818 : IByteRegisters, IIrqSource
         }
     }
 
+    // QUIRK: the clock's second ends just after the first look at register A, so its time is half a second off UTC at the most. Who
+    // waits for a second's end (Xen does, busily) would wait for half of one at each start.
+    private void ChoosePhase()
+    {
+        if (_hasPhase || (_ram[RegisterB] & (Set | Alarm | UpdateEnded)) != 0)
+        {
+            return;
+        }
+
+        _hasPhase = true;
+        CatchUp();
+        long shift = TimeSpan.TicksPerSecond - FirstLookTicks - (GuestTicks % TimeSpan.TicksPerSecond);
+        _calendar.Shift(shift > TimeSpan.TicksPerSecond / 2 ? shift - TimeSpan.TicksPerSecond : shift);
+        _secondsSeen = GuestTicks / TimeSpan.TicksPerSecond;
+    }
+
     private void SetClock()
     {
+        _hasPhase = true;
         _calendar.Load(_clock.UtcNow.Ticks);
         _secondsSeen = GuestTicks / TimeSpan.TicksPerSecond;
     }
