@@ -308,11 +308,14 @@ public sealed class Machine : IAsyncDisposable
         VcpuExit.Shutdown => End(MachineEndReason.TripleFault, "the guest triple-faulted", _parts.Rip(vcpu.Index)),
         VcpuExit.HaltedForever => End(
             MachineEndReason.Halted, "the guest halted with interrupts off", _parts.Rip(vcpu.Index)),
-        _ => End(
-            MachineEndReason.Failed,
-            $"the {EngineName} engine gave up: {vcpu.FailureMessage ?? "no reason given"}",
-            _parts.Rip(vcpu.Index)),
+        _ => DescribeFailure(vcpu.FailureMessage ?? "no reason given", vcpu.Index),
     };
+
+    // Most failures name the place themselves.
+    private MachineEnd DescribeFailure(string message, int vcpu) => End(
+        MachineEndReason.Failed,
+        $"the {EngineName} engine gave up: {message}",
+        message.Contains("rip 0x", StringComparison.Ordinal) ? null : _parts.Rip(vcpu));
 
     private MachineEnd End(MachineEndReason reason, string message, ulong? rip) =>
         new(reason, message, rip, _tail.ToArray());

@@ -45,6 +45,7 @@ public sealed class TinyKernelTests : IDisposable
         Assert.True(result.Status == 125, result.ToString());
         Assert.StartsWith("hull: ", result.Error, StringComparison.Ordinal);
         Assert.True(result.Error.Count(letter => letter == '\n') == 1, $"more than a line: {result.Error}");
+        Assert.True(result.Error.Split("rip 0x").Length == 2, $"the place is there twice, or not: {result.Error}");
         Assert.Contains(
             "unknown instruction at rip 0x100001: vaddps zmm0,zmm1,zmm2 (HULL_STRICT)",
             result.Error,
