@@ -33,7 +33,10 @@ public interface IPersonality
     /// <returns>False for #UD.</returns>
     bool TryHypercall(int vcpu, IHypercallRegisters registers);
 
-    /// <summary>HLT with RFLAGS.IF clear: nothing but an NMI or INIT wakes this vCPU.</summary>
+    /// <summary>
+    /// HLT with RFLAGS.IF clear: nothing but an NMI or INIT wakes this vCPU. An engine that has to look for it says so
+    /// again while it lasts.
+    /// </summary>
     void HaltedWithInterruptsOff(int vcpu);
 }
 

@@ -18,6 +18,7 @@ namespace Hull.Kvm;
 internal sealed class KvmEngine : IEngine, IMsiSink, IIoApicRoutes, IInterruptInjector
 {
     private const int Inputs = PlatformMap.IoApicInputs;
+    private const int HaltLookMs = 250;
 
     private readonly Lock _lock = new();
     private readonly KvmVm _vm;
@@ -28,6 +29,7 @@ internal sealed class KvmEngine : IEngine, IMsiSink, IIoApicRoutes, IInterruptIn
     private ulong? _tscOffset;
     private IExtIntSource? _extInt;
     private Action<byte>? _endOfInterrupt;
+    private JoinedTimer? _haltWatch;
 
     /// <summary>Makes the virtual machine, with its memory.</summary>
     /// <param name="system">/dev/kvm; the engine takes it over.</param>
@@ -116,7 +118,14 @@ internal sealed class KvmEngine : IEngine, IMsiSink, IIoApicRoutes, IInterruptIn
         Personality = personality;
         _tscOffset = tscOffset;
         _cpuidTable = new KvmCpuid(Cpuid, personality, Device.Supported);
+        WatchHalts();
     }
+
+    /// <summary>
+    /// From now on the personality hears of vCPUs that halt with interrupts off. With the local APICs in the kernel HLT is no
+    /// exit, so each vCPU is called out four times a second to look.
+    /// </summary>
+    internal void WatchHalts() => _haltWatch ??= new JoinedTimer(LookForHalts, HaltLookMs, HaltLookMs);
 
     /// <summary>The output of the 8259s may have changed. Any thread.</summary>
     internal void ExtIntChanged()
@@ -263,6 +272,7 @@ internal sealed class KvmEngine : IEngine, IMsiSink, IIoApicRoutes, IInterruptIn
     /// <inheritdoc/>
     public void Dispose()
     {
+        _haltWatch?.Dispose();
         foreach (KvmVcpu vcpu in _vcpus)
         {
             vcpu.Dispose();
@@ -271,5 +281,16 @@ internal sealed class KvmEngine : IEngine, IMsiSink, IIoApicRoutes, IInterruptIn
         _rings?.Dispose();
         _vm.Dispose();
         Device.Dispose();
+    }
+
+    private void LookForHalts()
+    {
+        lock (_lock)
+        {
+            foreach (KvmVcpu vcpu in _vcpus)
+            {
+                vcpu.LookForHalt();
+            }
+        }
     }
 }

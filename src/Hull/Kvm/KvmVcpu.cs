@@ -26,6 +26,7 @@ internal sealed unsafe class KvmVcpu : IVcpu
     private readonly ulong[] _owed = new ulong[256 / 64];
     private volatile bool _kicked;
     private volatile bool _owesVectors;
+    private volatile bool _looksForHalt;
     private int _emptyRings;
     private bool _disposed;
 
@@ -128,6 +129,13 @@ internal sealed unsafe class KvmVcpu : IVcpu
         }
     }
 
+    /// <summary>Tells the personality if the vCPU is halted with interrupts off. Any thread.</summary>
+    internal void LookForHalt()
+    {
+        _looksForHalt = true;
+        _kick.Send();
+    }
+
     /// <summary>The guest's TSC is the host's and this. Before the vCPU runs.</summary>
     /// <exception cref="HullException">The kernel is older than Linux 5.16, or refuses.</exception>
     internal void SetTscOffset(ulong offset)
@@ -214,9 +222,18 @@ internal sealed unsafe class KvmVcpu : IVcpu
             int error = Marshal.GetLastPInvokeError();
 
             // EAGAIN: an application processor that got its INIT or SIPI.
-            return error is Errno.Interrupted or Errno.TryAgain
-                ? null
-                : Fail($"KVM_RUN failed: {Marshal.GetPInvokeErrorMessage(error)}");
+            if (error is not (Errno.Interrupted or Errno.TryAgain))
+            {
+                return Fail($"KVM_RUN failed: {Marshal.GetPInvokeErrorMessage(error)}");
+            }
+
+            if (_looksForHalt)
+            {
+                _looksForHalt = false;
+                TellOfHalt();
+            }
+
+            return null;
         }
 
         return Handle();
@@ -259,6 +276,15 @@ internal sealed unsafe class KvmVcpu : IVcpu
                 return VcpuExit.Shutdown;
             default:
                 return Fail(KvmExits.DescribeFailure(*_run));
+        }
+    }
+
+    // A signal leaves a halted vCPU halted. Interrupts that are off stay off in HLT, so the two belong to one moment.
+    private void TellOfHalt()
+    {
+        if (_run->InterruptFlag == 0 && State.GetMpState() == KvmMpState.Halted)
+        {
+            _engine.Personality.HaltedWithInterruptsOff(Index);
         }
     }
 

@@ -80,7 +80,8 @@ internal static class KvmHost
     });
 
     /// <summary>A machine of RAM and a bus, with all that this KVM gives a guest.</summary>
-    internal static KvmEngine CreateEngine(GuestMemory memory, IoBus bus, int vcpus, int dirtyRingEntries = 0)
+    internal static KvmEngine CreateEngine(
+        GuestMemory memory, IoBus bus, int vcpus, int dirtyRingEntries = 0, IPersonality? personality = null)
     {
         const ulong TscHz = 2_000_000_000;
         const ulong ApicHz = 1_000_000_000;
@@ -88,8 +89,8 @@ internal static class KvmHost
         try
         {
             CpuidPolicy cpuid = CpuidPolicy.ForKvm(CpuModel.HostSafe, system.Supported, TscHz, ApicHz, vcpus);
-            KvmClockPersonality clock = new(memory, new MachineClock(), vcpus, ApicHz);
-            return new KvmEngine(system, memory, bus, clock, cpuid, dirtyRingEntries);
+            personality ??= new KvmClockPersonality(memory, new MachineClock(), vcpus, ApicHz);
+            return new KvmEngine(system, memory, bus, personality, cpuid, dirtyRingEntries);
         }
         catch
         {

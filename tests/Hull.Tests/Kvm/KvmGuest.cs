@@ -27,12 +27,16 @@ internal sealed class KvmGuest : IDisposable
     private static readonly TimeSpan Limit = TimeSpan.FromSeconds(60);
 
     internal KvmGuest(
-        int vcpus = 1, int dirtyRingEntries = 0, Func<KvmGuest, IPersonality>? personality = null, ulong tscOffset = 0)
+        int vcpus = 1,
+        int dirtyRingEntries = 0,
+        Func<KvmGuest, IPersonality>? personality = null,
+        ulong tscOffset = 0,
+        IPersonality? leaves = null)
     {
         Memory = new GuestMemory(64 << 20, sparePages: personality is null ? 0 : SpecialPages.SpareCount);
         try
         {
-            Engine = KvmHost.CreateEngine(Memory, Bus, vcpus, dirtyRingEntries);
+            Engine = KvmHost.CreateEngine(Memory, Bus, vcpus, dirtyRingEntries, leaves);
             if (personality is not null)
             {
                 Engine.TakeHypercalls(personality(this), tscOffset);

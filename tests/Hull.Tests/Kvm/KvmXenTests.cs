@@ -25,6 +25,7 @@ public sealed class KvmXenTests : IDisposable
     private readonly MachineClock _clock = new();
     private readonly TimerQueue _timers;
     private readonly List<string> _trace = [];
+    private Action _poweredOff = static () => { };
 
     public KvmXenTests() => _timers = new TimerQueue(_clock);
 
@@ -156,6 +157,19 @@ public sealed class KvmXenTests : IDisposable
         Assert.InRange(read, before, _clock.Tsc);
     }
 
+    [KvmXenFact]
+    public void HaltWithInterruptsOff_IsPowerOff()
+    {
+        using KvmGuest guest = Start();
+        _poweredOff = guest.Vcpus[0].Kick;
+        ArchState end = guest.Run(guest.Long(static c =>
+        {
+            c.cli();
+            c.hlt();
+        }));
+        Assert.Equal(KvmGuest.CodeAt + 2, end.Rip);
+    }
+
     private static void Call(Assembler c)
     {
         bool isAmd = X86Base.CpuId(0, 0).Ecx == 0x444D_4163; // "cAMD"
@@ -176,7 +190,7 @@ public sealed class KvmXenTests : IDisposable
         Trace = _trace.Add,
         Interrupts = guest.Engine,
         ConsoleOutput = static _ => { },
-        PoweredOff = static () => { },
+        PoweredOff = () => _poweredOff(),
         ResetRequested = static () => { },
     })), tscOffset: _clock.TscOffset);
 }
