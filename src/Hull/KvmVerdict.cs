@@ -19,19 +19,26 @@ public interface IVerdictStore
 /// <summary>Whether this host's KVM is of use, and why (not).</summary>
 /// <param name="IsUsable">Guests may run on it.</param>
 /// <param name="Reason">The figures, or what is wrong.</param>
-public sealed record KvmVerdict(bool IsUsable, string Reason)
+/// <param name="IsSettled">It would be the same tomorrow; false: it is not kept.</param>
+public sealed record KvmVerdict(bool IsUsable, string Reason, bool IsSettled = true)
 {
     // Hull's translator does better than this; a real CPU a hundred times as much.
     private const double LeastMillionInstructions = 30;
     private const double MostExitMicroseconds = 1000;
 
     // What was measured with another calibration guest, or judged by other limits, counts no more.
-    private const string Version = "hull-kvm-3";
+    private const string Version = "hull-kvm-4";
+
+    // How often to measure until a refusal is settled.
+    private const int Attempts = 3;
 
     /// <summary>What was measured since this host started, on this kernel and module; else measures (a few milliseconds).</summary>
     /// <param name="store">Where verdicts are kept; null measures.</param>
     /// <param name="isNew">True when it was measured now.</param>
-    public static KvmVerdict Find(IVerdictStore? store, out bool isNew)
+    public static KvmVerdict Find(IVerdictStore? store, out bool isNew) => Find(store, KvmCalibration.Measure, out isNew);
+
+    /// <summary>As <see cref="Find(IVerdictStore, out bool)"/>, with the way to measure.</summary>
+    internal static KvmVerdict Find(IVerdictStore? store, Func<KvmMeasurement> measure, out bool isNew)
     {
         string key = Key();
         string[] lines = store?.Load()?.Split('\n') ?? [];
@@ -42,33 +49,41 @@ public sealed record KvmVerdict(bool IsUsable, string Reason)
         }
 
         isNew = true;
-        KvmVerdict verdict = Judge(KvmCalibration.Measure());
-        store?.Save($"{key}\n{(verdict.IsUsable ? "usable" : "refused")}\n{verdict.Reason}\n");
+        KvmVerdict verdict = Judge(measure());
+        for (int attempt = 1; attempt < Attempts && !verdict.IsSettled; attempt++)
+        {
+            verdict = Judge(measure());
+        }
+
+        if (verdict.IsSettled)
+        {
+            store?.Save($"{key}\n{(verdict.IsUsable ? "usable" : "refused")}\n{verdict.Reason}\n");
+        }
+
         return verdict;
     }
 
-    /// <summary>What follows from a measurement.</summary>
+    /// <summary>What follows from a measurement. A disturbed one is slower, so only a refusal may be for its disturbance.</summary>
     internal static KvmVerdict Judge(KvmMeasurement measured)
     {
-        string figures = string.Create(
-            CultureInfo.InvariantCulture,
-            $"{measured.MillionInstructions:0.#} million kernel instructions a second, {measured.ExitMicroseconds:0.#} us an exit");
         if (measured.MillionInstructions > 0 && measured.MillionInstructions < LeastMillionInstructions)
         {
-            return new KvmVerdict(false, string.Create(
-                CultureInfo.InvariantCulture,
-                $"it runs kernel code at {measured.MillionInstructions:0.#} million instructions a second, as an emulator does"));
+            return Refuse($"it runs kernel code at {measured.MillionInstructions:0.#} million instructions a second, as an emulator does");
         }
 
-        if (measured.Failure is string failure)
+        if (measured.Failure is not null)
         {
-            return new KvmVerdict(false, failure);
+            return Refuse($"{measured.Failure}");
         }
 
         return measured.ExitMicroseconds > MostExitMicroseconds
-            ? new KvmVerdict(false, string.Create(
-                CultureInfo.InvariantCulture, $"an exit takes {measured.ExitMicroseconds / 1000:0.#} ms"))
-            : new KvmVerdict(true, figures);
+            ? Refuse($"an exit takes {measured.ExitMicroseconds / 1000:0.#} ms")
+            : new KvmVerdict(true, string.Create(
+                CultureInfo.InvariantCulture,
+                $"{measured.MillionInstructions:0.#} million kernel instructions a second, {measured.ExitMicroseconds:0.#} us an exit"));
+
+        KvmVerdict Refuse(FormattableString reason) =>
+            new(false, reason.ToString(CultureInfo.InvariantCulture), measured.IsSteady);
     }
 
     // A verdict holds for one start of the host, one kernel and what of KVM is loaded (what is built in is the kernel's).

@@ -11,7 +11,9 @@ namespace Hull.Kvm;
 /// <param name="MillionInstructions">Simple instructions at privilege level 0, in millions a second; 0: not measured.</param>
 /// <param name="ExitMicroseconds">An exit to user space and back.</param>
 /// <param name="Failure">What went wrong; null: nothing.</param>
-internal readonly record struct KvmMeasurement(double MillionInstructions, double ExitMicroseconds, string? Failure);
+/// <param name="IsSteady">It would be found again; false: something else may have been in the way.</param>
+internal readonly record struct KvmMeasurement(
+    double MillionInstructions, double ExitMicroseconds, string? Failure, bool IsSteady = true);
 
 /// <summary>
 /// A guest of a few milliseconds that says whether KVM runs kernels at a CPU's speed and right: empty loops at privilege
@@ -30,6 +32,7 @@ internal static class KvmCalibration
     private const ushort CodeSelector = 8;
     private const ushort DataSelector = 16;
     private const int LimitMs = 1000;
+    private const long BusyNs = LimitMs * 1_000_000L / 2;
 
     // 0: ask how often to loop, and loop; until the answer is all ones. The count of instructions is two an iteration.
     // Then POPCNT, CMPXCHG16B, scalar SSE and INT3 compute a number that is sent.
@@ -64,13 +67,24 @@ internal static class KvmCalibration
     /// <summary>Measures. Takes some milliseconds, and a second at the most.</summary>
     internal static KvmMeasurement Measure()
     {
+        KvmSystem system;
+        try
+        {
+            system = new KvmSystem();
+        }
+        catch (HullException e)
+        {
+            // What the kernel lacks it lacks tomorrow; a call that failed may have found a full table.
+            return new KvmMeasurement(0, 0, e.Message, e.InnerException is null);
+        }
+
         try
         {
             using GuestMemory memory = new(0x20_0000);
             Meter meter = new() { Done = static () => { } };
             IoBus bus = new();
             bus.MapPorts(Meter.FirstPort, 3, meter);
-            using KvmEngine engine = CreateEngine(memory, bus);
+            using KvmEngine engine = CreateEngine(system, memory, bus);
             using IVcpu vcpu = engine.CreateVcpu(0, null);
             meter.Done = vcpu.Kick;
             WriteGuest(memory);
@@ -86,24 +100,19 @@ internal static class KvmCalibration
         }
         catch (HullException e)
         {
-            return new KvmMeasurement(0, 0, e.Message);
+            return new KvmMeasurement(0, 0, e.Message, IsSteady: false);
+        }
+        finally
+        {
+            system.Dispose();
         }
     }
 
-    private static KvmEngine CreateEngine(GuestMemory memory, IoBus bus)
+    private static KvmEngine CreateEngine(KvmSystem system, GuestMemory memory, IoBus bus)
     {
         const ulong AnyHz = 1_000_000_000;
-        KvmSystem system = new();
-        try
-        {
-            CpuidPolicy cpuid = CpuidPolicy.ForKvm(CpuModel.HostSafe, system.Supported, AnyHz, AnyHz, 1);
-            return new KvmEngine(system, memory, bus, new NoPersonality(), cpuid);
-        }
-        catch
-        {
-            system.Dispose();
-            throw;
-        }
+        CpuidPolicy cpuid = CpuidPolicy.ForKvm(CpuModel.HostSafe, system.Supported, AnyHz, AnyHz, 1);
+        return new KvmEngine(system, memory, bus, new NoPersonality(), cpuid);
     }
 
     private static void WriteGuest(GuestMemory memory)
@@ -152,29 +161,21 @@ internal static class KvmCalibration
     {
         internal const ushort FirstPort = 0x10;
 
-        private const int Exits = 24;
-        private const uint ShortLoop = 1000;
-        private const uint LongLoop = 100_000;
-        private const double SlowNs = 1_000_000;
         private const long CoarseNs = 100_000;
         private const int Attempts = 3;
 
         private readonly int _clock = ChooseClock();
-        private int _questions;
+        private readonly long _threadStartNs = Read(LibcTime.ClockThreadCpu);
+        private readonly CalibrationRounds _rounds = new();
         private long _startNs;
-        private double _exitNs;
-        private double _perSecond;
         private uint? _result;
 
         internal required Action Done { get; set; }
 
-        private long NowNs => Read(_clock);
-
         public uint ReadPort(ushort offset, int size)
         {
-            long spentNs = NowNs - _startNs;
-            uint answer = Answer(_questions++, spentNs);
-            _startNs = NowNs;
+            uint answer = _rounds.Next(Read(_clock) - _startNs);
+            _startNs = Read(_clock);
             return answer;
         }
 
@@ -184,15 +185,27 @@ internal static class KvmCalibration
             Done();
         }
 
+        /// <summary>What was found. On the thread that ran the guest.</summary>
+        /// <param name="failure">What the engine says; null: it was stopped.</param>
         internal KvmMeasurement Result(string? failure)
         {
-            failure ??= _result switch
+            bool isSteady = true; // a failure is none of the clock's
+            if (failure is null && _result is null)
             {
-                null => "its calibration guest did not end in a second",
-                RightResult => null,
-                uint wrong => $"kernel code computes wrong on it ({wrong} instead of {RightResult})",
-            };
-            return new KvmMeasurement(_perSecond / 1e6, _exitNs / 1e3, failure);
+                // A guest that did not get the CPU says nothing of KVM.
+                failure = "its calibration guest did not end in a second";
+                isSteady = Read(LibcTime.ClockThreadCpu) - _threadStartNs > BusyNs;
+            }
+            else if (failure is null && _result != RightResult)
+            {
+                failure = $"kernel code computes wrong on it ({_result} instead of {RightResult})";
+            }
+            else if (failure is null)
+            {
+                isSteady = _rounds.IsSteady;
+            }
+
+            return new KvmMeasurement(_rounds.MillionInstructions, _rounds.ExitMicroseconds, failure, isSteady);
         }
 
         // The thread's own time: a host that is busy with other things changes nothing. But where the kernel's scheduler
@@ -222,32 +235,6 @@ internal static class KvmCalibration
             _ = LibcTime.ClockGetTime(clock, &now);
             return (now.Seconds * 1_000_000_000) + now.Nanoseconds;
         }
-
-        // The first question starts the clock; then come exits alone, a short loop, and where that was quick a long one.
-        private uint Answer(int question, long spentNs)
-        {
-            switch (question)
-            {
-                case 0:
-                    return 0;
-                case < Exits:
-                    _exitNs = question == 1 ? spentNs : Math.Min(_exitNs, spentNs);
-                    return 0;
-                case Exits:
-                    return ShortLoop;
-                case Exits + 1:
-                    Count(ShortLoop, spentNs);
-                    return spentNs > SlowNs ? uint.MaxValue : LongLoop;
-                case Exits + 2:
-                    Count(LongLoop, spentNs);
-                    return uint.MaxValue;
-                default:
-                    return uint.MaxValue;
-            }
-        }
-
-        private void Count(uint iterations, long spentNs) =>
-            _perSecond = 2.0 * iterations / Math.Max(spentNs - _exitNs, 1) * 1e9;
     }
 
     /// <summary>A PC without a hypervisor's leaves.</summary>

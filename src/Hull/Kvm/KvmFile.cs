@@ -1,4 +1,5 @@
 using System;
+using System.ComponentModel;
 using System.Runtime.InteropServices;
 using Hull.Host;
 using Hull.Kvm.Abi;
@@ -107,6 +108,7 @@ internal sealed unsafe class KvmFile : IDisposable
             Errno.TooManyOpenHere => ": raise the limit of open files (ulimit -n), or give fewer vCPUs (-c)",
             _ => "",
         };
-        return new HullException($"{request.Name} failed: {Marshal.GetPInvokeErrorMessage(error)}{hint}");
+        return new HullException(
+            $"{request.Name} failed: {Marshal.GetPInvokeErrorMessage(error)}{hint}", new Win32Exception(error));
     }
 }

@@ -25,6 +25,48 @@ public sealed class KvmVerdictTests
         Assert.Contains(reason, verdict.Reason, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public void RefusalOfADisturbedMeasurement_IsMeasuredAgainAndNotKept()
+    {
+        MemoryStore store = new();
+        int count = 0;
+        KvmVerdict verdict = KvmVerdict.Find(
+            store,
+            () =>
+            {
+                count++;
+                return new KvmMeasurement(3, 4000, null, IsSteady: false);
+            },
+            out bool isNew);
+        Assert.Equal((false, true, 3), (verdict.IsUsable, isNew, count));
+        Assert.Null(store.Text);
+    }
+
+    [Theory]
+    [InlineData(2000, true)]
+    [InlineData(1.6, false)]
+    public void QuietMomentBetweenDisturbedOnes_Decides(double million, bool usable)
+    {
+        MemoryStore store = new();
+        Queue<KvmMeasurement> measured = new(
+        [
+            new KvmMeasurement(0, 0, "its calibration guest did not end in a second", IsSteady: false),
+            new KvmMeasurement(million, 5, null),
+        ]);
+        Assert.Equal(usable, KvmVerdict.Find(store, measured.Dequeue, out _).IsUsable);
+        Assert.Equal(usable, KvmVerdict.Find(store, measured.Dequeue, out bool isNew).IsUsable);
+        Assert.False(isNew);
+        Assert.Empty(measured);
+    }
+
+    [Fact]
+    public void GoodFiguresOfADisturbedMeasurement_AreGoodAndKept()
+    {
+        MemoryStore store = new();
+        Assert.True(KvmVerdict.Find(store, static () => new KvmMeasurement(900, 5, null, IsSteady: false), out _).IsUsable);
+        Assert.Contains("usable", store.Text, StringComparison.Ordinal);
+    }
+
     [KvmFact]
     public void Verdict_IsMeasuredOnce()
     {
