@@ -37,6 +37,7 @@ internal sealed class Domain
         _poweredOff = options.PoweredOff;
         _resetRequested = options.ResetRequested;
         _down = new bool[options.VcpuCount];
+        SystemTime = new SystemTime(Clock);
         SharedInfo = new SharedInfo(this);
         _vcpus = new DomainVcpu[options.VcpuCount];
         for (int i = 0; i < _vcpus.Length; i++)
@@ -107,6 +108,9 @@ internal sealed class Domain
     internal Suspension Suspension { get; }
 
     /// <summary>Its watchdogs.</summary>
+    /// <summary>The time that its vCPUs make of their counters.</summary>
+    internal SystemTime SystemTime { get; }
+
     internal Watchdogs Watchdogs { get; }
 
     /// <summary>Which memory it has, and which it has given back.</summary>

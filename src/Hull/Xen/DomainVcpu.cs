@@ -1,6 +1,5 @@
 using System;
 using System.Buffers.Binary;
-using Hull.Engine;
 using Hull.Memory;
 using Hull.Timeline;
 using Hull.Xen.Events;
@@ -11,13 +10,10 @@ namespace Hull.Xen;
 internal sealed class DomainVcpu
 {
     private const int TimeOffset = 32;
-    private const byte TscStable = 1;
 
     private readonly Domain _domain;
     private readonly IMachineTimer _timer;
     private readonly IMachineTimer _periodicTimer;
-    private readonly ulong _baseTsc;
-    private readonly long _baseNs;
     private GuestPhysical? _registered;
     private long _deadlineNs;
     private long _nextTickNs;
@@ -31,12 +27,6 @@ internal sealed class DomainVcpu
         Runstate = new Runstate(domain, index);
         _timer = domain.Timers.CreateTimer(() => domain.Act(TimerFired));
         _periodicTimer = domain.Timers.CreateTimer(() => domain.Act(Tick));
-        (_baseTsc, _baseNs) = (domain.Clock.Tsc, domain.Clock.NowNs);
-        if (index > 0)
-        {
-            // One pair for all, or two vCPUs would tell different times.
-            (_baseTsc, _baseNs) = (domain.Vcpus[0]._baseTsc, domain.Vcpus[0]._baseNs);
-        }
     }
 
     /// <summary>The index.</summary>
@@ -130,34 +120,17 @@ internal sealed class DomainVcpu
         GuestPhysical at = new(info.Value + TimeOffset);
         uint version = _domain.Memory.Read<uint>(at) | 1;
         _domain.Memory.Write(at, version);
-        Span<byte> time = stackalloc byte[TimeLength];
-        FillTime(time);
+        Span<byte> time = stackalloc byte[SystemTime.InfoLength];
+        _domain.SystemTime.Fill(time);
         _domain.Memory.TryWrite(new GuestPhysical(at.Value + 8), time[8..]);
         _domain.Memory.Write(at, version + 1);
-    }
-
-    /// <summary>Bytes of vcpu_time_info.</summary>
-    internal static int TimeLength => 32;
-
-    /// <summary>vcpu_time_info: version, TSC and system time at one moment, and how one follows from the other.</summary>
-    internal void FillTime(Span<byte> time)
-    {
-        const uint evenVersion = 2;
-        (uint multiplier, sbyte shift) = KvmClockPersonality.ScaleOf(_domain.Clock.TscHz);
-        time[..TimeLength].Clear();
-        BinaryPrimitives.WriteUInt32LittleEndian(time, evenVersion);
-        BinaryPrimitives.WriteUInt64LittleEndian(time[8..], _baseTsc);
-        BinaryPrimitives.WriteInt64LittleEndian(time[16..], _baseNs);
-        BinaryPrimitives.WriteUInt32LittleEndian(time[24..], multiplier);
-        time[28] = (byte)shift;
-        time[29] = TscStable;
     }
 
     /// <summary>VCPUOP_set_singleshot_timer, in system time.</summary>
     internal void SetTimer(long deadlineNs)
     {
         _deadlineNs = Math.Max(deadlineNs, 0);
-        _timer.Arm(_deadlineNs);
+        _timer.Arm(_domain.SystemTime.ToMachine(_deadlineNs));
     }
 
     /// <summary>VCPUOP_stop_singleshot_timer.</summary>
@@ -197,11 +170,19 @@ internal sealed class DomainVcpu
 
     private void TimerFired()
     {
-        // A timer that was set anew while this call was on its way fires again.
-        if (_domain.Clock.NowNs >= _deadlineNs)
+        // It was stopped or set anew while this call was on its way, or system time is not quite as far as it was thought to be.
+        if (_deadlineNs == long.MaxValue)
         {
-            _deadlineNs = long.MaxValue;
-            _domain.Events.RaiseVirq(this, EventChannels.VirqTimer);
+            return;
         }
+
+        if (_domain.SystemTime.NowNs < _deadlineNs)
+        {
+            _timer.Arm(_domain.SystemTime.ToMachine(_deadlineNs));
+            return;
+        }
+
+        _deadlineNs = long.MaxValue;
+        _domain.Events.RaiseVirq(this, EventChannels.VirqTimer);
     }
 }

@@ -78,7 +78,7 @@ internal sealed class SharedInfo(Domain domain)
             return;
         }
 
-        long bootNs = ((domain.Clock.UtcNow - DateTimeOffset.UnixEpoch).Ticks * 100) - domain.Clock.NowNs;
+        long bootNs = ((domain.Clock.UtcNow - DateTimeOffset.UnixEpoch).Ticks * 100) - domain.SystemTime.NowNs;
         uint version = domain.Memory.Read<uint>(at) | 1;
         domain.Memory.Write(at, version);
         Span<byte> wall = stackalloc byte[12];

@@ -12,7 +12,10 @@ internal sealed class ManualTimeline : ITimerQueue, IMachineClock
 
     public long NowNs { get; private set; }
 
-    public ulong Tsc => (ulong)NowNs * 2;
+    public ulong Tsc => (ulong)(NowNs * TicksInAThousandNs / 1000);
+
+    /// <summary>How fast the counter runs, whatever <see cref="TscHz"/> says.</summary>
+    public long TicksInAThousandNs { get; set; } = 2000;
 
     public ulong TscHz => 2_000_000_000;
 

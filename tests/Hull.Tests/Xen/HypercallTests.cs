@@ -86,6 +86,28 @@ public sealed class HypercallTests
         Assert.Equal(0, domain.Call(VcpuOp, 8, 0, TestDomain.Argument)); // in the past now: Xen 4.17 does not mind
     }
 
+    // A counter that is half a percent slower than it was measured to be, or faster.
+    [Theory]
+    [InlineData(1990, 1_005_020_000)]
+    [InlineData(2010, 995_020_000)]
+    public void TimerOfAGuestWhoseClockDrifts_FiresWhenThatClockSays(long ticksInAThousandNs, long firesNs)
+    {
+        using TestDomain domain = new();
+        domain.Time.TicksInAThousandNs = ticksInAThousandNs;
+        domain.CallWith(MemoryOp, 7, 0x7FF0, 0, 0, 0, 0x200, 0);
+        Assert.Equal(0, domain.CallWith(EventChannelOp, 1, 0, 0, 0));
+        int port = (int)domain.Word(2);
+        domain.Time.Advance(firesNs - 20_000_000);
+        domain.Memory.TryWrite(new GuestPhysical(TestDomain.Argument), System.BitConverter.GetBytes(1_000_000_000UL));
+        domain.Memory.Write(new GuestPhysical(TestDomain.Argument + 8), 1u);
+        Assert.Equal(0, domain.Call(VcpuOp, 8, 0, TestDomain.Argument));
+        domain.Time.Advance(19_900_000);
+        Assert.False(domain.Domain.Events.IsPending(domain.Domain.Events.Ports[port]));
+        domain.Time.Advance(400_000); // half a percent of what was left
+        Assert.True(domain.Domain.Events.IsPending(domain.Domain.Events.Ports[port]));
+        Assert.InRange(domain.Time.Fired, 1, 4);
+    }
+
     [Fact]
     public void MemoryMap_IsTheToolstacks_UntilTheGuestSaysOtherwise()
     {

@@ -94,7 +94,7 @@ internal static class HvmCall
         return error != 0 ? error : XenError.Invalid;
     }
 
-    private static long GetTime(in Hypercall call) => call.TryStore(1, call.Domain.Clock.NowNs) ? 0 : XenError.Fault;
+    private static long GetTime(in Hypercall call) => call.TryStore(1, call.Domain.SystemTime.NowNs) ? 0 : XenError.Fault;
 
     // Xen's trace buffer: nobody has started it.
     private static long Trace(in Hypercall call) => !call.TryLoad(1, out TraceRequest request) ? XenError.Fault

@@ -80,7 +80,7 @@ internal static class SchedCall
             return XenError.Invalid;
         }
 
-        bool isOver = request.TimeoutNs != 0 && request.TimeoutNs <= (ulong)call.Domain.Clock.NowNs;
+        bool isOver = request.TimeoutNs != 0 && request.TimeoutNs <= (ulong)call.Domain.SystemTime.NowNs;
         for (uint i = 0; i < request.Count; i++)
         {
             uint port = 0;

@@ -46,7 +46,7 @@ internal static class VcpuCall
     internal static long SetTimerOp(in Hypercall call)
     {
         long deadlineNs = call.Registers.Is64Bit ? (long)call[0] : (long)((call[1] << 32) | call.Word(0));
-        long nowNs = call.Domain.Clock.NowNs;
+        long nowNs = call.Domain.SystemTime.NowNs;
         if (deadlineNs == 0)
         {
             call.Vcpu.StopTimer();
@@ -120,8 +120,8 @@ internal static class VcpuCall
             return XenError.Fault;
         }
 
-        Span<byte> time = stackalloc byte[DomainVcpu.TimeLength];
-        vcpu.FillTime(time);
+        Span<byte> time = stackalloc byte[SystemTime.InfoLength];
+        call.Domain.SystemTime.Fill(time);
         call.Registers.TryStore(area, time);
         return 0;
     }
