@@ -1,4 +1,5 @@
 using System;
+using System.IO;
 using System.Runtime.Intrinsics.X86;
 using System.Threading;
 
@@ -7,6 +8,9 @@ namespace Hull.Host;
 /// <summary>The host's time-stamp counter and how fast it runs. SDM vol. 3B, "Time-Stamp Counter".</summary>
 internal static unsafe class HostTsc
 {
+    /// <summary>The counters that Linux has found good enough to tell time by.</summary>
+    internal const string ClockSources = "/sys/devices/system/clocksource/clocksource0/available_clocksource";
+
     private const int PageSize = 4096;
 
     private static readonly delegate* unmanaged[SuppressGCTransition]<ulong> Reader = EmitReader();
@@ -19,6 +23,23 @@ internal static unsafe class HostTsc
     /// 20 ms ago: the rest is waited for.
     /// </summary>
     internal static ulong Hz => Frequency.Hz;
+
+    /// <summary>
+    /// False when Linux has found that this host's counters differ from processor to processor, or stop. It then drops "tsc" from
+    /// the clock sources; where there is no such list, it is taken to be well.
+    /// </summary>
+    /// <param name="clockSources">The list.</param>
+    internal static bool IsStable(string clockSources = ClockSources)
+    {
+        try
+        {
+            return Array.IndexOf(File.ReadAllText(clockSources).Split([' ', '\n']), "tsc") >= 0;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return true;
+        }
+    }
 
     /// <summary>RDTSC.</summary>
     internal static ulong Read() => Reader();

@@ -111,10 +111,17 @@ internal sealed class KvmEngine : IEngine, IMsiSink, IIoApicRoutes, IInterruptIn
     /// </summary>
     /// <param name="personality">Who answers.</param>
     /// <param name="tscOffset">The guest's TSC is the host's and this.</param>
-    /// <exception cref="HullException">This kernel's KVM keeps hypercalls to itself.</exception>
+    /// <exception cref="HullException">This kernel's KVM keeps hypercalls to itself, or a counter's offset does not last.</exception>
     internal void TakeHypercalls(IPersonality personality, ulong tscOffset)
     {
         _vm.InterceptHypercalls(personality.HypercallMsr);
+        if (!HostTsc.IsStable())
+        {
+            // KVM then sets each guest's offset anew whenever the vCPU's thread is scheduled, so that its time stands still between.
+            throw new HullException("this host's time-stamp counters do not agree (Linux has no clock source \"tsc\"), "
+                + "and by them a guest tells Xen's time: --xen needs --engine soft");
+        }
+
         Personality = personality;
         _tscOffset = tscOffset;
         _cpuidTable = new KvmCpuid(Cpuid, personality, Device.Supported);

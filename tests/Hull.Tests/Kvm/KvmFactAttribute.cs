@@ -76,7 +76,8 @@ internal static class KvmHost
         using KvmSystem system = new();
         return (system.File.Check(KvmCapability.XenHvm) & HypercallMsrAndInterception) != HypercallMsrAndInterception
             ? "this kernel's KVM has no KVM_CAP_XEN_HVM with interception of hypercalls: ./check kvm builds one that has"
-            : WhyNotOnTheCpu.Value;
+            : HostTsc.IsStable() ? WhyNotOnTheCpu.Value
+            : "this host's time-stamp counters do not agree";
     });
 
     /// <summary>A machine of RAM and a bus, with all that this KVM gives a guest.</summary>

@@ -32,12 +32,12 @@ public sealed class KvmXenTests : IDisposable
     public void Dispose() => _timers.Dispose();
 
     [KvmFact]
-    public void KernelWithoutInterception_IsRefusedWithTheCapabilitysName()
+    public void HostThatCannot_IsRefusedWithTheReason()
     {
         if (KvmHost.WhyNotXen.Value is not null)
         {
             HullException e = Assert.Throws<HullException>(() => Start().Dispose());
-            Assert.StartsWith("this kernel's KVM lacks KVM_CAP_XEN_HVM", e.Message, StringComparison.Ordinal);
+            Assert.Matches("^this (kernel's KVM lacks KVM_CAP_XEN_HVM|host's time-stamp counters do not agree)", e.Message);
             Assert.EndsWith("--xen needs --engine soft", e.Message, StringComparison.Ordinal);
         }
     }
