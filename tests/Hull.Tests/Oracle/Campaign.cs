@@ -35,6 +35,12 @@ internal sealed record CampaignOptions
     /// <summary>No forms whose names contain one of these.</summary>
     internal string[] Without { get; init; } = [];
 
+    /// <summary>RSP is canonical, whatever it is used for.</summary>
+    internal bool CanonicalStack { get; init; }
+
+    /// <summary>No comparisons of what ends like this on the host's CPU; null: all.</summary>
+    internal Predicate<TestResult>? Skip { get; init; }
+
     /// <summary>Count the differences of <see cref="KnownGaps"/> apart.</summary>
     internal bool PassKnownGaps { get; init; }
 
@@ -173,11 +179,23 @@ internal sealed class Campaign : IDisposable
             if (filled)
             {
                 any = true;
+                if (_options.CanonicalStack)
+                {
+                    MakeStackCanonical();
+                }
+
                 Compare(form, instruction);
             }
         }
 
         return any;
+    }
+
+    private unsafe void MakeStackCanonical()
+    {
+        // SAFETY: the test case has its state until it is disposed, with this campaign.
+        ulong* rsp = &_test.Initial->Gpr[4];
+        *rsp = (ulong)((long)(*rsp << 16) >> 16);
     }
 
     // Mostly at the usual place; now and then across the two code pages, or against the end of the last, whole or cut.
@@ -229,6 +247,11 @@ internal sealed class Campaign : IDisposable
     private void Compare(Form form, in Instruction instruction)
     {
         _native.Run(_test, _expected);
+        if (_options.Skip?.Invoke(_expected) ?? false)
+        {
+            return;
+        }
+
         _subject.Run(_test, _actual);
         Comparisons++;
         Faults += _expected.Faulted ? 1 : 0;
