@@ -162,4 +162,23 @@ public sealed class KvmStateTests
         Assert.Contains("KVM_RUN: KVM cannot emulate an instruction (internal error 1)", message, StringComparison.Ordinal);
         Assert.Contains("rip 0x100000, bytes there: f30fb805000000d0", message, StringComparison.Ordinal);
     }
+
+    [KvmFact(OnTheCpu = true)]
+    public void StateThatTheCpuDoesNotEnter_IsShownWithItsPlace()
+    {
+        using KvmGuest guest = new();
+
+        // KVM_SET_SREGS lets a code segment with L and D pass; VMRUN does not, nor does VMX ("Consistency Checks",
+        // "Checks on Guest Segment Registers").
+        ArchState state = guest.Long(static c => c.mov(eax, 0x1234_5678));
+        state.Segments[1] = state.Segments[1] with { Attributes = 0xE09B };
+        guest.Vcpus[0].SetState(state);
+        Assert.Equal(VcpuExit.Failed, guest.Go());
+        string reason = System.Runtime.Intrinsics.X86.X86Base.CpuId(0, 0).Ecx == 0x6C65_746E // "ntel"
+            ? "0x80000021"
+            : "0xffffffff";
+        Assert.StartsWith(
+            $"vCPU 0: KVM_RUN: the CPU did not enter the guest (reason {reason}", guest.Vcpus[0].FailureMessage, StringComparison.Ordinal);
+        Assert.Contains("rip 0x100000, bytes there: b878563412", guest.Vcpus[0].FailureMessage, StringComparison.Ordinal);
+    }
 }
