@@ -34,6 +34,14 @@ public sealed class NestedKvmTests(ITestOutputHelper output)
         Assert.Contains("interrupts of virtio come", text, StringComparison.Ordinal);
         Assert.Contains("step kvm status 42", text, StringComparison.Ordinal);
         Assert.Equal(Word(text, "wrote "), Word(text, "found "));
+        Assert.Contains("vsock carries right", text, StringComparison.Ordinal);
+        Assert.Contains("9p reads right", text, StringComparison.Ordinal);
+        Assert.Contains("9p wrote right", text, StringComparison.Ordinal);
+        Assert.Contains("hot disk reads right", text, StringComparison.Ordinal);
+        Assert.Contains("hot disk went", text, StringComparison.Ordinal);
+        Assert.Contains("balloon took memory", text, StringComparison.Ordinal);
+        Assert.Contains("balloon gave it back", text, StringComparison.Ordinal);
+        Assert.Contains("step live status 44", text, StringComparison.Ordinal);
         Assert.Contains("kvm-entries", text, StringComparison.Ordinal); // what auto has chosen counts them
         Assert.Contains("sector booted", text, StringComparison.Ordinal);
         Assert.Contains("step firmware status 83", text, StringComparison.Ordinal); // 2 * 41 + 1

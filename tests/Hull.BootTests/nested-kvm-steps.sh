@@ -1,28 +1,10 @@
 # What L1 does with the KVM engine; see nested-kvm.sh. Each step prints "step NAME status N", and what it checks.
-step() {
-    name=$1
-    shift
-    start=$(cut -d' ' -f1 /proc/uptime)
-    "$@" </dev/null
-    echo "step $name status $? from $start to $(cut -d' ' -f1 /proc/uptime)"
-}
-
-# A tap device with a web server behind it, for L2's network card.
-tunctl -t tap0
-ip address add 10.77.0.1/24 dev tap0
-ip link set tap0 up
-mkdir -p /tmp/www
-dd if=/dev/urandom of=/tmp/www/blob bs=64k count=8 2>/dev/null
-httpd -p 10.77.0.1:80 -h /tmp/www
-
-# A disk with known content.
-dd if=/dev/zero of=/tmp/disk.img bs=1M count=16 2>/dev/null
-dd if=/tmp/www/blob of=/tmp/disk.img conv=notrunc 2>/dev/null
-sum=$(md5sum </tmp/www/blob | cut -c1-32)
+. /world
+make_network
+for disk in disk pages other hot; do make_disk /tmp/$disk.img; done
+sum=$(blob_sum)
 
 step doctor sh -c '/hull/Hull.Cli doctor | grep /dev/kvm'
-cp /tmp/disk.img /tmp/pages.img
-cp /tmp/disk.img /tmp/other.img
 
 # Every kind of device, behind PCI and behind MMIO.
 step kvm /hull/Hull.Cli run --engine kvm -c 2 --timeout 300 --disk /tmp/disk.img --net tap=tap0 --stat \
@@ -47,6 +29,60 @@ step kvm /hull/Hull.Cli run --engine kvm -c 2 --timeout 300 --disk /tmp/disk.img
 "
 dd if=/tmp/disk.img bs=64k skip=64 count=16 2>/dev/null | md5sum | sed 's/^/found /'
 grep -q 'through a port' /tmp/port && echo port wrote right
+
+# What comes and goes while the guest runs: a disk, and memory. Files in the folder tell each side how far the other is.
+wait_for='wait_for() { for i in $(seq 200); do eval "$1" && return; sleep 0.1; done; false; }'
+eval "$wait_for"
+live() {
+    /hull/Hull.Cli run --engine kvm --name live -m 256M --timeout 200 --net none --device balloon --share /tmp/www:web -- sh -c "
+        $wait_for
+        free_kb() { sed -n 's/^MemFree: *\([0-9]*\) .*/\1/p' /proc/meminfo; }
+        before=\$(free_kb)
+        echo >/mnt/web/up
+        wait_for '[ -b /dev/vda ]' || exit 1
+        dd if=/dev/vda bs=64k count=8 2>/dev/null | md5sum | grep -q $sum && echo hot disk reads right
+        echo >/mnt/web/read
+        wait_for '! [ -b /dev/vda ]' && echo hot disk went
+        wait_for '[ \$(free_kb) -lt \$((before - 120000)) ]' && echo balloon took memory
+        echo >/mnt/web/small
+        wait_for '[ \$(free_kb) -gt \$((before - 20000)) ]' && echo balloon gave it back
+        exit 44
+    "
+}
+step live live &
+live=$!
+wait_for '[ -e /tmp/www/up ]' && disk=$(/hull/Hull.Cli device add live disk,file=/tmp/hot.img) && echo "added $disk"
+wait_for '[ -e /tmp/www/read ]' && /hull/Hull.Cli device remove live "$disk"
+/hull/Hull.Cli balloon live 128M
+wait_for '[ -e /tmp/www/small ]' && /hull/Hull.Cli balloon live 256M
+wait $live
+
+# A million bytes through vsock and back, from programs of L1's, whose root the guest sees.
+cat >/vsock.pl <<'PERL'
+use Socket;
+my $count = 1_000_000;
+socket(C, 40, SOCK_STREAM, 0); # AF_VSOCK; the address is family, padding, port, the host's context identifier
+connect(C, pack('S S L L x4', 40, 0, 99, 2)) or die "connect: $!";
+if (!fork) {
+    my $data = 'x' x $count;
+    while (length $data) { my $sent = syswrite(C, $data, 16384) or die; substr($data, 0, $sent) = '' }
+    shutdown(C, 1);
+    exit;
+}
+my $got = '';
+while (sysread(C, my $part, 65536)) { $got .= $part }
+print $got eq 'X' x $count ? "vsock carries right\n" : "vsock is wrong\n";
+PERL
+perl -e 'use Socket; socket(S, AF_UNIX, SOCK_STREAM, 0); bind(S, sockaddr_un("/tmp/carry_99")) or die; listen(S, 1);
+    accept(C, S); while (sysread(C, my $part, 65536)) { syswrite(C, uc $part) }' </dev/null &
+step vsock /hull/Hull.Cli run --engine kvm --timeout 100 --net none --root host --device vsock,path=/tmp/carry -- perl /vsock.pl
+
+step p9 /hull/Hull.Cli run --engine kvm --timeout 100 --net none --device p9,path=/tmp/www,tag=nine /generic/boot/vmlinuz-* -- sh -c "
+    mount -t 9p -o trans=virtio,version=9p2000.L nine /mnt || exit 1
+    md5sum </mnt/blob | grep -q $sum && echo 9p reads right
+    tac /mnt/blob >/mnt/back
+"
+tac /tmp/www/blob | cmp - /tmp/www/back && echo 9p wrote right
 
 # SeaBIOS, whose ROM and shadow are memory slots, loads a sector from the disk; that prints and writes to the exit port.
 printf '\x31\xC0\x8E\xD8\xBE\x1B\x7C\xAC\x84\xC0\x74\x06\xBA\xF8\x03\xEE\xEB\xF5\xBA\xF4\x00\xB0\x29\xEE\xF4\xEB\xFD' >/tmp/sector

@@ -37,6 +37,19 @@ for module in irqbypass ccp kvm kvm-amd tun; do
     [[ -n $file ]] && cp "$file" "$tree/modules/" || { printf 'nested-kvm: no module %s\n' "$module" >&2; exit 1; }
 done
 
+# For L2: Perl, which speaks vsock, and the generic kernel again with the modules of 9p, which the cloud kernel has not.
+perl=/usr/lib/x86_64-linux-gnu/perl-base
+need "$perl/Socket.pm" 'install perl-base'
+mkdir -p "$tree/usr/lib/x86_64-linux-gnu" "$tree/generic/boot"
+cp -L /usr/bin/perl "$tree/usr/bin/"
+cp -r "$perl" "$tree/usr/lib/x86_64-linux-gnu/"
+cp "${kernels[-1]}" "$tree/generic/boot/"
+release=${kernels[-1]##*/vmlinuz-}
+for part in drivers/virtio net/9p fs/9p fs/netfs fs/fscache; do
+    mkdir -p "$tree/generic/lib/modules/$release/kernel/$part"
+    cp "$package/lib/modules/$release/kernel/$part"/*.ko "$tree/generic/lib/modules/$release/kernel/$part/"
+done
+
 # The command, the runtime that it was published for, and the C libraries of both.
 dotnet=$(dirname "$(readlink -f "$(command -v dotnet || echo /usr/share/dotnet/dotnet)")")
 runtime=$(find "$dotnet/shared/Microsoft.NETCore.App" -maxdepth 1 -name '10.*' | sort -V | tail -n 1)
@@ -45,7 +58,7 @@ mkdir -p "$tree/dotnet/shared/Microsoft.NETCore.App" "$tree/dotnet/host/fxr"
 cp -r "$published"/. "$tree/hull/"
 cp -r "$runtime" "$tree/dotnet/shared/Microsoft.NETCore.App/"
 cp -r "$resolver" "$tree/dotnet/host/fxr/"
-libraries=$(for file in "$tree/hull/Hull.Cli" "$tree"/dotnet/shared/*/*/*.so "$tree"/dotnet/host/fxr/*/*.so; do
+libraries=$(for file in "$tree/hull/Hull.Cli" "$tree/usr/bin/perl" "$tree"/dotnet/shared/*/*/*.so "$tree"/dotnet/host/fxr/*/*.so; do
     ldd "$file" 2>/dev/null || true
 done | sed -n 's/.* => \(\/[^ ]*\) .*/\1/p' | sort -u)
 others=(liblzma.so.5 libzstd.so.1 liblz4.so.1 libz.so.1)
@@ -76,6 +89,7 @@ done
 # L2's kernel, as it lies in the store.
 cp -r "${clouds[-1]}" "$tree/store/hull/kernels/"
 cp "$steps" "$tree/steps"
+cp "$here/nested-kvm-world.sh" "$tree/world"
 cat >"$tree/init" <<'INIT'
 #!/usr/bin/busybox sh
 /usr/bin/busybox --install -s /bin
