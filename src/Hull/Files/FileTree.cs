@@ -73,6 +73,14 @@ internal sealed class FileTree : IDisposable
             throw new HullException($"cannot share {options.Path}: it is the kernel's, not files: share a folder of a disk");
         }
 
+        // One that nothing can be found in would look empty to the guest.
+        if (LibcDirectories.Statx(fd, ".\0"u8, 0, LibcDirectories.StatusMask, out _) < 0)
+        {
+            string reason = Libc.LastErrorMessage();
+            _ = Libc.Close(fd);
+            throw new HullException($"cannot share {options.Path}: {reason}: Hull's user may not look into it");
+        }
+
         Span<ulong> limits = [1024, 1024];
         _ = LibcDirectories.GetLimit(LibcDirectories.OpenFilesLimit, limits);
         return new FileTree(options, new HostDescriptor(fd), status, (int)Math.Clamp(limits[0] / 16, 32, 16384));

@@ -1,5 +1,6 @@
 using System;
 using System.IO;
+using System.Runtime.InteropServices;
 using System.Threading;
 using Hull.Files;
 using Hull.Files.Fuse;
@@ -10,7 +11,7 @@ using static Hull.Tests.Files.FuseClient;
 namespace Hull.Tests.Files;
 
 /// <summary>No request leads out of the shared folder, and none waits for somebody else.</summary>
-public sealed class ConfinementTests : IDisposable
+public sealed partial class ConfinementTests : IDisposable
 {
     private readonly SharedFolder _folder = new();
 
@@ -30,6 +31,26 @@ public sealed class ConfinementTests : IDisposable
             Assert.Equal(Errno.Invalid, client.TryFind(node, name, out _));
             Assert.Equal(Errno.Invalid, client.Call(FuseOpcode.Unlink, node, Text(name), out _));
             Assert.Equal(Errno.Invalid, client.Call(FuseOpcode.Rename, node, [.. Bytes(1ul), .. Text("inner", name)], out _));
+        }
+    }
+
+    [Fact]
+    public void FolderThatHullMayNotLookInto_IsRefused()
+    {
+        string closed = Directory.CreateTempSubdirectory("hull-closed-").FullName;
+        int user = SetFileUser(-1);
+        File.SetUnixFileMode(closed, UnixFileMode.None);
+        try
+        {
+            // Root looks everywhere; this thread does as somebody else for a while.
+            _ = SetFileUser(user == 0 ? 65534 : user);
+            string message = Assert.Throws<HullException>(() => FileTree.Open(new FileTreeOptions { Path = closed })).Message;
+            Assert.Contains("Hull's user may not look into it", message, StringComparison.Ordinal);
+        }
+        finally
+        {
+            _ = SetFileUser(user);
+            Directory.Delete(closed);
         }
     }
 
@@ -171,4 +192,7 @@ public sealed class ConfinementTests : IDisposable
     }
 
     public void Dispose() => _folder.Dispose();
+
+    [LibraryImport("libc", EntryPoint = "setfsuid")]
+    private static partial int SetFileUser(int user);
 }
