@@ -1,4 +1,5 @@
 using System;
+using System.Runtime.Intrinsics.X86;
 using Hull.Engine;
 using Hull.Host;
 using Hull.Kvm.Abi;
@@ -174,11 +175,13 @@ public sealed class KvmStateTests
         state.Segments[1] = state.Segments[1] with { Attributes = 0xE09B };
         guest.Vcpus[0].SetState(state);
         Assert.Equal(VcpuExit.Failed, guest.Go());
-        string reason = System.Runtime.Intrinsics.X86.X86Base.CpuId(0, 0).Ecx == 0x6C65_746E // "ntel"
-            ? "0x80000021"
-            : "0xffffffff";
+        string reason = X86Base.CpuId(0, 0).Ecx == 0x6C65_746E ? "0x80000021" : "0xffffffff"; // "ntel"
+        string message = guest.Vcpus[0].FailureMessage!;
         Assert.StartsWith(
-            $"vCPU 0: KVM_RUN: the CPU did not enter the guest (reason {reason}", guest.Vcpus[0].FailureMessage, StringComparison.Ordinal);
-        Assert.Contains("rip 0x100000, bytes there: b878563412", guest.Vcpus[0].FailureMessage, StringComparison.Ordinal);
+            $"vCPU 0: KVM_RUN: the CPU did not enter the guest (reason {reason}) (rip 0x", message, StringComparison.Ordinal);
+
+        // QEMU's processor writes registers of its own to the guest's state when it refuses that.
+        bool isQemu = X86Base.CpuId(0x4000_0000, 0).Ebx == 0x5447_4354; // "TCGT"
+        Assert.Matches(isQemu ? @"rip 0x[0-9a-f]+, bytes there: .+\)$" : @"rip 0x100000, bytes there: b878563412[0-9a-f]*\)$", message);
     }
 }
