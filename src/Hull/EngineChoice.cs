@@ -30,6 +30,12 @@ internal static class EngineChoice
 
         MachineSpec chosen = spec.Engine == EngineKind.Kvm ? spec : spec with { Engine = EngineKind.Soft };
         T built = build(chosen);
+        if (spec.Engine == EngineKind.Kvm && KvmVerdict.Find(spec.Verdicts, out _) is { IsUsable: false } verdict)
+        {
+            // Such a guest may stand still for ever, and nothing else would say why.
+            spec.Notice?.Invoke($"--engine auto would not take this KVM: {verdict.Reason}");
+        }
+
         if (refusal is not null)
         {
             spec.Notice?.Invoke($"KVM does not take this guest ({refusal}): using the soft engine");

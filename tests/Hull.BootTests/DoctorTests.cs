@@ -20,4 +20,19 @@ public sealed class DoctorTests
             Assert.True(host.Contains(feature) == found.Contains(feature), $"{feature}: {line}");
         }
     }
+
+    [MountFact]
+    public void KvmThatMakesNoMachine_IsExplained()
+    {
+        // A /dev of its own, where /dev/kvm is a plain file.
+        string folder = Directory.CreateTempSubdirectory("hull-test-").FullName;
+        string script = $"mount -t tmpfs tmpfs {folder} && cp -a /dev/null /dev/zero /dev/random /dev/urandom {folder} "
+            + $"&& : >{folder}/kvm && mount --bind {folder} /dev && exec {Checkout.Hull} doctor";
+        RunResult result = HullRun.StartProgram("unshare", "-m", "bash", "-c", script).WaitForEnd();
+        Directory.Delete(folder);
+
+        Assert.Contains(
+            "there, but makes no virtual machine (KVM_GET_API_VERSION failed: Inappropriate ioctl for device)",
+            result.Text, StringComparison.Ordinal);
+    }
 }

@@ -140,7 +140,8 @@ internal static class DoctorCommand
                     KvmProbe.HowToPermit());
             case KvmState.Broken:
                 return new Finding(
-                    KvmProbe.Device, FindingGrade.Note, "there, but makes no virtual machine; the soft engine does without");
+                    KvmProbe.Device, FindingGrade.Note,
+                    $"there, but makes no virtual machine ({KvmVerdict.Find(null, out _).Reason}); the soft engine does without");
             default:
                 // Measured anew: whoever asks the doctor has doubts.
                 KvmVerdict verdict = KvmVerdict.Find(null, out _);

@@ -126,6 +126,27 @@ public sealed class KvmVerdictTests
         Assert.Contains("no slot", Assert.Single(notices), StringComparison.Ordinal);
     }
 
+    [KvmTheory]
+    [InlineData("refused", 1)]
+    [InlineData("usable", 0)]
+    public void KvmThatTheUserInsistsOn_IsTakenWithALineIfAutoWouldNot(string kept, int lines)
+    {
+        MemoryStore store = new();
+        KvmVerdict.Find(store, static () => new KvmMeasurement(900, 5, null), out _);
+        store.Text = store.Text!.Replace("\nusable\n", $"\n{kept}\n", StringComparison.Ordinal);
+        List<string> notices = [];
+        MachineSpec spec = new()
+        {
+            Kernel = BootBlob.FromBytes("none", default),
+            Engine = EngineKind.Kvm,
+            Verdicts = store,
+            Notice = notices.Add,
+        };
+        Assert.Equal(EngineKind.Kvm, EngineChoice.Build(spec, static _ => true).Spec.Engine);
+        Assert.Equal(lines, notices.Count);
+        Assert.All(notices, static line => Assert.StartsWith("--engine auto would not take this KVM: ", line, StringComparison.Ordinal));
+    }
+
     private sealed class MemoryStore : IVerdictStore
     {
         internal string? Text { get; set; }
