@@ -6,7 +6,7 @@
 # With NESTED_TESTS=1 L1 also has Hull.Tests, as built, in /tests, and what runs them: /dotnet/dotnet exec
 # /sdk/vstest.console.dll. That is how the tests of Kvm/ run in full where this host's own KVM is a poor one.
 # NESTED_MODULES is a folder with other KVM modules for the same kernel (kvm-xen-modules.sh makes such).
-# NESTED_CPU_LESS is what the processor lacks besides (",-avx,-avx2").
+# NESTED_CPU_LESS is what the processor lacks besides (",-avx,-avx2"), NESTED_WORDS what L1's kernel is told besides.
 # Prints L1's console; the lines that begin with "step" say how each step ended.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -110,8 +110,7 @@ INIT
 chmod +x "$tree/init"
 (cd "$tree" && find . | busybox cpio -o -H newc 2>/dev/null) >"$work/initrd"
 
-# SMAP and protection keys are off: QEMU's emulator breaks .NET's null checks with them. Its counters agree, but Linux takes those of
-# several AMD processors for unsynchronized unless told otherwise; then KVM does not keep the offset of a guest's counter.
+# SMAP and protection keys are off: QEMU's emulator breaks .NET's null checks with them.
 timeout --kill-after=10 "${NESTED_SECONDS:-600}" qemu-system-x86_64 -accel tcg,thread=multi -cpu "max,+svm,-smap,-pku${NESTED_CPU_LESS-}" \
     -smp "${NESTED_CPUS:-2}" -m 2048 -nodefaults -no-user-config -display none -serial stdio -no-reboot \
-    -kernel "${kernels[-1]}" -initrd "$work/initrd" -append 'console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable' </dev/null
+    -kernel "${kernels[-1]}" -initrd "$work/initrd" -append "console=ttyS0 quiet panic=-1 mitigations=off ${NESTED_WORDS-}" </dev/null
