@@ -45,6 +45,7 @@ public sealed class Machine : IAsyncDisposable
         VcpuEnded,
         Panic,
         Exited,
+        Crashed,
     }
 
     /// <summary>The name from the specification.</summary>
@@ -192,6 +193,7 @@ public sealed class Machine : IAsyncDisposable
     {
         SerialOutput = OnSerial,
         PowerOff = () => Post(new Request(RequestKind.PowerOff, life, null)),
+        Crashed = message => Post(new Request(RequestKind.Crashed, life, null, Message: message)),
         Reset = () => Post(new Request(RequestKind.Reset, life, null)),
         Exited = value => Post(new Request(RequestKind.Exited, life, null, ExitValue: value)),
         Stop = Stop,
@@ -271,6 +273,11 @@ public sealed class Machine : IAsyncDisposable
             return End(MachineEndReason.Panicked, $"the guest's kernel panicked ({_tail.Panic})", _parts.Rip(0));
         }
 
+        if (request.Kind == RequestKind.Crashed)
+        {
+            return End(MachineEndReason.Crashed, request.Message!, _parts.Rip(0)); // it says what
+        }
+
         if (!reset)
         {
             return Describe(request.Vcpu!); // what is left is a vCPU that ended
@@ -320,5 +327,5 @@ public sealed class Machine : IAsyncDisposable
     private MachineEnd End(MachineEndReason reason, string message, ulong? rip) =>
         new(reason, message, rip, _tail.ToArray());
 
-    private readonly record struct Request(RequestKind Kind, int Life, VcpuThread? Vcpu, bool Forced = false, uint ExitValue = 0);
+    private readonly record struct Request(RequestKind Kind, int Life, VcpuThread? Vcpu, bool Forced = false, uint ExitValue = 0, string? Message = null);
 }

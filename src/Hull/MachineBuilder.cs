@@ -153,6 +153,7 @@ internal static class MachineBuilder
             Interrupts = interrupts,
             ConsoleOutput = bytes => hooks.SerialOutput(0, bytes),
             PoweredOff = hooks.PowerOff,
+            Crashed = hooks.Crashed,
             ResetRequested = hooks.Reset,
         });
 

@@ -18,6 +18,9 @@ public enum MachineEndReason
     /// <summary>The kernel said that it panicked.</summary>
     Panicked,
 
+    /// <summary>The guest told Xen that it crashed, or Xen ended it.</summary>
+    Crashed,
+
     /// <summary>The last vCPU halted with interrupts off.</summary>
     Halted,
 
@@ -38,7 +41,7 @@ public sealed record MachineEnd(MachineEndReason Reason, string Message, ulong? 
     /// <summary>What the guest wrote to its exit port; null unless it did.</summary>
     public uint? ExitValue { get; init; }
 
-    /// <summary>True when the guest died of itself: panic, triple fault, a halt for ever.</summary>
+    /// <summary>True when the guest died of itself: panic, crash, triple fault, a halt for ever.</summary>
     public bool GuestDied =>
-        Reason is MachineEndReason.TripleFault or MachineEndReason.Panicked or MachineEndReason.Halted;
+        Reason is MachineEndReason.TripleFault or MachineEndReason.Panicked or MachineEndReason.Crashed or MachineEndReason.Halted;
 }

@@ -19,6 +19,9 @@ internal sealed record MachineHooks
     /// <summary>The guest entered S5.</summary>
     internal required Action PowerOff { get; init; }
 
+    /// <summary>The guest ended in Xen's eyes, for a reason that the text says.</summary>
+    internal required Action<string> Crashed { get; init; }
+
     /// <summary>The guest asked for a reset.</summary>
     internal required Action Reset { get; init; }
 

@@ -11,9 +11,10 @@ public sealed class GuestDeathTests
     [InlineData("")]
     [InlineData("panic=0")]
     [InlineData("panic=30")]
-    public void Panic_IsReported_WhateverTheKernelDoesAfterIt(string append)
+    [InlineData("", "--xen")] // SHUTDOWN_crash
+    public void Panic_IsReported_WhateverTheKernelDoesAfterIt(string append, params string[] options)
     {
-        RunResult result = HullRun.Hull("run", "--append", append, "--", "sh", "-c", Crash);
+        RunResult result = HullRun.Hull(["run", .. options, "--append", append, "--", "sh", "-c", Crash]);
 
         Assert.True(result.Status == 125, result.ToString());
         Assert.StartsWith(

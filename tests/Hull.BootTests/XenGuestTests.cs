@@ -21,6 +21,7 @@ public sealed class XenGuestTests
         Assert.True(result.Status == 9, result.ToString());
         Assert.Contains("Booting kernel on Xen PVH", result.Text, StringComparison.Ordinal);
         Assert.Contains("Using FIFO-based ABI", result.Text, StringComparison.Ordinal);
+        Assert.Contains("Switched APIC routing to physical x2apic", result.Text, StringComparison.Ordinal);
         Assert.Contains($"\nxen\nxen\n{vcpus}\n", result.Text, StringComparison.Ordinal);
         Assert.Matches(@"(?m)^ *\d+: +[1-9]\d* .*xen-percpu +-virq +timer0", result.Text);
         Assert.Matches(@"(?m)^ *\d+: .*[1-9].*xen-dyn +-event +xenbus", result.Text);

@@ -1,5 +1,6 @@
 using System;
 using System.Collections.Generic;
+using System.Globalization;
 using System.Threading;
 using Hull.Bus;
 using Hull.Engine;
@@ -20,6 +21,7 @@ internal sealed class Domain
 {
     private readonly IInterruptInjector _interrupts;
     private readonly Action _poweredOff;
+    private readonly Action<string> _crashed;
     private readonly Action _resetRequested;
     private readonly bool[] _down;
     private readonly DomainVcpu[] _vcpus;
@@ -35,6 +37,7 @@ internal sealed class Domain
         Timers = options.Timers;
         _interrupts = options.Interrupts;
         _poweredOff = options.PoweredOff;
+        _crashed = options.Crashed;
         _resetRequested = options.ResetRequested;
         _down = new bool[options.VcpuCount];
         SystemTime = new SystemTime(Clock);
@@ -243,13 +246,23 @@ internal sealed class Domain
     /// <summary>SCHEDOP_shutdown: the domain ends, for a reason.</summary>
     internal void ShutDown(ShutdownReason reason)
     {
-        if ((ShutdownCode ?? reason) is ShutdownReason.Reboot or ShutdownReason.SoftReset)
+        switch (ShutdownCode ?? reason)
         {
-            _resetRequested();
-        }
-        else
-        {
-            _poweredOff();
+            case ShutdownReason.PowerOff:
+                _poweredOff();
+                break;
+            case ShutdownReason.Reboot or ShutdownReason.SoftReset:
+                _resetRequested();
+                break;
+            case ShutdownReason.Crash:
+                _crashed("the guest told Xen that it crashed");
+                break;
+            case ShutdownReason.Watchdog:
+                _crashed("the guest's watchdog ran out");
+                break;
+            case var other:
+                _crashed(string.Create(CultureInfo.InvariantCulture, $"the guest ended for reason {(int)other}, which Xen does not know"));
+                break;
         }
     }
 

@@ -62,6 +62,9 @@ internal sealed record DomainOptions
     /// <summary>The domain has switched itself off.</summary>
     internal required Action PoweredOff { get; init; }
 
+    /// <summary>The domain has ended for a reason that is no wish of its user's, which the text says.</summary>
+    internal required Action<string> Crashed { get; init; }
+
     /// <summary>The domain asks to be started again.</summary>
     internal required Action ResetRequested { get; init; }
 }

@@ -191,6 +191,7 @@ public sealed class KvmXenTests : IDisposable
         Interrupts = guest.Engine,
         ConsoleOutput = static _ => { },
         PoweredOff = () => _poweredOff(),
+        Crashed = static _ => { },
         ResetRequested = static () => { },
     })), tscOffset: _clock.TscOffset);
 }

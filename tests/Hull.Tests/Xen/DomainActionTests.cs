@@ -1,3 +1,4 @@
+using System.Linq;
 using System.Runtime.InteropServices;
 using Hull.Memory;
 using Hull.Xen;
@@ -58,9 +59,23 @@ public sealed class DomainActionTests
         domain.Time.Advance(1_900_000_000);
         Assert.Equal(0, domain.CallWith(SchedOp, 6, 1, 2));
         domain.Time.Advance(1_900_000_000);
-        Assert.Equal(0, domain.PowerOffs);
+        Assert.Empty(domain.Crashes);
         domain.Time.Advance(200_000_000);
-        Assert.Equal(1, domain.PowerOffs);
+        Assert.Equal(["the guest's watchdog ran out"], domain.Crashes);
+    }
+
+    [Theory]
+    [InlineData(0, 1, 0, null)]
+    [InlineData(1, 0, 1, null)]
+    [InlineData(3, 0, 0, "the guest told Xen that it crashed")]
+    [InlineData(4, 0, 0, "the guest's watchdog ran out")]
+    [InlineData(5, 0, 1, null)]
+    [InlineData(77, 0, 0, "the guest ended for reason 77, which Xen does not know")]
+    public void Shutdown_IsWhatItsReasonSays(int reason, int powerOffs, int resets, string? crash)
+    {
+        using TestDomain domain = new();
+        domain.CallWith(SchedOp, 2, (uint)reason);
+        Assert.Equal((powerOffs, resets, crash), (domain.PowerOffs, domain.Resets, domain.Crashes.FirstOrDefault()));
     }
 
     [Fact]

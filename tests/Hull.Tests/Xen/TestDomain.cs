@@ -33,6 +33,7 @@ internal sealed class TestDomain : IHypercallRegisters, IInterruptInjector, IDis
             Interrupts = this,
             ConsoleOutput = bytes => Console.AddRange(bytes),
             PoweredOff = () => PowerOffs++,
+            Crashed = Crashes.Add,
             ResetRequested = () => Resets++,
         });
         Personality = new XenPersonality(Domain);
@@ -59,6 +60,9 @@ internal sealed class TestDomain : IHypercallRegisters, IInterruptInjector, IDis
     internal Action<ulong, byte[]>? Stored { get; set; }
 
     internal int PowerOffs { get; private set; }
+
+    /// <summary>What it said when it ended for another reason.</summary>
+    internal List<string> Crashes { get; } = [];
 
     internal int Resets { get; private set; }
 
