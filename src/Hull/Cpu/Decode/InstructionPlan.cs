@@ -41,6 +41,20 @@ internal enum FieldKind : byte
     Byte,
 }
 
+/// <summary>What an instruction does with the register that a field names.</summary>
+[System.Flags]
+internal enum FieldUse : byte
+{
+    /// <summary>Nothing.</summary>
+    None,
+
+    /// <summary>Its old value matters: it is read, written in part, or written only under a condition.</summary>
+    Read = 1,
+
+    /// <summary>It may be written.</summary>
+    Write = 2,
+}
+
 /// <summary>Which unit an instruction needs; decides #UD and #NM by CR0, CR4 and XCR0.</summary>
 internal enum UnitKind : byte
 {
@@ -80,6 +94,12 @@ internal struct InstructionPlan
 
     /// <summary>The low three bits of the opcode.</summary>
     internal FieldKind OpcodeField;
+
+    /// <summary>What is done with those registers.</summary>
+    internal FieldUse RegUse;
+    internal FieldUse RmUse;
+    internal FieldUse VvvvUse;
+    internal FieldUse OpcodeUse;
 
     /// <summary>The memory operand is read.</summary>
     internal bool Loads;
@@ -164,7 +184,7 @@ internal sealed class InstructionPlans
         {
             OpCodeOperandKind operand = form.GetOpKind(i);
             OpAccess access = info.GetOpAccess(i);
-            PlaceOperand(ref plan, operand);
+            PlaceOperand(ref plan, operand, UseOf(code, access));
             if (instruction.GetOpKind(i) == OpKind.Memory || IsRegisterOrMemory(operand))
             {
                 plan.Loads |= access is OpAccess.Read or OpAccess.CondRead or OpAccess.ReadWrite or OpAccess.ReadCondWrite;
@@ -199,45 +219,73 @@ internal sealed class InstructionPlans
         or OpCodeOperandKind.r64_or_mem or OpCodeOperandKind.xmm_or_mem or OpCodeOperandKind.ymm_or_mem
         or OpCodeOperandKind.mm_or_mem or OpCodeOperandKind.r32_or_mem_mpx or OpCodeOperandKind.r64_or_mem_mpx;
 
-    private static void PlaceOperand(ref InstructionPlan plan, OpCodeOperandKind kind)
+    // BSF and BSR leave their destination alone where the source is 0.
+    private static FieldUse UseOf(Code code, OpAccess access) => access switch
+    {
+        OpAccess.None or OpAccess.NoMemAccess => FieldUse.None,
+        OpAccess.Read or OpAccess.CondRead => FieldUse.Read,
+        OpAccess.Write when code.Mnemonic() is not (Mnemonic.Bsf or Mnemonic.Bsr) => FieldUse.Write,
+        _ => FieldUse.Read | FieldUse.Write,
+    };
+
+    private static void PlaceOperand(ref InstructionPlan plan, OpCodeOperandKind kind, FieldUse use)
     {
         switch (kind)
         {
             case OpCodeOperandKind.r8_or_mem:
                 plan.RmField = FieldKind.Byte;
+                plan.RmUse = Partly(use);
                 break;
             case OpCodeOperandKind.r16_or_mem:
+            case OpCodeOperandKind.r16_rm:
+                plan.RmField = FieldKind.General;
+                plan.RmUse = Partly(use);
+                break;
             case OpCodeOperandKind.r32_or_mem:
             case OpCodeOperandKind.r64_or_mem:
-            case OpCodeOperandKind.r16_rm:
             case OpCodeOperandKind.r32_rm:
             case OpCodeOperandKind.r64_rm:
                 plan.RmField = FieldKind.General;
+                plan.RmUse = use;
                 break;
             case OpCodeOperandKind.r8_reg:
                 plan.RegField = FieldKind.Byte;
+                plan.RegUse = Partly(use);
                 break;
             case OpCodeOperandKind.r16_reg:
+                plan.RegField = FieldKind.General;
+                plan.RegUse = Partly(use);
+                break;
             case OpCodeOperandKind.r32_reg:
             case OpCodeOperandKind.r64_reg:
                 plan.RegField = FieldKind.General;
+                plan.RegUse = use;
                 break;
             case OpCodeOperandKind.r8_opcode:
                 plan.OpcodeField = FieldKind.Byte;
+                plan.OpcodeUse = Partly(use);
                 break;
             case OpCodeOperandKind.r16_opcode:
+                plan.OpcodeField = FieldKind.General;
+                plan.OpcodeUse = Partly(use);
+                break;
             case OpCodeOperandKind.r32_opcode:
             case OpCodeOperandKind.r64_opcode:
                 plan.OpcodeField = FieldKind.General;
+                plan.OpcodeUse = use;
                 break;
             case OpCodeOperandKind.r32_vvvv:
             case OpCodeOperandKind.r64_vvvv:
                 plan.VvvvField = FieldKind.General;
+                plan.VvvvUse = use;
                 break;
             default:
                 break;
         }
     }
+
+    // A register of 8 or 16 bits keeps the rest of its 64.
+    private static FieldUse Partly(FieldUse use) => use == FieldUse.Write ? FieldUse.Read | FieldUse.Write : use;
 
     private static class IcedConstants
     {

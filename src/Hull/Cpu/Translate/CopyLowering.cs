@@ -15,11 +15,12 @@ internal sealed unsafe class CopyLowering
     private readonly BlockWriter _w;
     private readonly Emitter _e;
 
-    // Which guest register R10 and R11 stand for in this instruction, and whether they are written back.
+    // Which guest register R10 and R11 stand for in this instruction, and what it does with it: whether they are loaded, and
+    // written back.
     private int _inAddress;
     private int _inTemp;
-    private bool _keepAddress;
-    private bool _keepTemp;
+    private FieldUse _addressUse;
+    private FieldUse _tempUse;
 
     internal CopyLowering(BlockWriter writer)
     {
@@ -56,12 +57,13 @@ internal sealed unsafe class CopyLowering
         }
     }
 
-    // No register of the instruction passes through R11, no flags do, and no byte register changes places with RSI.
+    // No register that the instruction reads passes through R11, no flags do, and no byte register changes places with RSI.
     private bool LeavesTempFree(in Instruction instruction, in InstructionPlan plan, in InstructionLayout layout)
     {
         bool rexless = layout.Rex == 0;
         return FlagEffects.Of(instruction, plan) is not (FlagEffect.Reads or FlagEffect.ReadsAndWrites)
-            && !IsSpilled(plan.RegField, layout.RegNumber) && !IsHigh(plan.RegField, layout.RegNumber, rexless)
+            && !(IsSpilled(plan.RegField, layout.RegNumber) && (plan.Stores || plan.RegUse != FieldUse.Write))
+            && !IsHigh(plan.RegField, layout.RegNumber, rexless)
             && !(layout.Vex && IsSpilled(plan.VvvvField, layout.VexVvvv));
     }
 
@@ -291,8 +293,8 @@ internal sealed unsafe class CopyLowering
         bool memory = layout.HasMemory;
         _inAddress = memory ? int.MaxValue : None;
         _inTemp = None;
-        _keepAddress = false;
-        _keepTemp = false;
+        _addressUse = FieldUse.None;
+        _tempUse = FieldUse.None;
         FieldKind rmField = instruction.Code is Code.Inc_r16 or Code.Inc_r32 or Code.Dec_r16 or Code.Dec_r32
             ? FieldKind.General
             : plan.RmField;
@@ -303,10 +305,10 @@ internal sealed unsafe class CopyLowering
             || IsHigh(opcodeField, layout.OpcodeNumber, rexless);
 
         int rm = memory ? HostRegister.Address
-            : layout.ModRmAt >= 0 ? Rename(rmField, layout.RmNumber, rexless, instruction) : 0;
-        int vvvv = layout.Vex ? Rename(plan.VvvvField, layout.VexVvvv, false, instruction) : 0;
-        int reg = layout.ModRmAt >= 0 ? Rename(plan.RegField, layout.RegNumber, rexless, instruction) : 0;
-        int low = Rename(opcodeField, layout.OpcodeNumber, rexless, instruction);
+            : layout.ModRmAt >= 0 ? Rename(rmField, layout.RmNumber, rexless, plan.RmUse, instruction) : 0;
+        int vvvv = layout.Vex ? Rename(plan.VvvvField, layout.VexVvvv, false, plan.VvvvUse, instruction) : 0;
+        int reg = layout.ModRmAt >= 0 ? Rename(plan.RegField, layout.RegNumber, rexless, plan.RegUse, instruction) : 0;
+        int low = Rename(opcodeField, layout.OpcodeNumber, rexless, plan.OpcodeUse, instruction);
 
         FlagEffect effect = FlagEffects.Of(instruction, plan);
         if (effect is FlagEffect.Reads or FlagEffect.ReadsAndWrites)
@@ -347,7 +349,7 @@ internal sealed unsafe class CopyLowering
     private static bool IsHigh(FieldKind kind, int number, bool rexless) =>
         kind == FieldKind.Byte && rexless && number is >= 4 and <= 7;
 
-    private int Rename(FieldKind kind, int number, bool rexless, in Instruction instruction)
+    private int Rename(FieldKind kind, int number, bool rexless, FieldUse use, in Instruction instruction)
     {
         if (kind == FieldKind.Other || IsHigh(kind, number, rexless))
         {
@@ -359,36 +361,27 @@ internal sealed unsafe class CopyLowering
             return HostRegister.GuestRsp;
         }
 
-        return number is >= 9 and <= 11 ? Spilled(number, instruction) : number;
+        return number is >= 9 and <= 11 ? Spilled(number, use, instruction) : number;
     }
 
     // A scratch register that holds guest R9, R10 or R11 during the instruction.
-    private int Spilled(int guest, in Instruction instruction)
+    private int Spilled(int guest, FieldUse use, in Instruction instruction)
     {
         if (_inAddress == guest)
         {
-            return HostRegister.Address;
+            return Use(HostRegister.Address, guest, use, ref _addressUse);
         }
 
-        if (_inTemp == guest)
-        {
-            return HostRegister.Temp;
-        }
-
-        if (_inTemp == None)
+        if (_inTemp == guest || _inTemp == None)
         {
             _inTemp = guest;
-            _keepTemp = true;
-            _e.LoadState(HostRegister.Temp, StateLayout.GprSlot(guest));
-            return HostRegister.Temp;
+            return Use(HostRegister.Temp, guest, use, ref _tempUse);
         }
 
         if (_inAddress == None)
         {
             _inAddress = guest;
-            _keepAddress = true;
-            _e.LoadState(HostRegister.Address, StateLayout.GprSlot(guest));
-            return HostRegister.Address;
+            return Use(HostRegister.Address, guest, use, ref _addressUse);
         }
 
         // The last is a VEX destination, which only receives: it takes the place of a source. MULX with a memory operand has
@@ -396,22 +389,35 @@ internal sealed unsafe class CopyLowering
         if (instruction.Mnemonic == Mnemonic.Mulx && _inAddress == int.MaxValue)
         {
             _inAddress = guest;
-            _keepAddress = true;
+            _addressUse = FieldUse.Write;
             return HostRegister.Address;
         }
 
         _inTemp = guest;
+        _tempUse = FieldUse.Write;
         return HostRegister.Temp;
+    }
+
+    // Loads a register where it is first read; of several fields that name it any may read or write it.
+    private int Use(int host, int guest, FieldUse use, ref FieldUse sofar)
+    {
+        if ((use & ~sofar & FieldUse.Read) != 0)
+        {
+            _e.LoadState(host, StateLayout.GprSlot(guest));
+        }
+
+        sofar |= use;
+        return host;
     }
 
     private void WriteBack()
     {
-        if (_keepTemp)
+        if ((_tempUse & FieldUse.Write) != 0)
         {
             _e.StoreState(StateLayout.GprSlot(_inTemp), HostRegister.Temp);
         }
 
-        if (_keepAddress)
+        if ((_addressUse & FieldUse.Write) != 0)
         {
             _e.StoreState(StateLayout.GprSlot(_inAddress), HostRegister.Address);
         }
