@@ -11,21 +11,15 @@ namespace Hull.Cpu.Translate;
 /// </summary>
 internal sealed unsafe class CopyLowering
 {
-    private const int None = -1;
     private readonly BlockWriter _w;
     private readonly Emitter _e;
-
-    // Which guest register R10 and R11 stand for in this instruction, and what it does with it: whether they are loaded, and
-    // written back.
-    private int _inAddress;
-    private int _inTemp;
-    private FieldUse _addressUse;
-    private FieldUse _tempUse;
+    private readonly SpilledRegisters _spilled;
 
     internal CopyLowering(BlockWriter writer)
     {
         _w = writer;
         _e = writer.E;
+        _spilled = new SpilledRegisters(writer.E);
     }
 
     /// <summary>Emits a copied instruction.</summary>
@@ -67,14 +61,14 @@ internal sealed unsafe class CopyLowering
             && !(layout.Vex && IsSpilled(plan.VvvvField, layout.VexVvvv));
     }
 
-    private static bool IsSpilled(FieldKind kind, int number) => kind != FieldKind.Other && number is >= 9 and <= 11;
+    private static bool IsSpilled(FieldKind kind, int number) => kind != FieldKind.Other && SpilledRegisters.Includes(number);
 
     /// <summary>LEA: the address arithmetic goes straight to the destination.</summary>
     internal void EmitLea(in Instruction instruction)
     {
         int guest = instruction.Op0Register.GetNumber();
         int host = guest == 4 ? HostRegister.GuestRsp : guest;
-        if (_w.Is64 && guest is < 9 or > 11 && instruction.Op0Register.GetSize() >= 4
+        if (_w.Is64 && !SpilledRegisters.Includes(guest) && instruction.Op0Register.GetSize() >= 4
             && instruction.MemoryBase.GetSize() == 8 && instruction.MemoryBase != Register.RIP)
         {
             _w.Memory.EmitLea(instruction, host);
@@ -92,7 +86,7 @@ internal sealed unsafe class CopyLowering
                 StoreGuest(guest, HostRegister.Address);
                 break;
             default:
-                if (guest is >= 9 and <= 11)
+                if (SpilledRegisters.Includes(guest))
                 {
                     _e.Byte(0x66);
                     _e.State(false, 0x89, HostRegister.Address, StateLayout.GprSlot(guest));
@@ -225,7 +219,7 @@ internal sealed unsafe class CopyLowering
         if (instruction.Op0Register.GetSize() == 2)
         {
             _e.Byte(0x66);
-            if (guest is >= 9 and <= 11)
+            if (SpilledRegisters.Includes(guest))
             {
                 _e.State(false, 0x89, HostRegister.Temp, StateLayout.GprSlot(guest));
             }
@@ -291,10 +285,7 @@ internal sealed unsafe class CopyLowering
     private void EmitOperation(in Instruction instruction, in InstructionPlan plan, in InstructionLayout layout)
     {
         bool memory = layout.HasMemory;
-        _inAddress = memory ? int.MaxValue : None;
-        _inTemp = None;
-        _addressUse = FieldUse.None;
-        _tempUse = FieldUse.None;
+        _spilled.Begin(memory);
         FieldKind rmField = instruction.Code is Code.Inc_r16 or Code.Inc_r32 or Code.Dec_r16 or Code.Dec_r32
             ? FieldKind.General
             : plan.RmField;
@@ -313,7 +304,7 @@ internal sealed unsafe class CopyLowering
         FlagEffect effect = FlagEffects.Of(instruction, plan);
         if (effect is FlagEffect.Reads or FlagEffect.ReadsAndWrites)
         {
-            _w.FlagsToHost(tempIsBusy: _inTemp != None);
+            _w.FlagsToHost(tempIsBusy: _spilled.TempIsBusy);
         }
 
         if (plan.DirtiesYmm)
@@ -339,7 +330,7 @@ internal sealed unsafe class CopyLowering
             _w.Flags = FlagPlace.Host;
         }
 
-        WriteBack();
+        _spilled.WriteBack();
         if (instruction.Mnemonic is Mnemonic.Vzeroupper or Mnemonic.Vzeroall)
         {
             _w.MarkYmmClean();
@@ -361,71 +352,12 @@ internal sealed unsafe class CopyLowering
             return HostRegister.GuestRsp;
         }
 
-        return number is >= 9 and <= 11 ? Spilled(number, use, instruction) : number;
-    }
-
-    // A scratch register that holds guest R9, R10 or R11 during the instruction.
-    private int Spilled(int guest, FieldUse use, in Instruction instruction)
-    {
-        if (_inAddress == guest)
-        {
-            return Use(HostRegister.Address, guest, use, ref _addressUse);
-        }
-
-        if (_inTemp == guest || _inTemp == None)
-        {
-            _inTemp = guest;
-            return Use(HostRegister.Temp, guest, use, ref _tempUse);
-        }
-
-        if (_inAddress == None)
-        {
-            _inAddress = guest;
-            return Use(HostRegister.Address, guest, use, ref _addressUse);
-        }
-
-        // The last is a VEX destination, which only receives: it takes the place of a source. MULX with a memory operand has
-        // two destinations and no source register; the second takes the place of the address.
-        if (instruction.Mnemonic == Mnemonic.Mulx && _inAddress == int.MaxValue)
-        {
-            _inAddress = guest;
-            _addressUse = FieldUse.Write;
-            return HostRegister.Address;
-        }
-
-        _inTemp = guest;
-        _tempUse = FieldUse.Write;
-        return HostRegister.Temp;
-    }
-
-    // Loads a register where it is first read; of several fields that name it any may read or write it.
-    private int Use(int host, int guest, FieldUse use, ref FieldUse sofar)
-    {
-        if ((use & ~sofar & FieldUse.Read) != 0)
-        {
-            _e.LoadState(host, StateLayout.GprSlot(guest));
-        }
-
-        sofar |= use;
-        return host;
-    }
-
-    private void WriteBack()
-    {
-        if ((_tempUse & FieldUse.Write) != 0)
-        {
-            _e.StoreState(StateLayout.GprSlot(_inTemp), HostRegister.Temp);
-        }
-
-        if ((_addressUse & FieldUse.Write) != 0)
-        {
-            _e.StoreState(StateLayout.GprSlot(_inAddress), HostRegister.Address);
-        }
+        return SpilledRegisters.Includes(number) ? _spilled.Take(number, use, instruction.Mnemonic == Mnemonic.Mulx) : number;
     }
 
     private void StoreGuest(int guest, int host)
     {
-        if (guest is >= 9 and <= 11)
+        if (SpilledRegisters.Includes(guest))
         {
             _e.StoreState(StateLayout.GprSlot(guest), host);
         }
