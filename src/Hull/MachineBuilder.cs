@@ -5,6 +5,7 @@ using Hull.Boot.Firmware;
 using Hull.Bus;
 using Hull.Cpu;
 using Hull.Devices;
+using Hull.Devices.Firmware;
 using Hull.Devices.Irq;
 using Hull.Devices.Serial;
 using Hull.Devices.Virtio;
@@ -103,6 +104,11 @@ internal static class MachineBuilder
             // The instruction that writes to the exit port is the last one: nothing more is printed.
             chipset.Exited += _ => Array.ForEach(vcpus, static vcpu => vcpu.RequestStop());
             LoadedKernel? kernel = loading?.Wait();
+            if (kernel is { FollowsBios: true })
+            {
+                BiosChips.SetUp(bus);
+            }
+
             for (int i = 0; i < vcpus.Length; i++)
             {
                 LocalApic? apic = kvm is null ? chipset.LocalApics[i] : null;

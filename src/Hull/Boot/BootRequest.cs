@@ -77,6 +77,9 @@ internal sealed record LoadedKernel
     /// <summary>Bytes of the initial RAM disk.</summary>
     internal ulong InitrdSize { get; init; }
 
+    /// <summary>The kernel finds the chips as a BIOS leaves them, and not as a reset does.</summary>
+    internal bool FollowsBios { get; init; }
+
     /// <summary>What the kernel asks for and does not get, for the user; null: nothing.</summary>
     internal string? Notice { get; init; }
 }

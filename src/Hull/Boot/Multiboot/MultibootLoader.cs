@@ -65,6 +65,7 @@ internal static class MultibootLoader
             KernelEnd = image.End,
             InitrdStart = modules.Count == 0 ? 0 : modules[0].Start,
             InitrdSize = modules.Count == 0 ? 0 : modules[0].End - modules[0].Start,
+            FollowsBios = true,
             Notice = header.Notice,
         };
     }
