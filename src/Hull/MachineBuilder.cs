@@ -98,7 +98,7 @@ internal static class MachineBuilder
                 chipset.Pci.AssignBars();
             }
 
-            IEngine engine = kvm ?? (IEngine)Keep(made, CreateSoftEngine(spec, memory, bus, timers, domain));
+            IEngine engine = kvm ?? (IEngine)Keep(made, CreateSoftEngine(spec, memory, bus, timers, domain, chipset.Messages));
             VcpuThread[] vcpus = new VcpuThread[spec.VcpuCount];
 
             // The instruction that writes to the exit port is the last one: nothing more is printed.
@@ -221,12 +221,12 @@ internal static class MachineBuilder
 
     // These two are the only places that make an engine; EngineChoice has made one of the two of "auto".
     private static SoftEngine CreateSoftEngine(
-        MachineSpec spec, GuestMemory memory, IoBus bus, ITimerQueue timers, Domain? domain)
+        MachineSpec spec, GuestMemory memory, IoBus bus, ITimerQueue timers, Domain? domain, IMsiSink messages)
     {
         CpuidPolicy cpuid = CpuidPolicy.For(spec.Cpu, timers.Clock.TscHz, LocalApic.BusHz, spec.VcpuCount);
         IPersonality personality = domain is not null
             ? new XenPersonality(domain)
-            : new KvmClockPersonality(memory, timers.Clock, spec.VcpuCount, LocalApic.BusHz);
+            : new KvmClockPersonality(memory, timers.Clock, spec.VcpuCount, LocalApic.BusHz) { Messages = messages };
         return new SoftEngine(memory, bus, timers.Clock, personality, cpuid, SoftEngine.CodeBytesFor(memory.Size))
         {
             Strict = spec.Strict,

@@ -1,5 +1,6 @@
 using System;
 using System.Buffers.Binary;
+using Hull.Bus;
 using Hull.Memory;
 using Hull.Timeline;
 
@@ -7,7 +8,8 @@ namespace Hull.Engine;
 
 /// <summary>
 /// KVM's paravirtual clock: the guest learns the TSC's frequency and reads nanoseconds from a page instead of
-/// calibrating against timers. Linux, "KVM CPUID bits" and "KVM-specific MSRs". Nothing else of KVM is offered.
+/// calibrating against timers. Linux, "KVM CPUID bits" and "KVM-specific MSRs". Nothing else of KVM is offered, and one
+/// hypercall is served all the same (<see cref="KvmHypercalls"/>).
 /// </summary>
 public sealed class KvmClockPersonality : IPersonality
 {
@@ -47,6 +49,9 @@ public sealed class KvmClockPersonality : IPersonality
         _systemTime = new ulong[vcpuCount];
         (_baseTsc, _baseNs) = ReadBoth(clock);
     }
+
+    /// <summary>Where a hypercall's interrupts go; null: they cannot be sent.</summary>
+    internal IMsiSink? Messages { get; init; }
 
     /// <inheritdoc/>
     public bool TryCpuid(int vcpu, uint leaf, uint subleaf, out CpuidResult result)
@@ -94,8 +99,7 @@ public sealed class KvmClockPersonality : IPersonality
     /// <inheritdoc/>
     public bool TryHypercall(int vcpu, IHypercallRegisters registers)
     {
-        // No hypercall is offered, but KVM answers an unknown number with -KVM_ENOSYS (1000), not with #UD.
-        registers[0] = unchecked((ulong)-1000L);
+        KvmHypercalls.Call(registers, Messages, _systemTime.Length);
         return true;
     }
 

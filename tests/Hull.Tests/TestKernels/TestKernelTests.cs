@@ -9,6 +9,28 @@ namespace Hull.Tests.TestKernels;
 /// <summary>Bare-metal kernels on every engine: what the suites for hypervisors look at.</summary>
 public sealed class TestKernelTests
 {
+    [Fact]
+    public void KvmsInterruptForMany_ComesToEachProcessorNamed()
+    {
+        TestKernelResult result = Run(EngineKind.Soft, static a =>
+        {
+            a.mov(eax, 10);
+            a.mov(ebx, 0b11); // the second is not there
+            a.xor(ecx, ecx);
+            a.xor(edx, edx);
+            a.mov(esi, 0x50);
+            a.vmcall();
+            a.mov(ecx, eax);
+            a.sti();
+            a.nop();
+            a.LoadCount(0x50);
+            a.shl(eax, 8);
+            a.add(eax, ecx);
+        });
+
+        Assert.Equal(0x101u, result.Value);
+    }
+
     [Theory, EveryEngine(TakesInterrupts = true)]
     public void EdgeOfALine_IsTakenBeforeTheInstructionAfterTheNext(EngineKind engine)
     {
