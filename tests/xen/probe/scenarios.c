@@ -316,7 +316,7 @@ static void others(void)
     ASK("stop", SCHED, 6, 2, 0);
     ASK("number 3", SCHED, 6, 3, 1000);
     prefix = "sched";
-    ASK("shutdown_code", SCHED, 5, 4);
+    ASK("shutdown_code", SCHED, 5, 0);
     ASK("remote_shutdown of itself", SCHED, 4, SELF);
     ASK("pin_override", SCHED, 7, 0);
     ASK("poll of too many", SCHED, 3, LIST, 129, 0, 0, 0);
