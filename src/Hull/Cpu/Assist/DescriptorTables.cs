@@ -110,6 +110,11 @@ internal static unsafe class DescriptorTables
             return Outcome.Fault(vcpu, Vector.NotPresent, selector & 0xFFFCu);
         }
 
+        if (!CpuMode.IsCanonical(descriptor.Base64))
+        {
+            return Outcome.Protection(vcpu, selector);
+        }
+
         vcpu.Cpu->Ldtr = descriptor.ToSegment(selector);
         vcpu.Cpu->Ldtr.Base = descriptor.Base64;
         return AssistResult.Next;

@@ -2,6 +2,7 @@ using System;
 using Hull.Cpu;
 using Hull.Cpu.Assist;
 using Hull.Cpu.State;
+using Hull.Memory;
 using Xunit;
 
 namespace Hull.Tests.Cpu.Assist;
@@ -157,6 +158,37 @@ public sealed unsafe class ControlTests : IDisposable
         Assert.Equal(AssistResult.Fault, _guest.Execute(code));
         Assert.Equal(((byte)13, 0u), _guest.Fault);
         Assert.Equal(AssistGuest.CodeAt, Cpu->Rip);
+    }
+
+    // SDM vol. 2, LLDT and LTR: a descriptor of 16 bytes has a base of 64 bits, which must be canonical.
+    [Theory]
+    [InlineData(0xD0, 0x82, 0xFFFF_8000u, true)] // lldt
+    [InlineData(0xD0, 0x82, 0x0000_7FFFu, true)]
+    [InlineData(0xD0, 0x82, 0x0000_8000u, false)]
+    [InlineData(0xD0, 0x82, 0xFFFF_7FFFu, false)]
+    [InlineData(0xD0, 0x82, 0x4000_0000u, false)]
+    [InlineData(0xD8, 0x89, 0xFFFF_8000u, true)] // ltr
+    [InlineData(0xD8, 0x89, 0x0000_8000u, false)]
+    public void SystemSegment_HasACanonicalBase(byte form, byte type, uint high, bool isCanonical)
+    {
+        const ushort Selector = 0x80;
+        _guest.Long();
+        Cpu->Gdtr.Base = AssistGuest.DataAt;
+        Cpu->Gdtr.Limit = 0xFF;
+        _guest.Memory.Write(new GuestPhysical(AssistGuest.DataAt + Selector), 0x1234_0067u | ((ulong)type << 40));
+        _guest.Memory.Write(new GuestPhysical(AssistGuest.DataAt + Selector + 8), (ulong)high);
+        Cpu->Gpr[Gpr.Rax] = Selector;
+        AssistResult result = _guest.Execute(0x0F, 0x00, form);
+        Assert.Equal(isCanonical ? AssistResult.Next : AssistResult.Fault, result);
+        if (isCanonical)
+        {
+            ref CpuSegment loaded = ref form == 0xD0 ? ref Cpu->Ldtr : ref Cpu->Tr;
+            Assert.Equal(((ulong)high << 32) | 0x1234, loaded.Base);
+        }
+        else
+        {
+            Assert.Equal(((byte)13, (uint)Selector), _guest.Fault);
+        }
     }
 
     [Theory]
