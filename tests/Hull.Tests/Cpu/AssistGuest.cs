@@ -331,7 +331,14 @@ internal sealed class TestPersonality : IPersonality
         return registers.Cpl == 0;
     }
 
-    public void HaltedWithInterruptsOff(int vcpu) => Halts++;
+    public void HaltedWithInterruptsOff(int vcpu)
+    {
+        Halts++;
+        Told(vcpu);
+    }
 
     internal int Halts { get; private set; }
+
+    /// <summary>What is done when a vCPU has halted with interrupts off.</summary>
+    internal Action<int> Told { get; set; } = static _ => { };
 }

@@ -1,6 +1,7 @@
 using System;
 using System.Threading;
 using Hull.Engine;
+using Hull.Tests.Cpu;
 using Xunit;
 using static Iced.Intel.AssemblerRegisters;
 
@@ -12,7 +13,7 @@ public sealed class KvmHaltTests
     [KvmFact]
     public void HaltWithInterruptsOff_IsToldToThePersonality()
     {
-        Listener listener = new();
+        TestPersonality listener = new();
         using KvmGuest guest = new(2, leaves: listener);
         listener.Told = vcpu => guest.Vcpus[vcpu].Kick();
         guest.Engine.WatchHalts();
@@ -23,7 +24,7 @@ public sealed class KvmHaltTests
             KvmGuest.End(c);
         }));
         Assert.Equal((KvmGuest.CodeAt + 2, true), (end.Rip, end.Halted));
-        Assert.Equal(1, listener.Count);
+        Assert.Equal(1, listener.Halts);
     }
 
     [KvmTheory]
@@ -31,7 +32,7 @@ public sealed class KvmHaltTests
     [InlineData(0x202, 0)]
     public void OnlyAHaltForGood_IsTold(ulong flags, int expected)
     {
-        Listener listener = new();
+        TestPersonality listener = new();
         using KvmGuest guest = new(leaves: listener);
         ArchState state = guest.Long(static c => c.hlt());
         state.Rflags = flags;
@@ -39,14 +40,14 @@ public sealed class KvmHaltTests
         guest.Vcpus[0].LookForHalt();
         using Timer kick = new(_ => guest.Vcpus[0].Kick(), null, TimeSpan.FromMilliseconds(50), Timeout.InfiniteTimeSpan);
         Assert.Equal(VcpuExit.Kicked, guest.Vcpus[0].Run());
-        Assert.Equal(expected, listener.Count);
+        Assert.Equal(expected, listener.Halts);
         Assert.Equal(KvmGuest.CodeAt + 1, guest.Vcpus[0].GetState().Rip);
     }
 
     [KvmFact]
     public void BusyGuestWithInterruptsOff_IsNotTold()
     {
-        Listener listener = new();
+        TestPersonality listener = new();
         using KvmGuest guest = new(leaves: listener);
         ArchState state = guest.Long(static c =>
         {
@@ -59,35 +60,6 @@ public sealed class KvmHaltTests
         guest.Vcpus[0].LookForHalt();
         using Timer kick = new(_ => guest.Vcpus[0].Kick(), null, TimeSpan.FromMilliseconds(50), Timeout.InfiniteTimeSpan);
         Assert.Equal(VcpuExit.Kicked, guest.Vcpus[0].Run());
-        Assert.Equal(0, listener.Count);
-    }
-
-    private sealed class Listener : IPersonality
-    {
-        internal Action<int> Told { get; set; } = static _ => { };
-
-        internal int Count { get; private set; }
-
-        public bool TryCpuid(int vcpu, uint leaf, uint subleaf, out CpuidResult result)
-        {
-            result = default;
-            return false;
-        }
-
-        public bool TryReadMsr(int vcpu, uint index, out ulong value)
-        {
-            value = 0;
-            return false;
-        }
-
-        public bool TryWriteMsr(int vcpu, uint index, ulong value) => false;
-
-        public bool TryHypercall(int vcpu, IHypercallRegisters registers) => false;
-
-        public void HaltedWithInterruptsOff(int vcpu)
-        {
-            Count++;
-            Told(vcpu);
-        }
+        Assert.Equal(0, listener.Halts);
     }
 }
