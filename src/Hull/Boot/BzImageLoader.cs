@@ -26,6 +26,11 @@ internal static class BzImageLoader
         byte[] head = new byte[SetupHeader.HeadSize];
         int got = file.Read(0, head);
         SetupHeader header = SetupHeader.Parse(head.AsSpan(0, got), file.Name);
+        if (!header.Has64BitEntry)
+        {
+            throw new HullException(
+                $"{file.Name} is a 32-bit kernel: give an x86-64 one, or boot it through firmware or as a guest of Xen (--xen)");
+        }
 
         string protocol = "Linux 64-bit";
         LoadedElf? elf = TryLoadUnpacked(memory, file, header, request);

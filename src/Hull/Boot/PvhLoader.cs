@@ -26,10 +26,10 @@ internal static class PvhLoader
         GuestMemory memory, BootBlobReader file, KernelIdentity identity, BootRequest request, ulong rsdp)
     {
         LoadedElf elf = LoadElf(memory, file, identity.Packing, request);
-        return Start(memory, file, elf, FindEntry(elf, identity), request, rsdp);
+        return Start(memory, file, elf, FindEntry(elf, identity), uint.MaxValue, request, rsdp);
     }
 
-    /// <summary>Loads the ELF kernel in a bzImage, and starts it by its PVH entry.</summary>
+    /// <summary>Loads the ELF kernel in a bzImage, 64-bit or 32-bit, and starts it by its PVH entry.</summary>
     /// <exception cref="HullException">It has none, the host cannot unpack it, or it does not fit.</exception>
     internal static LoadedKernel LoadLinux(GuestMemory memory, BootBlobReader file, BootRequest request, ulong rsdp)
     {
@@ -38,13 +38,13 @@ internal static class PvhLoader
         LoadedElf elf = BzImageLoader.TryLoadUnpacked(memory, file, header, request) ?? throw new HullException(
             $"{file.Name} is packed in a way that this host cannot unpack, and has to be for a start by PVH: give its vmlinux");
         KernelIdentity identity = new(KernelProtocol.Pvh, PackingMethod.None, null);
-        return Start(memory, file, elf, FindEntry(elf, identity), request, rsdp);
+        return Start(memory, file, elf, FindEntry(elf, identity), header.InitrdMax, request, rsdp);
     }
 
     private static LoadedKernel Start(
-        GuestMemory memory, BootBlobReader file, LoadedElf elf, ulong entry, BootRequest request, ulong rsdp)
+        GuestMemory memory, BootBlobReader file, LoadedElf elf, ulong entry, uint initrdMax, BootRequest request, ulong rsdp)
     {
-        InitrdLimits limits = new(elf.End, uint.MaxValue, false);
+        InitrdLimits limits = new(elf.End, initrdMax, false);
         Placement initrd = InitrdLoader.Load(memory, request, limits);
         LinuxParameters.WriteCommandLine(memory, request.CommandLine, CommandLineLimit, file.Name);
         WriteStartInfo(memory, initrd, rsdp);

@@ -20,7 +20,7 @@ internal sealed class SetupHeader
     private const int MagicAt = 0x202;
     private const int Minimum = 0x20C;
     private const uint Magic = 0x5372_6448; // "HdrS"
-    private const ushort Has64BitEntry = 1;
+    private const ushort LongEntry = 1;
     private const ushort CanBeAbove4G = 2;
 
     private readonly byte[] _head;
@@ -43,6 +43,9 @@ internal sealed class SetupHeader
 
     /// <summary>True when it runs at any aligned address.</summary>
     internal bool IsRelocatable => _head[0x234] != 0;
+
+    /// <summary>True for a kernel that starts in 64-bit code; false for a 32-bit one.</summary>
+    internal bool Has64BitEntry => (_loadFlags & LongEntry) != 0;
 
     /// <summary>True when RAM disk and parameters may be above 4 GiB.</summary>
     internal bool AllowsHighData => (_loadFlags & CanBeAbove4G) != 0;
@@ -74,7 +77,7 @@ internal sealed class SetupHeader
     /// <summary>Reads and checks the header.</summary>
     /// <param name="head">The first <see cref="HeadSize"/> bytes of the file.</param>
     /// <param name="name">What messages call the file.</param>
-    /// <exception cref="HullException">Not a bzImage, or one without a 64-bit entry.</exception>
+    /// <exception cref="HullException">Not a bzImage, or one that is too old.</exception>
     internal static SetupHeader Parse(ReadOnlySpan<byte> head, string name)
     {
         if (!HasMagic(head) || head.Length < HeadSize)
@@ -88,11 +91,6 @@ internal sealed class SetupHeader
             throw new HullException(
                 $"{name} speaks boot protocol {header.Version >> 8}.{header.Version & 0xFF:00}; Hull needs 2.12 or " +
                 "newer (Linux 3.8): boot it through firmware (--firmware bios)");
-        }
-
-        if ((header._loadFlags & Has64BitEntry) == 0)
-        {
-            throw new HullException($"{name} is a 32-bit kernel: give an x86-64 one, or boot it through firmware");
         }
 
         return header;

@@ -1,5 +1,4 @@
 using System;
-using System.Buffers.Binary;
 using Hull.Memory;
 using Hull.Timeline;
 using Hull.Xen.Events;
@@ -92,7 +91,8 @@ internal sealed class DomainVcpu
 
         // Something may have been lost meanwhile: all that is pending is looked at once more.
         info[0] = 1;
-        BinaryPrimitives.WriteUInt64LittleEndian(info[8..], ulong.MaxValue);
+        int word = _domain.SharedInfo.WordBytes;
+        info.Slice(word, word).Fill(0xFF);
         _domain.Memory.TryWrite(at, info);
         _registered = at;
         WriteTime();

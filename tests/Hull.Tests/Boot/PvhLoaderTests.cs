@@ -47,6 +47,24 @@ public sealed class PvhLoaderTests : BootFixture
         Assert.Equal("PVH", Load(TestImages.Pack(PackingMethod.Gzip, TestImages.Elf())).Protocol);
 
     [Fact]
+    public void LinuxOf32Bits_StartsByItsPvhEntry_WithTheRamDiskWhereItReachesIt()
+    {
+        const uint reach = 0x80_0000;
+        byte[] image = TestImages.BzImage(TestImages.Pack(PackingMethod.Gzip, TestImages.Elf()));
+        TestImages.Put16(image, 0x236, 0);
+        TestImages.Put32(image, 0x22C, reach - 1);
+
+        LoadedKernel kernel = BootLoader.Load(Memory, Request(image) with
+        {
+            StartAsPvh = true,
+            Initrd = [BootBlob.FromBytes("initrd", new byte[] { 7, 8, 9 })],
+        });
+
+        Assert.Equal(("PVH", TestImages.PvhEntry), (kernel.Protocol, kernel.InitialState.Rip));
+        Assert.InRange(kernel.InitrdStart + kernel.InitrdSize, 1UL, reach);
+    }
+
+    [Fact]
     public void ElfWithoutNote_NamesTheOptionThatIsMissing() =>
         Assert.Contains("without a PVH note: build it with CONFIG_PVH=y", Refusal(TestImages.Elf(note: false)), StringComparison.Ordinal);
 

@@ -3,14 +3,11 @@ using Hull.Memory;
 namespace Hull.Xen.Events;
 
 /// <summary>
-/// The older form: a pending and a mask bit for each port in shared_info, and in vcpu_info a selector with a bit for each 64
-/// of them. Xen, public/xen.h, "Event channel endpoints".
+/// The older form: a pending and a mask bit for each port in shared_info, and in vcpu_info a selector with a bit for each word
+/// of them, which has 64 or a 32-bit guest's 32. Xen, public/xen.h, "Event channel endpoints".
 /// </summary>
 internal sealed class TwoLevelEvents(Domain domain) : IEventForm
 {
-    private const int SelectorOffset = 8;
-    private const int PortsInWord = 64;
-
     /// <inheritdoc/>
     public void SetPending(EventPort port)
     {
@@ -66,8 +63,10 @@ internal sealed class TwoLevelEvents(Domain domain) : IEventForm
             return;
         }
 
-        int word = port.Number / PortsInWord;
-        GuestPhysical selector = new(info.Value + SelectorOffset + (uint)(word / 32 * 4));
+        // The selector is the word behind the first, and has a bit for each word of ports.
+        int wordBytes = domain.SharedInfo.WordBytes;
+        int word = port.Number / (8 * wordBytes);
+        GuestPhysical selector = new(info.Value + (uint)wordBytes + (uint)(word / 32 * 4));
         if (!GuestBits.TestAndSet(domain.Memory, selector, 1u << (word % 32)))
         {
             vcpu.MarkPending();

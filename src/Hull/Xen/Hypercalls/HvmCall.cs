@@ -63,6 +63,11 @@ internal static class HvmCall
             return XenError.Invalid;
         }
 
+        if (request.Index == HvmParameters.CallbackIrq)
+        {
+            call.Domain.SharedInfo.Latch(call.Registers.Is64Bit);
+        }
+
         return call.Domain.Parameters.Set(request.Index, request.Value);
     }
 

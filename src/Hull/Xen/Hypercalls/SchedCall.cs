@@ -70,7 +70,7 @@ internal static class SchedCall
     // ports and polls again.
     private static long Poll(in Hypercall call)
     {
-        if (!call.TryLoad(1, out PollRequest request))
+        if (!TryLoadPoll(call, out PollRequest request))
         {
             return XenError.Fault;
         }
@@ -103,10 +103,29 @@ internal static class SchedCall
         return 0;
     }
 
+    private static bool TryLoadPoll(in Hypercall call, out PollRequest request)
+    {
+        if (call.Registers.Is64Bit)
+        {
+            return call.TryLoad(1, out request);
+        }
+
+        bool loaded = call.TryLoad(1, out ShortPollRequest narrow);
+        request = new PollRequest { Ports = narrow.Ports, Count = narrow.Count, TimeoutNs = narrow.TimeoutNs };
+        return loaded;
+    }
+
     private struct WatchdogRequest
     {
         internal uint Id;
         internal uint Seconds;
+    }
+
+    private struct ShortPollRequest
+    {
+        internal uint Ports;
+        internal uint Count;
+        internal ulong TimeoutNs;
     }
 
     private struct PollRequest
