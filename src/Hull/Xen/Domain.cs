@@ -110,10 +110,10 @@ internal sealed class Domain
     /// <summary>Its sleep.</summary>
     internal Suspension Suspension { get; }
 
-    /// <summary>Its watchdogs.</summary>
     /// <summary>The time that its vCPUs make of their counters.</summary>
     internal SystemTime SystemTime { get; }
 
+    /// <summary>Its watchdogs.</summary>
     internal Watchdogs Watchdogs { get; }
 
     /// <summary>Which memory it has, and which it has given back.</summary>
@@ -187,6 +187,13 @@ internal sealed class Domain
             return true;
         }
 
+        return LetOthersIn();
+    }
+
+    /// <summary>The others get their turn in the midst of a call. Under <see cref="Lock"/>, held once.</summary>
+    /// <returns>False: the domain is to end, and the call with it.</returns>
+    internal bool LetOthersIn()
+    {
         if (Suspension.IsEnding)
         {
             return false;

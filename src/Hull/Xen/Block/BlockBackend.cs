@@ -21,6 +21,7 @@ internal sealed class BlockBackend : IPvBackend, IDisposable
     private readonly Domain _domain;
     private readonly IByteStore _store;
     private readonly DeviceNodes _nodes;
+    private readonly BackendHandshake _handshake;
     private readonly List<(BlockQueue Queue, GrantedPages Pages)> _queues = [];
 
     /// <summary>Writes the nodes of a disk, xvda for index 0. Before the guest runs.</summary>
@@ -44,12 +45,13 @@ internal sealed class BlockBackend : IPvBackend, IDisposable
             _nodes.WriteBack(key, value);
         }
 
-        _ = new BackendHandshake(domain, _nodes, this);
+        _handshake = new BackendHandshake(domain, _nodes, this);
     }
 
     /// <inheritdoc/>
     public void Dispose()
     {
+        _handshake.Dispose();
         _queues.ForEach(static held => held.Queue.Dispose());
 
         _store.Dispose();
@@ -73,7 +75,6 @@ internal sealed class BlockBackend : IPvBackend, IDisposable
         {
             if (!TryConnectQueue(count == 1 ? "" : DeviceNodes.Text($"queue-{i}/"), order))
             {
-                System.Threading.ThreadPool.UnsafeQueueUserWorkItem(static wait => ((Action)wait!)(), Disconnect());
                 return false;
             }
         }

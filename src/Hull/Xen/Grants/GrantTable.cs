@@ -18,24 +18,24 @@ internal sealed class GrantTable(Domain domain)
     // Entries that keep their meaning when the version changes: those of the toolstack.
     private const uint ReservedEntries = 8;
 
-    // Where each frame is for the guest; null before it has placed it.
-    private readonly GuestPhysical?[] _frames = new GuestPhysical?[SpecialPages.MostGrantFrames];
-    private readonly GuestPhysical?[] _statusFrames = new GuestPhysical?[SpecialPages.MostStatusFrames];
+    // A frame that the guest has not placed yet.
+    private const ulong Nowhere = ulong.MaxValue;
+
+    // Where each frame is for the guest: plain numbers, because back ends look while the guest moves them.
+    private readonly ulong[] _frames = MakeFrames(SpecialPages.MostGrantFrames);
+    private readonly ulong[] _statusFrames = MakeFrames(SpecialPages.MostStatusFrames);
+    private volatile int _version = 1;
 
     /// <summary>Frames that there are so far.</summary>
     internal int FrameCount { get; private set; } = 1;
 
     /// <summary>The form of the entries, 1 or 2.</summary>
-    internal int Version { get; private set; } = 1;
+    internal int Version => _version;
 
     /// <summary>Entries in the frames that there are.</summary>
-    internal uint EntryCount => (uint)FrameCount * EntriesInPage;
+    internal uint EntryCount => (uint)FrameCount * EntriesInPage(_version);
 
     private GuestMemory Memory => domain.Memory;
-
-    private uint EntrySize => Version == 1 ? 8u : 16;
-
-    private uint EntriesInPage => GuestMemory.PageSize / EntrySize;
 
     /// <summary>XENMEM_add_to_physmap of a frame of the table or of the status words; the table grows as needed.</summary>
     /// <returns>0, or an error.</returns>
@@ -43,7 +43,7 @@ internal sealed class GrantTable(Domain domain)
     {
         bool isStatus = (index & StatusIndex) != 0;
         index &= ~StatusIndex;
-        GuestPhysical?[] frames = isStatus ? _statusFrames : _frames;
+        ulong[] frames = isStatus ? _statusFrames : _frames;
         if (index >= (ulong)frames.Length || frame > ulong.MaxValue / GuestMemory.PageSize)
         {
             return XenError.Invalid;
@@ -53,7 +53,7 @@ internal sealed class GrantTable(Domain domain)
         GuestPhysical at = new(frame * GuestMemory.PageSize);
         Span<byte> content = stackalloc byte[GuestMemory.PageSize];
         content.Clear();
-        bool hasContent = frames[index] is null || Memory.TryRead(frames[index]!.Value, content); // it is placed
+        bool hasContent = frames[index] == Nowhere || Memory.TryRead(new GuestPhysical(frames[index]), content);
         int spare = (isStatus ? SpecialPages.FirstStatusFrame : SpecialPages.FirstGrantFrame) + (int)index;
         bool isSpare = Memory.Place(at.Value, spare);
         if (!isSpare && !Memory.Contains(at, GuestMemory.PageSize))
@@ -67,7 +67,7 @@ internal sealed class GrantTable(Domain domain)
             Memory.TryWrite(at, content);
         }
 
-        frames[index] = at;
+        frames[index] = at.Value;
         domain.Reservation.Cover(frame);
         FrameCount = isStatus ? FrameCount : Math.Max(FrameCount, (int)index + 1);
         return 0;
@@ -85,7 +85,7 @@ internal sealed class GrantTable(Domain domain)
         Span<GrantEntry> kept = stackalloc GrantEntry[(int)ReservedEntries];
         for (uint reference = 0; reference < EntryCount; reference++)
         {
-            GrantEntry entry = Load(reference);
+            GrantEntry entry = Load(reference, _version);
             if (entry.Use != 0)
             {
                 return false;
@@ -97,15 +97,12 @@ internal sealed class GrantTable(Domain domain)
             }
         }
 
-        foreach (GuestPhysical? frame in _frames)
+        foreach (ulong frame in _frames)
         {
-            if (frame is GuestPhysical at)
-            {
-                Memory.TryClear(at, GuestMemory.PageSize);
-            }
+            Memory.TryClear(new GuestPhysical(frame), GuestMemory.PageSize); // not what is nowhere
         }
 
-        Version = version;
+        _version = version;
         for (uint reference = 0; reference < ReservedEntries; reference++)
         {
             Store(reference, kept[(int)reference]);
@@ -118,8 +115,8 @@ internal sealed class GrantTable(Domain domain)
     /// <returns>False when one of them is in use.</returns>
     internal bool TrySwap(uint first, uint second)
     {
-        GrantEntry one = Load(first);
-        GrantEntry other = Load(second);
+        GrantEntry one = Load(first, _version);
+        GrantEntry other = Load(second, _version);
         if (one.Use != 0 || other.Use != 0)
         {
             return false;
@@ -136,7 +133,7 @@ internal sealed class GrantTable(Domain domain)
         List<XenGrant> grants = [];
         for (uint reference = 0; reference < table.EntryCount; reference++)
         {
-            GrantEntry entry = table.Load(reference);
+            GrantEntry entry = table.Load(reference, table._version);
             if (entry.IsAccess)
             {
                 string use = (entry.Use & GrantEntry.Writing) != 0 ? "write" : (entry.Use & GrantEntry.Reading) != 0 ? "read" : "";
@@ -150,14 +147,14 @@ internal sealed class GrantTable(Domain domain)
     /// <summary>The domain begins anew: the table is nowhere, and one frame long.</summary>
     internal void Restart()
     {
-        Array.Clear(_frames);
-        Array.Clear(_statusFrames);
+        Array.Fill(_frames, Nowhere);
+        Array.Fill(_statusFrames, Nowhere);
         FrameCount = 1;
-        Version = 1;
+        _version = 1;
     }
 
     /// <summary>Where the guest has placed a frame; all ones, which is nowhere, before that.</summary>
-    internal ulong FrameAt(int index) => _frames[index]?.Value ?? ulong.MaxValue;
+    internal ulong FrameAt(int index) => _frames[index];
 
     /// <summary>
     /// A back end begins to use a page that the guest has granted to it, and the entry says so until <see cref="End"/>. Any
@@ -169,7 +166,8 @@ internal sealed class GrantTable(Domain domain)
     /// <returns>False when it is not granted so, or is no RAM.</returns>
     internal bool TryBegin(uint reference, bool isWrite, out GuestPhysical page)
     {
-        if (!TryFind(reference, isWrite, out page) || UseWord(reference, out int shift) is not GuestPhysical word)
+        int version = _version;
+        if (!TryFind(reference, version, isWrite, out page, 0) || UseWord(reference, version, out int shift) is not GuestPhysical word)
         {
             return false;
         }
@@ -187,55 +185,70 @@ internal sealed class GrantTable(Domain domain)
     /// <param name="page">The page.</param>
     /// <param name="user">The domain that wants to use it: dom0, where the back ends are, or the guest itself.</param>
     /// <returns>False when it is not granted so, or is no RAM.</returns>
-    internal bool TryFind(uint reference, bool isWrite, out GuestPhysical page, int user = 0)
-    {
-        page = default;
-        if (EntryAt(reference) is null)
-        {
-            return false;
-        }
-
-        GrantEntry entry = Load(reference);
-        page = new GuestPhysical(entry.Frame * GuestMemory.PageSize);
-        return entry.IsAccess && entry.Domain == user && (!isWrite || !entry.IsReadOnly)
-            && entry.Frame <= ulong.MaxValue / GuestMemory.PageSize && Memory.Contains(page, GuestMemory.PageSize);
-    }
+    internal bool TryFind(uint reference, bool isWrite, out GuestPhysical page, int user = 0) =>
+        TryFind(reference, _version, isWrite, out page, user);
 
     /// <summary>The page is not used any more. Any thread.</summary>
     internal void End(uint reference)
     {
-        if (UseWord(reference, out int shift) is GuestPhysical word)
+        if (UseWord(reference, _version, out int shift) is GuestPhysical word)
         {
             GuestBits.TestAndClear(Memory, word, (GrantEntry.Reading | GrantEntry.Writing) << shift);
         }
     }
 
-    // All ones where there is no entry yet: of a domain and a kind that nobody has.
-    private GrantEntry Load(uint reference)
+    private static ulong[] MakeFrames(int count)
     {
-        if (EntryAt(reference) is not GuestPhysical at)
+        ulong[] frames = new ulong[count];
+        Array.Fill(frames, Nowhere);
+        return frames;
+    }
+
+    private static uint EntrySize(int version) => version == 1 ? 8u : 16;
+
+    private static uint EntriesInPage(int version) => GuestMemory.PageSize / EntrySize(version);
+
+    // The version is looked at once for each entry: the guest may change it at any moment.
+    private bool TryFind(uint reference, int version, bool isWrite, out GuestPhysical page, int user)
+    {
+        page = default;
+        if (EntryAt(reference, version) is null)
+        {
+            return false;
+        }
+
+        GrantEntry entry = Load(reference, version);
+        page = new GuestPhysical(entry.Frame * GuestMemory.PageSize);
+        return entry.IsAccess && entry.Domain == user && (!isWrite || !entry.IsReadOnly)
+            && entry.Frame <= ulong.MaxValue / GuestMemory.PageSize && Memory.Contains(page, GuestMemory.PageSize);
+    }
+
+    // Nothing is granted where there is no entry yet.
+    private GrantEntry Load(uint reference, int version)
+    {
+        if (EntryAt(reference, version) is not GuestPhysical at)
         {
             return default;
         }
 
         ulong first = Memory.Read<ulong>(at);
-        if (Version == 1)
+        if (version == 1)
         {
             return new GrantEntry((uint)first & ~GrantEntry.UseMask, first >> 32, (uint)first & GrantEntry.UseMask);
         }
 
-        uint use = UseWord(reference, out int shift) is GuestPhysical word ? Memory.Read<uint>(word) >> shift : 0;
+        uint use = UseWord(reference, version, out int shift) is GuestPhysical word ? Memory.Read<uint>(word) >> shift : 0;
         return new GrantEntry((uint)first, Memory.Read<ulong>(new GuestPhysical(at.Value + 8)), use & GrantEntry.UseMask);
     }
 
     private void Store(uint reference, in GrantEntry entry)
     {
-        if (EntryAt(reference) is not GuestPhysical at)
+        if (EntryAt(reference, _version) is not GuestPhysical at)
         {
             return;
         }
 
-        if (Version == 1)
+        if (_version == 1)
         {
             Memory.Write(at, entry.Word | (entry.Frame << 32));
         }
@@ -246,24 +259,26 @@ internal sealed class GrantTable(Domain domain)
         }
     }
 
-    private GuestPhysical? EntryAt(uint reference) =>
-        reference / EntriesInPage < SpecialPages.MostGrantFrames && _frames[reference / EntriesInPage] is GuestPhysical frame
-            ? new GuestPhysical(frame.Value + (reference % EntriesInPage * EntrySize))
-            : null;
+    private GuestPhysical? EntryAt(uint reference, int version)
+    {
+        uint index = reference / EntriesInPage(version);
+        ulong frame = index < SpecialPages.MostGrantFrames ? _frames[index] : Nowhere;
+        return frame == Nowhere ? null : new GuestPhysical(frame + (reference % EntriesInPage(version) * EntrySize(version)));
+    }
 
     // The aligned word with an entry's marks, and by how much they are shifted in it. In version 2 there may be none yet.
-    private GuestPhysical? UseWord(uint reference, out int shift)
+    private GuestPhysical? UseWord(uint reference, int version, out int shift)
     {
         const uint halvesInPage = GuestMemory.PageSize / sizeof(ushort);
         shift = 0;
-        if (Version == 1)
+        if (version == 1)
         {
-            return EntryAt(reference);
+            return EntryAt(reference, version);
         }
 
         shift = (int)(reference & 1) * 16;
-        return reference / halvesInPage < SpecialPages.MostStatusFrames && _statusFrames[reference / halvesInPage] is GuestPhysical frame
-            ? new GuestPhysical(frame.Value + (reference % halvesInPage / 2 * sizeof(uint)))
-            : null;
+        uint index = reference / halvesInPage;
+        ulong frame = index < SpecialPages.MostStatusFrames ? _statusFrames[index] : Nowhere;
+        return frame == Nowhere ? null : new GuestPhysical(frame + (reference % halvesInPage / 2 * sizeof(uint)));
     }
 }

@@ -20,6 +20,7 @@ internal sealed class NetBackend : IPvBackend, IFrameSink, IDisposable
     private readonly Domain _domain;
     private readonly IEthernetPort _port;
     private readonly DeviceNodes _nodes;
+    private readonly BackendHandshake _handshake;
     private readonly int _mostQueues;
     private readonly byte[] _flows = new byte[Flows];
     private readonly FrameFinisher _finisher = new();
@@ -57,7 +58,7 @@ internal sealed class NetBackend : IPvBackend, IFrameSink, IDisposable
             _nodes.WriteFront("mtu", DeviceNodes.Text($"{_port.Mtu}"));
         }
 
-        _ = new BackendHandshake(domain, _nodes, this);
+        _handshake = new BackendHandshake(domain, _nodes, this);
     }
 
     /// <inheritdoc/>
@@ -67,6 +68,7 @@ internal sealed class NetBackend : IPvBackend, IFrameSink, IDisposable
         _port.Stop();
         _room.Set();
         _receiver?.Join();
+        _handshake.Dispose();
         foreach (Pair pair in _pairs)
         {
             pair.Transmit.Dispose();
@@ -94,7 +96,7 @@ internal sealed class NetBackend : IPvBackend, IFrameSink, IDisposable
         {
             if (TryConnectPair(multi && count > 1 ? DeviceNodes.Text($"queue-{i}/") : "", i) is not Pair pair)
             {
-                ThreadPool.UnsafeQueueUserWorkItem(_ => pairs.ForEach(static pair => pair.Release()), null);
+                _pairs = [.. pairs];
                 return false;
             }
 

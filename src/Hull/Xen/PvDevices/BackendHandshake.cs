@@ -7,7 +7,7 @@ namespace Hull.Xen.PvDevices;
 internal interface IPvBackend
 {
     /// <summary>Connects to what the front end has written. Under the domain's lock.</summary>
-    /// <returns>False when that cannot be; then nothing is connected.</returns>
+    /// <returns>False when that cannot be; what is connected by then is for <see cref="Disconnect"/>.</returns>
     bool TryConnect();
 
     /// <summary>Takes no further request from now on. Under the domain's lock.</summary>
@@ -19,7 +19,7 @@ internal interface IPvBackend
 /// The talk of two ends about their states in the store. The guest may do with its pages what it likes once it reads "closed", so
 /// the back end says that when it is quiet. Xen, public/io/xenbus.h, "enum xenbus_state".
 /// </summary>
-internal sealed class BackendHandshake
+internal sealed class BackendHandshake : IDisposable
 {
     private const string Initialising = "1";
     private const string InitWait = "2";
@@ -31,6 +31,8 @@ internal sealed class BackendHandshake
     private readonly Domain _domain;
     private readonly DeviceNodes _nodes;
     private readonly IPvBackend _backend;
+    private readonly object _ended = new();
+    private int _ends;
     private bool _connected;
     private bool _quieting;
 
@@ -44,6 +46,18 @@ internal sealed class BackendHandshake
         nodes.Store.Tree.ClearChanges();
         nodes.Store.Listen(Changed);
         domain.Suspension.Add(Sleep, Restart);
+    }
+
+    /// <summary>Waits until no talk is being ended any more, which looks into the guest's memory. The guest does not run.</summary>
+    public void Dispose()
+    {
+        lock (_ended)
+        {
+            while (_ends > 0)
+            {
+                Monitor.Wait(_ended);
+            }
+        }
     }
 
     private string? State => _nodes.ReadBack("state");
@@ -78,9 +92,8 @@ internal sealed class BackendHandshake
             case Initialising when State == Closed && !_quieting:
                 SetState(InitWait);
                 break;
-            case Initialised or Connected when State == InitWait:
-                _connected = _backend.TryConnect();
-                SetState(_connected ? Connected : Closed);
+            case Initialised or Connected when State == InitWait && !_quieting:
+                Connect();
                 break;
             case Closing when State is not Closed:
                 SetState(Closing);
@@ -90,6 +103,20 @@ internal sealed class BackendHandshake
                 break;
             default:
                 break;
+        }
+    }
+
+    // A front end that tries again and again does so only when the last try's threads are gone.
+    private void Connect()
+    {
+        _connected = true;
+        if (_backend.TryConnect())
+        {
+            SetState(Connected);
+        }
+        else
+        {
+            Close();
         }
     }
 
@@ -103,6 +130,11 @@ internal sealed class BackendHandshake
 
         _connected = false;
         _quieting = true;
+        lock (_ended)
+        {
+            _ends++;
+        }
+
         Action wait = _backend.Disconnect();
         ThreadPool.UnsafeQueueUserWorkItem(_ => Quiet(wait), null);
     }
@@ -114,9 +146,14 @@ internal sealed class BackendHandshake
         {
             _quieting = false;
             SetState(Closed);
-            Follow(); // the front end may have gone on
+            Follow(); // the front end may have gone on, even to the next end
             _domain.Store.Publish();
         });
+        lock (_ended)
+        {
+            _ends--;
+            Monitor.PulseAll(_ended);
+        }
     }
 
     private void SetState(string state) =>

@@ -22,12 +22,15 @@ internal sealed class StoreRing
     // A guest that does not read its replies gets no further ones; events beyond this are lost to it.
     private const int MostWaiting = 256 << 10;
 
+    private const uint RequestsInTurn = 8;
+
     private readonly Domain _domain;
     private EventPort _port;
     private readonly StoreConnection _connection;
     private readonly byte[] _message = new byte[StoreHeader.Size + StoreHeader.MostPayload];
     private readonly Queue<byte> _waiting = [];
     private int _received;
+    private uint _served;
     private bool _broken;
 
     /// <summary>Makes the ring, with a port of its own.</summary>
@@ -92,7 +95,8 @@ internal sealed class StoreRing
 
     private static GuestPhysical At(uint offset) => new(Page + offset);
 
-    // Takes requests as long as their replies have room.
+    // Takes requests as long as their replies have room. Those can be thousands, if another vCPU writes them as fast as they are taken: the
+    // others get their turn between them, and then may be here too.
     private void Serve()
     {
         bool moved = PutReplies();
@@ -100,9 +104,9 @@ internal sealed class StoreRing
         {
             moved = true;
             _message[_received++] = value;
-            if (_received >= StoreHeader.Size)
+            if (_received >= StoreHeader.Size && TryDispatch() && ++_served % RequestsInTurn == 0 && !_domain.LetOthersIn())
             {
-                Dispatch();
+                break;
             }
         }
 
@@ -113,22 +117,25 @@ internal sealed class StoreRing
         }
     }
 
-    private void Dispatch()
+    private bool TryDispatch()
     {
         StoreHeader header = StoreHeader.Read(_message);
         if (header.Length > StoreHeader.MostPayload)
         {
             // Where the next message starts cannot be known: as xenstored, the ring is done with.
             _broken = true;
-            return;
+            return false;
         }
 
         int size = StoreHeader.Size + (int)header.Length;
-        if (_received == size)
+        if (_received != size)
         {
-            _received = 0;
-            _connection.Receive(header, _message.AsSpan(StoreHeader.Size, (int)header.Length));
+            return false;
         }
+
+        _received = 0;
+        _connection.Receive(header, _message.AsSpan(StoreHeader.Size, (int)header.Length));
+        return true;
     }
 
     private bool TryTakeByte(out byte value)
