@@ -90,6 +90,7 @@ done
 cp -r "${clouds[-1]}" "$tree/store/hull/kernels/"
 cp "$steps" "$tree/steps"
 cp "$here/nested-kvm-world.sh" "$tree/world"
+cp "$here/nested-kvm-keeper.pl" "$tree/keeper"
 cat >"$tree/init" <<'INIT'
 #!/usr/bin/busybox sh
 /usr/bin/busybox --install -s /bin
@@ -104,6 +105,9 @@ for module in irqbypass ccp kvm kvm-amd tun; do
     insmod /modules/$module.ko || echo "step module-$module status 1"
 done
 [ -c /dev/net/tun ] || mknod /dev/net/tun c 10 200
+perl /keeper &
+for second in 1 2 3 4 5 6 7 8 9 10; do [ -e /tmp/keeper ] || sleep 1; done
+[ -e /tmp/keeper ] || echo "step keeper status 1"
 sh /steps
 poweroff -f
 INIT
