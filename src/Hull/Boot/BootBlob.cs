@@ -130,15 +130,9 @@ internal sealed class BootBlobReader : IDisposable
     /// <inheritdoc/>
     public void Dispose() => _file?.Dispose();
 
-    private sealed class Range(BootBlobReader blob, long start, long length) : Stream
+    private sealed class Range(BootBlobReader blob, long start, long length) : ForwardStream
     {
         private long _at;
-
-        public override bool CanRead => true;
-
-        public override bool CanSeek => false;
-
-        public override bool CanWrite => false;
 
         public override long Length => length;
 
@@ -155,17 +149,5 @@ internal sealed class BootBlobReader : IDisposable
             _at += got;
             return got;
         }
-
-        public override int Read(byte[] buffer, int offset, int count) => Read(buffer.AsSpan(offset, count));
-
-        public override void Flush()
-        {
-        }
-
-        public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-        public override void SetLength(long value) => throw new NotSupportedException();
-
-        public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
     }
 }

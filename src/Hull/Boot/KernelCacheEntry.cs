@@ -2,6 +2,7 @@ using System;
 using System.Buffers.Binary;
 using System.IO;
 using System.Numerics;
+using Hull.Host;
 
 namespace Hull.Boot;
 
@@ -153,26 +154,12 @@ internal static class KernelCacheEntry
         }
     }
 
-    private sealed class Reader(Stream file, long length) : Stream
+    private sealed class Reader(Stream file, long length) : ForwardStream
     {
         private readonly byte[] _block = new byte[BlockSize + 4];
         private long _left = length;
         private int _at;
         private int _filled;
-
-        public override bool CanRead => true;
-
-        public override bool CanSeek => false;
-
-        public override bool CanWrite => false;
-
-        public override long Length => throw new NotSupportedException();
-
-        public override long Position
-        {
-            get => throw new NotSupportedException();
-            set => throw new NotSupportedException();
-        }
 
         public override int Read(Span<byte> buffer)
         {
@@ -196,18 +183,6 @@ internal static class KernelCacheEntry
             _at += given;
             return given;
         }
-
-        public override int Read(byte[] buffer, int offset, int count) => Read(buffer.AsSpan(offset, count));
-
-        public override void Flush()
-        {
-        }
-
-        public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-        public override void SetLength(long value) => throw new NotSupportedException();
-
-        public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
 
         protected override void Dispose(bool disposing)
         {

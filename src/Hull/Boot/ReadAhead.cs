@@ -4,6 +4,7 @@ using System.IO;
 using System.Runtime.ExceptionServices;
 using System.Threading;
 using System.Threading.Tasks;
+using Hull.Host;
 
 namespace Hull.Boot;
 
@@ -12,7 +13,7 @@ namespace Hull.Boot;
 /// giving its pages to the guest each take half of the time, and so they overlap. An exception of the source
 /// comes out of <see cref="Read(Span{byte})"/> at its place in the stream.
 /// </summary>
-internal sealed class ReadAhead : Stream
+internal sealed class ReadAhead : ForwardStream
 {
     private const int ChunkSize = 512 << 10;
     private const int Chunks = 4;
@@ -30,25 +31,6 @@ internal sealed class ReadAhead : Stream
     {
         _source = source;
         _reader = Task.Run(Fill);
-    }
-
-    /// <inheritdoc/>
-    public override bool CanRead => true;
-
-    /// <inheritdoc/>
-    public override bool CanSeek => false;
-
-    /// <inheritdoc/>
-    public override bool CanWrite => false;
-
-    /// <inheritdoc/>
-    public override long Length => throw new NotSupportedException();
-
-    /// <inheritdoc/>
-    public override long Position
-    {
-        get => throw new NotSupportedException();
-        set => throw new NotSupportedException();
     }
 
     /// <inheritdoc/>
@@ -80,23 +62,6 @@ internal sealed class ReadAhead : Stream
         _at += given;
         return given;
     }
-
-    /// <inheritdoc/>
-    public override int Read(byte[] buffer, int offset, int count) => Read(buffer.AsSpan(offset, count));
-
-    /// <inheritdoc/>
-    public override void Flush()
-    {
-    }
-
-    /// <inheritdoc/>
-    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-    /// <inheritdoc/>
-    public override void SetLength(long value) => throw new NotSupportedException();
-
-    /// <inheritdoc/>
-    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
 
     /// <inheritdoc/>
     protected override void Dispose(bool disposing)

@@ -7,6 +7,7 @@ using Hull.Cpu;
 using Hull.Cpu.State;
 using Hull.Engine;
 using Hull.Memory;
+using Hull.Tests.Cpu;
 using Hull.Timeline;
 
 namespace Hull.Tests.Oracle;
@@ -56,7 +57,7 @@ internal sealed unsafe class SoftRunner : IInstructionRunner, IDisposable
         CpuidPolicy cpuid = CpuidPolicy.For(
             _avx ? CpuModel.HostSafe : CpuModel.Parse("-avx"), clock.TscHz, 1_000_000_000, 1);
         _engine = new SoftEngine(_memory, new IoBus(), clock, null, cpuid);
-        _vcpu = (SoftVcpu)_engine.CreateVcpu(0, new OracleApic());
+        _vcpu = (SoftVcpu)_engine.CreateVcpu(0, new SilentApic());
         _guest = new SoftGuest(_memory);
         _mode32 = null;
         _writtenTest = null;
@@ -246,36 +247,4 @@ internal sealed unsafe class SoftRunner : IInstructionRunner, IDisposable
 
     /// <summary>Makes the engine's signal handlers, which must lie below the oracle's.</summary>
     internal static void InstallSignals() => RuntimeHelpers.RunClassConstructor(typeof(HostSignals).TypeHandle);
-
-    /// <summary>An APIC that has nothing to say.</summary>
-    private sealed class OracleApic : ILocalApic
-    {
-        public ulong BaseMsr => 0xFEE0_0900;
-
-        public ulong MmioPage => 0xFEE0_0000;
-
-        public byte TaskPriority { get; set; }
-
-        public bool HasInterrupt => false;
-
-        public int Acknowledge() => -1;
-
-        public uint ReadMmio(uint offset) => 0;
-
-        public void WriteMmio(uint offset, uint value)
-        {
-        }
-
-        public bool TryReadMsr(uint index, out ulong value)
-        {
-            value = 0;
-            return false;
-        }
-
-        public bool TryWriteMsr(uint index, ulong value) => false;
-
-        public void Reset()
-        {
-        }
-    }
 }

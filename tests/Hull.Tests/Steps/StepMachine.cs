@@ -5,6 +5,7 @@ using Hull.Bus;
 using Hull.Cpu;
 using Hull.Engine;
 using Hull.Memory;
+using Hull.Tests.Cpu;
 using Hull.Tests.Oracle;
 using Hull.Timeline;
 using Iced.Intel;
@@ -324,38 +325,12 @@ internal sealed class StepMachine : IDisposable
     }
 
     /// <summary>One interrupt line.</summary>
-    private sealed class LineApic : ILocalApic
+    private sealed class LineApic : SilentApic
     {
-        public ulong BaseMsr => 0xFEE0_0900;
-
-        public ulong MmioPage => 0xFEE0_0000;
-
-        public byte TaskPriority { get; set; }
-
-        public bool HasInterrupt { get; set; }
-
-        public int Acknowledge()
+        public override int Acknowledge()
         {
             HasInterrupt = false;
             return TimerVector;
-        }
-
-        public uint ReadMmio(uint offset) => 0;
-
-        public void WriteMmio(uint offset, uint value)
-        {
-        }
-
-        public bool TryReadMsr(uint index, out ulong value)
-        {
-            value = 0;
-            return false;
-        }
-
-        public bool TryWriteMsr(uint index, ulong value) => false;
-
-        public void Reset()
-        {
         }
     }
 }

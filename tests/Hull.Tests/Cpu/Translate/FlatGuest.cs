@@ -222,35 +222,4 @@ internal sealed class FlatGuest : IDisposable
         assembler.Assemble(new StreamCodeWriter(stream), at);
         return stream.ToArray();
     }
-
-    private sealed class SilentApic : ILocalApic
-    {
-        public ulong BaseMsr => 0xFEE0_0900;
-
-        public ulong MmioPage => 0xFEE0_0000;
-
-        public byte TaskPriority { get; set; }
-
-        public bool HasInterrupt => false;
-
-        public int Acknowledge() => -1;
-
-        public uint ReadMmio(uint offset) => 0;
-
-        public void WriteMmio(uint offset, uint value)
-        {
-        }
-
-        public bool TryReadMsr(uint index, out ulong value)
-        {
-            value = 0;
-            return false;
-        }
-
-        public bool TryWriteMsr(uint index, ulong value) => false;
-
-        public void Reset()
-        {
-        }
-    }
 }
