@@ -68,6 +68,12 @@ internal sealed class GuestRun : IDisposable
             && KernelFile.Identify(BootBlob.FromFile(request.Kernel)) == KernelProtocol.Multiboot;
         GuestSettings? settings = isMultiboot ? NoSettingsFor(request)
             : request.Firmware is null ? SettingsFor(request) : null;
+        if (settings is not null && request.Kernel is not null && KernelFile.Is32BitLinux(BootBlob.FromFile(request.Kernel)))
+        {
+            throw new HullException(
+                $"{request.Kernel} is a 32-bit kernel, and Hull's own RAM disk is for 64-bit ones: give another (--initrd F)");
+        }
+
         return Execute(request, settings, GuestImage.Prepare(request, settings, isMultiboot));
     }
 

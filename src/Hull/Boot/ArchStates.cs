@@ -84,6 +84,14 @@ internal static class ArchStates
         return state;
     }
 
+    /// <summary>32-bit protected mode without paging, as Linux's 32-bit boot protocol asks; writes the GDT that it asks for.</summary>
+    internal static ArchState Linux32(GuestMemory memory, ulong entry, ulong bootParameters)
+    {
+        ArchState state = Flat32(memory, entry, 0);
+        state.Gpr[6] = bootParameters;
+        return state;
+    }
+
     /// <summary>Bytes of the descriptor table that <see cref="Multiboot"/> writes.</summary>
     internal const int GdtRoom = 0x30;
 

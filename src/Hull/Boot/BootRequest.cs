@@ -58,7 +58,8 @@ internal sealed record LoadedKernel
     internal required ArchState InitialState { get; init; }
 
     /// <summary>
-    /// The protocol taken: "Linux 64-bit", "Linux 64-bit, unpacked by the guest", "PVH", "Multiboot 1" or "Multiboot 2".
+    /// The protocol taken: "Linux 64-bit" or "Linux 32-bit", with ", unpacked by the guest" where it is; "PVH",
+    /// "Multiboot 1" or "Multiboot 2".
     /// </summary>
     internal required string Protocol { get; init; }
 

@@ -9,42 +9,38 @@ using Hull.Memory;
 namespace Hull.Boot;
 
 /// <summary>
-/// Boots a bzImage through Linux's 64-bit boot protocol. The kernel inside is unpacked on the host, put at
-/// its link address and entered at startup_64, as the kernel's own decompressor would without KASLR; where
-/// the host cannot unpack it, the decompressor is entered instead. Linux, "The Linux/x86 Boot Protocol",
-/// "64-bit Boot Protocol".
+/// Boots a bzImage through Linux's 64-bit boot protocol, or the 32-bit one where it has no other entry. The kernel
+/// inside is unpacked on the host, put at its link address and entered there, as the kernel's own decompressor would
+/// without KASLR; where the host cannot unpack it, the decompressor is entered instead. Linux, "The Linux/x86 Boot
+/// Protocol", "64-bit Boot Protocol" and "32-bit Boot Protocol".
 /// </summary>
 internal static class BzImageLoader
 {
-    private const int EntryOffset = 0x200;
+    private const int Entry64Offset = 0x200;
     private const int CopyChunk = 1 << 20;
 
     /// <summary>Loads the kernel and writes boot parameters, tables and RAM disk.</summary>
     /// <exception cref="HullException">The image is damaged or does not fit.</exception>
     internal static LoadedKernel Load(GuestMemory memory, BootBlobReader file, BootRequest request, ulong rsdp)
     {
-        byte[] head = new byte[SetupHeader.HeadSize];
-        int got = file.Read(0, head);
-        SetupHeader header = SetupHeader.Parse(head.AsSpan(0, got), file.Name);
-        if (!header.Has64BitEntry)
-        {
-            throw new HullException(
-                $"{file.Name} is a 32-bit kernel: give an x86-64 one, or boot it through firmware or as a guest of Xen (--xen)");
-        }
-
-        string protocol = "Linux 64-bit";
+        SetupHeader header = SetupHeader.Read(file);
+        // A 64-bit kernel older than Linux 3.8 has a 32-bit entry only, but its inside is 64-bit all the same.
         LoadedElf? elf = TryLoadUnpacked(memory, file, header, request);
+        bool is64 = elf?.Image.Is64 ?? header.Is64;
+        string protocol = is64 ? "Linux 64-bit" : "Linux 32-bit";
         (ulong start, ulong end, ulong entry) = elf is null ? default : (elf.Start, elf.End, elf.Image.PhysicalEntry());
         if (elf is null)
         {
-            protocol = "Linux 64-bit, unpacked by the guest";
+            protocol += ", unpacked by the guest";
             (start, end, entry) = LoadPacked(memory, file, header);
         }
 
         InitrdLimits limits = new(end, header.InitrdMax, header.AllowsHighData);
         Placement initrd = InitrdLoader.Load(memory, request, limits);
         LinuxParameters.Write(memory, header, request.CommandLine, initrd, rsdp, file.Name);
-        ArchState state = ArchStates.Long(memory, entry, BootLayout.ZeroPage);
+        ArchState state = is64
+            ? ArchStates.Long(memory, entry, BootLayout.ZeroPage)
+            : ArchStates.Linux32(memory, entry, BootLayout.ZeroPage);
         return new LoadedKernel
         {
             InitialState = state,
@@ -201,9 +197,10 @@ internal static class BzImageLoader
     {
         long offset = header.ProtectedModeOffset;
         long length = file.Length - offset;
-        ulong start = header.IsRelocatable ? header.PreferredAddress : BootLayout.KernelFloor;
+        long entryOffset = header.Is64 ? Entry64Offset : header.Entry32Offset;
+        ulong start = header.LoadAddress;
         ulong size = Math.Max(header.InitSize, (ulong)Math.Max(0, length));
-        if (length <= EntryOffset)
+        if (length <= entryOffset)
         {
             throw new HullException($"{file.Name} is truncated: it has no code after its header");
         }
@@ -222,6 +219,6 @@ internal static class BzImageLoader
             memory.TryWrite(new GuestPhysical(start + (ulong)at), chunk.AsSpan(0, got));
         }
 
-        return (start, start + size, start + EntryOffset);
+        return (start, start + size, start + (ulong)entryOffset);
     }
 }

@@ -11,7 +11,7 @@ public enum KernelProtocol
     /// <summary>No kernel that Hull knows.</summary>
     Unknown,
 
-    /// <summary>A bzImage: Linux's 64-bit boot protocol.</summary>
+    /// <summary>A bzImage: Linux's 64-bit boot protocol, or its 32-bit one.</summary>
     Linux,
 
     /// <summary>An ELF file without a Multiboot header: its PVH note says where it starts.</summary>
@@ -33,6 +33,15 @@ public static class KernelFile
     {
         using BootBlobReader file = BootBlobReader.Open(kernel, "kernel");
         return Identify(file).Protocol;
+    }
+
+    /// <summary>True for a bzImage that says that its kernel is a 32-bit one; those older than Linux 3.8 do not say.</summary>
+    /// <exception cref="HullException">It cannot be opened or read.</exception>
+    public static bool Is32BitLinux(BootBlob kernel)
+    {
+        using BootBlobReader file = BootBlobReader.Open(kernel, "kernel");
+        byte[] head = new byte[SetupHeader.HeadSize];
+        return SetupHeader.HasMagic(head.AsSpan(0, file.Read(0, head))) && SetupHeader.Read(file) is { Version: >= 0x20C, Is64: false };
     }
 
     /// <summary>As the public one, with what the loaders need to know.</summary>

@@ -33,8 +33,7 @@ internal static class PvhLoader
     /// <exception cref="HullException">It has none, the host cannot unpack it, or it does not fit.</exception>
     internal static LoadedKernel LoadLinux(GuestMemory memory, BootBlobReader file, BootRequest request, ulong rsdp)
     {
-        byte[] head = new byte[SetupHeader.HeadSize];
-        SetupHeader header = SetupHeader.Parse(head.AsSpan(0, file.Read(0, head)), file.Name);
+        SetupHeader header = SetupHeader.Read(file);
         LoadedElf elf = BzImageLoader.TryLoadUnpacked(memory, file, header, request) ?? throw new HullException(
             $"{file.Name} is packed in a way that this host cannot unpack, and has to be for a start by PVH: give its vmlinux");
         KernelIdentity identity = new(KernelProtocol.Pvh, PackingMethod.None, null);

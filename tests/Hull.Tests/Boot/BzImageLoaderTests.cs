@@ -117,18 +117,102 @@ public sealed class BzImageLoaderTests : BootFixture
     public void OldProtocol_IsRefusedWithItsNumber()
     {
         byte[] image = Image(PackingMethod.Gzip);
-        TestImages.Put16(image, 0x206, 0x20A);
+        TestImages.Put16(image, 0x206, 0x201);
 
-        Assert.Contains("protocol 2.10", Refusal(image), StringComparison.Ordinal);
+        Assert.Contains("protocol 2.01", Refusal(image), StringComparison.Ordinal);
+    }
+
+    // bzip2, which the host does not unpack; and a header that says nothing of where the packed kernel is, as memtest86+'s.
+    [Theory]
+    [InlineData(0x20F, true)]
+    [InlineData(0x20C, false)]
+    public void KernelOf32Bits_IsEnteredInFlatProtectedMode(int version, bool tellsPayload)
+    {
+        byte[] image = TestImages.BzImage(TestImages.Pack(PackingMethod.Unknown, TestImages.Elf()));
+        TestImages.Put16(image, 0x206, version);
+        TestImages.Put16(image, 0x236, 0);
+        TestImages.Put32(image, 0x24C, tellsPayload ? 0x100u : 0);
+
+        LoadedKernel kernel = Load(image);
+
+        Assert.Equal("Linux 32-bit, unpacked by the guest", kernel.Protocol);
+        Assert.Equal((0x20_0000UL, 0x20_0000UL), (kernel.Entry, kernel.InitialState.Rip));
+        Assert.Equal((BootLayout.ZeroPage, 0UL, 0UL, 0UL),
+            (kernel.InitialState.Gpr[6], kernel.InitialState.Gpr[3], kernel.InitialState.Gpr[5], kernel.InitialState.Gpr[7]));
+        Assert.Equal((0x11UL, 0UL, 2UL), (kernel.InitialState.Cr0, kernel.InitialState.Efer, kernel.InitialState.Rflags));
+        Assert.Equal((0x10, 0xC09Bu), (kernel.InitialState.Segments[1].Selector, kernel.InitialState.Segments[1].Attributes));
+        Assert.Equal((0x18, 0xC093u), (kernel.InitialState.Segments[3].Selector, kernel.InitialState.Segments[3].Attributes));
+        Assert.Equal(0x00CF_9B00_0000_FFFFUL, Read<ulong>(BootLayout.Gdt + 0x10));
+        Assert.Equal("console=ttyS0 quiet", ReadText(Read<uint>(BootLayout.ZeroPage + 0x228)));
+        Assert.Equal(image[2048..2148], Read(0x20_0000, 100));
     }
 
     [Fact]
-    public void KernelOf32Bits_IsRefused()
+    public void KernelOf32BitsThatTheHostUnpacks_IsEnteredAtItsLinkAddress()
+    {
+        byte[] image = TestImages.BzImage(TestImages.Pack(PackingMethod.Gzip, MultibootImages.Elf32(MultibootImages.Header1(0))));
+        TestImages.Put16(image, 0x236, 0);
+
+        LoadedKernel kernel = Load(image);
+
+        Assert.Equal("Linux 32-bit", kernel.Protocol);
+        Assert.Equal((ulong)MultibootImages.Entry, kernel.InitialState.Rip);
+        Assert.Equal(0x11UL, kernel.InitialState.Cr0);
+    }
+
+    // Linux before 3.8: its header knows of no 64-bit entry.
+    [Fact]
+    public void Old64BitKernelThatTheHostUnpacks_IsEnteredInLongMode()
+    {
+        byte[] image = Image(PackingMethod.Gzip);
+        TestImages.Put16(image, 0x206, 0x20A);
+
+        LoadedKernel kernel = Load(image);
+
+        Assert.Equal("Linux 64-bit", kernel.Protocol);
+        Assert.Equal((TestImages.LinkAddress, 0x500UL), (kernel.Entry, kernel.InitialState.Efer));
+    }
+
+    // Protocol 2.02: the bytes behind the command line's address are code.
+    [Fact]
+    public void KernelOfLinux24_TakesNothingFromFieldsThatItsHeaderLacks()
+    {
+        byte[] image = Image(PackingMethod.Gzip);
+        TestImages.Put16(image, 0x206, 0x202);
+        image.AsSpan(0x22C, 0x60).Fill(0xCC);
+
+        LoadedKernel kernel = Load(image);
+
+        Assert.Equal("Linux 32-bit, unpacked by the guest", kernel.Protocol);
+        Assert.Equal(0x10_0000UL, kernel.Entry);
+        Assert.Equal(image[2048..2148], Read(0x10_0000, 100));
+    }
+
+    [Theory]
+    [InlineData(0, 0x10_0000u)] // a zImage, loaded low
+    [InlineData(1, 0u)] // ipxe.lkrn
+    public void ImageThatOnlyABiosStarts_IsRefused(byte loadFlags, uint entry)
     {
         byte[] image = Image(PackingMethod.Gzip);
         TestImages.Put16(image, 0x236, 0);
+        image[0x211] = loadFlags;
+        TestImages.Put32(image, 0x214, entry);
 
-        Assert.Contains("32-bit kernel", Refusal(image), StringComparison.Ordinal);
+        Assert.Contains("starts in real mode only", Refusal(image), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Only32BitKernelsThatSaySo_AreToldAsSuch()
+    {
+        byte[] image = Image(PackingMethod.Gzip);
+        Assert.False(KernelFile.Is32BitLinux(BootBlob.FromBytes("k", image)));
+
+        TestImages.Put16(image, 0x236, 0);
+        Assert.True(KernelFile.Is32BitLinux(BootBlob.FromBytes("k", image)));
+
+        TestImages.Put16(image, 0x206, 0x20A);
+        Assert.False(KernelFile.Is32BitLinux(BootBlob.FromBytes("k", image)));
+        Assert.False(KernelFile.Is32BitLinux(BootBlob.FromBytes("k", TestImages.Elf())));
     }
 
     [Fact]

@@ -41,6 +41,7 @@ public sealed class HostileImageTests(ITestOutputHelper output) : BootFixture
     [InlineData("Zstd", 2500, 104)]
     [InlineData("Lz4", 500, 105)]
     [InlineData("Unknown", 1000, 106)]
+    [InlineData("Linux32", 3000, 110)]
     public void SeededMutations_OnlyHullExceptions(string kind, int cases, int seed)
     {
         Random random = new(seed);
@@ -93,8 +94,16 @@ public sealed class HostileImageTests(ITestOutputHelper output) : BootFixture
         "multiboot2" => MultibootImages.Image(MultibootImages.Header2(
             [2, 24, MultibootImages.LinkAddress + MultibootImages.HeaderAt, MultibootImages.LinkAddress, 0, MultibootImages.BssEnd],
             [3, 12, MultibootImages.Entry])),
+        "Linux32" => Linux32(),
         _ => TestImages.BzImage(TestImages.Pack(Enum.Parse<PackingMethod>(kind), TestImages.Elf())),
     };
+
+    private static byte[] Linux32()
+    {
+        byte[] image = TestImages.BzImage(TestImages.Pack(PackingMethod.Unknown, TestImages.Elf()));
+        TestImages.Put16(image, 0x236, 0);
+        return image;
+    }
 
     /// <summary>Mostly in the headers, where it matters, and with numbers that hurt.</summary>
     private static void Mutate(byte[] image, Random random)
