@@ -62,13 +62,6 @@ public static class KernelFile
         }
 
         MultibootHeader? header = MultibootHeader.Find(head);
-        bool isElf = ElfImage.HasMagic(head);
-        if (header is { NeedsElf32: true } && isElf && head.Length > 4 && head[4] == 2)
-        {
-            // QEMU refuses such a file. It may still have a PVH note; if not, that loader says what to do.
-            return new KernelIdentity(KernelProtocol.Pvh, packing, header);
-        }
-
         KernelProtocol protocol = header is not null ? KernelProtocol.Multiboot
             : packing != PackingMethod.Unknown ? KernelProtocol.Pvh : KernelProtocol.Unknown;
         return new KernelIdentity(protocol, packing, header);
@@ -92,5 +85,5 @@ public static class KernelFile
 /// <summary>What a kernel file turned out to be.</summary>
 /// <param name="Protocol">How it starts.</param>
 /// <param name="Packing">How the whole file is packed.</param>
-/// <param name="Multiboot">Its Multiboot header, also where that cannot be used.</param>
+/// <param name="Multiboot">Its Multiboot header.</param>
 internal sealed record KernelIdentity(KernelProtocol Protocol, PackingMethod Packing, MultibootHeader? Multiboot);

@@ -26,7 +26,7 @@ internal static class PvhLoader
         GuestMemory memory, BootBlobReader file, KernelIdentity identity, BootRequest request, ulong rsdp)
     {
         LoadedElf elf = LoadElf(memory, file, identity.Packing, request);
-        return Start(memory, file, elf, FindEntry(elf, identity), uint.MaxValue, request, rsdp);
+        return Start(memory, file, elf, FindEntry(elf), uint.MaxValue, request, rsdp);
     }
 
     /// <summary>Loads the ELF kernel in a bzImage, 64-bit or 32-bit, and starts it by its PVH entry.</summary>
@@ -36,8 +36,7 @@ internal static class PvhLoader
         SetupHeader header = SetupHeader.Read(file);
         LoadedElf elf = BzImageLoader.TryLoadUnpacked(memory, file, header, request) ?? throw new HullException(
             $"{file.Name} is packed in a way that this host cannot unpack, and has to be for a start by PVH: give its vmlinux");
-        KernelIdentity identity = new(KernelProtocol.Pvh, PackingMethod.None, null);
-        return Start(memory, file, elf, FindEntry(elf, identity), header.InitrdMax, request, rsdp);
+        return Start(memory, file, elf, FindEntry(elf), header.InitrdMax, request, rsdp);
     }
 
     private static LoadedKernel Start(
@@ -74,7 +73,7 @@ internal static class PvhLoader
         }
     }
 
-    private static ulong FindEntry(LoadedElf elf, KernelIdentity identity)
+    private static ulong FindEntry(LoadedElf elf)
     {
         foreach (byte[] notes in elf.Notes)
         {
@@ -91,13 +90,6 @@ internal static class PvhLoader
                 throw new HullException(
                     $"{elf.Image.Name}: the PVH entry 0x{entry:x} lies in no loaded segment: the file is damaged");
             }
-        }
-
-        if (identity.Multiboot is not null)
-        {
-            throw new HullException(
-                $"{elf.Image.Name} is a 64-bit ELF file, and its Multiboot header asks for a start in 32-bit code: " +
-                "make it a 32-bit one (objcopy -O elf32-i386)");
         }
 
         throw new HullException(

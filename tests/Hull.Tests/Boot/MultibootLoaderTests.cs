@@ -224,22 +224,19 @@ public sealed class MultibootLoaderTests : BootFixture
         Assert.Equal("Multiboot 2", Load(MultibootImages.Elf32(MultibootImages.Header2([99 | (1 << 16), 8]))).Protocol);
     }
 
-    [Fact]
-    public void Elf64_IsRefusedAsQemuDoes_WithTheWayOut()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Elf64_StartsIn32BitCode_AsGrubDoesIt(bool pvhNote)
     {
-        byte[] elf = TestImages.Elf(note: false);
+        byte[] elf = TestImages.Elf(pvhNote);
         MultibootImages.Header1(0).CopyTo(elf, 0x1000);
 
-        Assert.Contains("objcopy -O elf32-i386", Refusal(elf), StringComparison.Ordinal);
-    }
+        LoadedKernel kernel = Load(elf);
 
-    [Fact]
-    public void Elf64WithAPvhNote_StartsByThat()
-    {
-        byte[] elf = TestImages.Elf();
-        MultibootImages.Header1(0).CopyTo(elf, 0x1000);
-
-        Assert.Equal("PVH", Load(elf).Protocol);
+        Assert.Equal("Multiboot 1", kernel.Protocol);
+        Assert.Equal((TestImages.LinkAddress, 0x11UL, 0UL), (kernel.InitialState.Rip, kernel.InitialState.Cr0, kernel.InitialState.Efer));
+        Assert.Equal(0x2BAD_B002UL, kernel.InitialState.Gpr[0]);
     }
 
     [Theory]

@@ -50,9 +50,6 @@ internal sealed record MultibootHeader
     /// <summary>Why no loader can do what the header demands; null: it can be done.</summary>
     internal string? Refusal { get; init; }
 
-    /// <summary>True when an ELF file must be a 32-bit one, as QEMU demands of Multiboot 1.</summary>
-    internal bool NeedsElf32 => Version == 1 && Addresses is null;
-
     /// <summary>Looks for a header, of Multiboot 1 first.</summary>
     /// <param name="head">The first bytes of the unpacked file, <see cref="SearchSize"/> if it has so many.</param>
     internal static MultibootHeader? Find(ReadOnlySpan<byte> head)
