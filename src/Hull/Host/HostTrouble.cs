@@ -1,7 +1,7 @@
 using System;
 using System.Threading;
 
-namespace Hull.Devices;
+namespace Hull.Host;
 
 /// <summary>
 /// Tells the user that something of the host's fails, and that it works again, not every time but when it changes, and not
@@ -9,9 +9,10 @@ namespace Hull.Devices;
 /// </summary>
 /// <param name="notice">Gets the line.</param>
 /// <param name="what">What of the guest's it is, as in "the guest's disk".</param>
-internal sealed class HostTrouble(Action<string> notice, string what)
+/// <param name="clock">Milliseconds, for tests; null: the host's.</param>
+internal sealed class HostTrouble(Action<string> notice, string what, Func<long>? clock = null)
 {
-    private const long QuietMs = 10_000;
+    internal const long QuietMs = 10_000;
 
     private readonly Lock _lock = new();
     private long _saidAt = long.MinValue / 2;
@@ -24,19 +25,16 @@ internal sealed class HostTrouble(Action<string> notice, string what)
     {
         lock (_lock)
         {
-            if (_fails)
-            {
-                return;
-            }
-
             _fails = true;
-            long now = Environment.TickCount64;
-            _said = now - _saidAt >= QuietMs;
-            if (!_said)
+            long now = clock?.Invoke() ?? Environment.TickCount64;
+
+            // One that was not said, too soon after the last, is said when it still fails later.
+            if (_said || now - _saidAt < QuietMs)
             {
                 return;
             }
 
+            _said = true;
             _saidAt = now;
         }
 
