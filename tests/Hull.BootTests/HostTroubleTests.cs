@@ -71,6 +71,32 @@ public sealed class HostTroubleTests : IDisposable
         Assert.Contains("hull: reading the guest's disk works again", result.Error, StringComparison.Ordinal);
     }
 
+    [MountFact]
+    public void FullDisk_InterruptsACapture_WhichHasWholeFramesOnly()
+    {
+        string guest = "until [ -e /mnt/signs/room ]; do ping -c 1 -W 1 -s 1400 192.0.2.1 >/dev/null; done; "
+            + "ping -c 3 -s 200 192.0.2.1 >/dev/null; echo done";
+        string script = $"cd {_folder} && mkdir small signs && mount -t tmpfs -o size=16k tmpfs small || exit 1; "
+            + "(until grep -q 'c.pcap fails' words; do sleep 0.1; done; mount -o remount,size=4m small; touch signs/room) & "
+            + $"{Checkout.Hull} run --pcap small/c.pcap --share signs:signs:ro -- sh -c '{guest}' 2>words; "
+            + "status=$?; cp small/c.pcap .; cat words >&2; exit $status";
+        RunResult result = HullRun.StartProgram("unshare", "-m", "bash", "-c", script).WaitForEnd();
+
+        Assert.True(result is { Status: 0, Text: "done\n" }, result.ToString());
+        Assert.Contains("hull: the capture small/c.pcap fails: No space left", result.Error, StringComparison.Ordinal);
+        Assert.Contains("hull: the capture small/c.pcap works again", result.Error, StringComparison.Ordinal);
+        byte[] file = File.ReadAllBytes(Path.Combine(_folder, "c.pcap"));
+        int at = 24;
+        int frames = 0;
+        for (; at < file.Length; frames++)
+        {
+            at += 16 + BitConverter.ToInt32(file, at + 8);
+        }
+
+        Assert.Equal(file.Length, at);
+        Assert.True(frames > 12, $"{frames} frames");
+    }
+
     public void Dispose() => Directory.Delete(_folder, recursive: true);
 
     private static void Run(string program, params string[] arguments)

@@ -8,7 +8,8 @@ namespace Hull.Net;
 
 /// <summary>
 /// A port whose frames are written to a file too, in the classic form of libpcap, which tcpdump and Wireshark read. Each
-/// frame is in the file when it is on the wire. IETF draft-ietf-opsawg-pcap, "PCAP Capture File Format".
+/// frame is in the file when it is on the wire. What a full disk has no room for is left out, whole frames of it. IETF
+/// draft-ietf-opsawg-pcap, "PCAP Capture File Format".
 /// </summary>
 internal sealed class CapturedPort : IEthernetPort
 {
@@ -18,36 +19,39 @@ internal sealed class CapturedPort : IEthernetPort
     private const int RecordHeaderBytes = 16;
 
     private readonly IEthernetPort _inner;
-    private readonly Action<string> _notice;
+    private readonly HostTrouble _trouble;
     private readonly Lock _lock = new();
     private readonly byte[] _record = new byte[RecordHeaderBytes + EthernetFrame.LargestUnsegmented];
     private readonly string _path;
-    private FileStream? _file;
+    private readonly FileStream _file;
+    private bool _closed;
 
     /// <summary>Makes the file.</summary>
     /// <param name="inner">The port to listen to.</param>
     /// <param name="path">The file; one that is there is replaced.</param>
-    /// <param name="notice">Gets a line for the user when the file cannot be written any more.</param>
+    /// <param name="notice">Gets a line for the user when the file cannot be written, and when it can again.</param>
     /// <exception cref="HullException">The file cannot be made.</exception>
     internal CapturedPort(IEthernetPort inner, string path, Action<string> notice)
     {
         _inner = inner;
         _path = path;
-        _notice = notice;
+        _trouble = new HostTrouble(notice, $"the capture {path}");
         Span<byte> header = stackalloc byte[FileHeaderBytes];
         BinaryPrimitives.WriteUInt32LittleEndian(header, Magic);
         BinaryPrimitives.WriteUInt16LittleEndian(header[4..], 2);
         BinaryPrimitives.WriteUInt16LittleEndian(header[6..], 4);
         BinaryPrimitives.WriteUInt32LittleEndian(header[16..], 1 << 18);
         BinaryPrimitives.WriteUInt32LittleEndian(header[20..], LinkEthernet);
+        FileStream? file = null;
         try
         {
-            _file = new FileStream(path, FileMode.Create, FileAccess.Write, FileShare.Read, 0);
-            _file.Write(header);
+            file = new FileStream(path, FileMode.Create, FileAccess.Write, FileShare.Read, 0);
+            file.Write(header);
+            _file = file;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            _file?.Dispose();
+            file?.Dispose();
             throw new HullException($"cannot write the capture {path}: {e.Message}", e);
         }
     }
@@ -103,7 +107,11 @@ internal sealed class CapturedPort : IEthernetPort
     public void Dispose()
     {
         _inner.Dispose();
-        _file?.Dispose();
+        lock (_lock)
+        {
+            _closed = true;
+            _file.Dispose();
+        }
     }
 
     private void Note(ReadOnlySpan<byte> frame)
@@ -117,17 +125,43 @@ internal sealed class CapturedPort : IEthernetPort
             BinaryPrimitives.WriteInt32LittleEndian(record[8..], frame.Length);
             BinaryPrimitives.WriteInt32LittleEndian(record[12..], frame.Length);
             frame.CopyTo(record[RecordHeaderBytes..]);
-            try
+            if (!_closed)
             {
-                _file?.Write(record);
+                Write(record);
             }
-            catch (IOException e)
+        }
+    }
+
+    // The network goes on whatever becomes of the file.
+    private void Write(ReadOnlySpan<byte> record)
+    {
+        long end = _file.CanSeek ? _file.Position : 0;
+        try
+        {
+            _file.Write(record);
+            _trouble.Worked();
+        }
+        catch (IOException e)
+        {
+            _trouble.Failed(e.Message);
+            CutTo(end);
+        }
+    }
+
+    // A part of a frame would hide all that come after it.
+    private void CutTo(long end)
+    {
+        try
+        {
+            if (_file.CanSeek)
             {
-                // The network goes on without it.
-                _file?.Dispose();
-                _file = null;
-                _notice($"the capture {_path} ends here: {e.Message}");
+                _file.SetLength(end);
+                _file.Position = end;
             }
+        }
+        catch (IOException)
+        {
+            // It is said already.
         }
     }
 }

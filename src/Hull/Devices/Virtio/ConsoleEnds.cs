@@ -58,18 +58,17 @@ internal sealed class TerminalEnd(TerminalLink terminal) : IConsoleEnd
     }
 }
 
-/// <summary>A file that gets the output. A host that cannot write it loses the output, and is told so once.</summary>
+/// <summary>A file that gets the output. What a host cannot write is lost, and its user is told.</summary>
 internal sealed class FileEnd : IConsoleEnd
 {
     private readonly FileStream _file;
-    private readonly Action<string> _notice;
-    private bool _isBroken;
+    private readonly HostTrouble _trouble;
 
     /// <summary>Makes or empties the file.</summary>
     /// <exception cref="HullException">It cannot be written.</exception>
     internal FileEnd(string path, Action<string> notice)
     {
-        _notice = notice;
+        _trouble = new HostTrouble(notice, $"the console port's file {path}");
         try
         {
             _file = new FileStream(path, FileMode.Create, FileAccess.Write, FileShare.Read, 0);
@@ -89,16 +88,11 @@ internal sealed class FileEnd : IConsoleEnd
         try
         {
             _file.Write(bytes);
-            _isBroken = false;
+            _trouble.Worked();
         }
         catch (IOException e)
         {
-            if (!_isBroken)
-            {
-                _notice($"the console port's file {_file.Name} does not get all: {e.Message}");
-            }
-
-            _isBroken = true;
+            _trouble.Failed(e.Message);
         }
 
         return bytes.Length;
