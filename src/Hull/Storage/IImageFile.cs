@@ -5,7 +5,7 @@ using Hull.Host;
 namespace Hull.Storage;
 
 /// <summary>The file below an image. Any thread, several at once. All calls throw an <see cref="IOException"/> that names the
-/// file when the host cannot. Two of them: the host's file, and the tests' one in memory that forgets what was not synced.</summary>
+/// file when the host cannot, or when it has lost bytes that it had. Two of them: the host's file, and the tests' one in memory that forgets what was not synced.</summary>
 internal interface IImageFile : IDisposable
 {
     /// <summary>For messages.</summary>

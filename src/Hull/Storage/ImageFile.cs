@@ -1,5 +1,6 @@
 using System;
 using System.IO;
+using System.Threading;
 using Hull.Host;
 using Microsoft.Win32.SafeHandles;
 
@@ -11,6 +12,7 @@ internal sealed class ImageFile : IImageFile
     private readonly SafeFileHandle _file;
     private readonly bool _hasName;
     private readonly WriteBehind _behind;
+    private long _end;                      // what the file must reach at least: nobody else may change it
 
     private ImageFile(string name, SafeFileHandle file)
     {
@@ -18,6 +20,7 @@ internal sealed class ImageFile : IImageFile
         _file = file;
         _behind = new WriteBehind((offset, length) => LibcFiles.StartWriting(file, offset, length));
         _hasName = !LibcFiles.IsRemoved(file);
+        _end = RandomAccess.GetLength(file);
     }
 
     /// <inheritdoc/>
@@ -79,6 +82,7 @@ internal sealed class ImageFile : IImageFile
             int count = RandomAccess.Read(_file, destination[done..], (long)offset + done);
             if (count == 0)
             {
+                RefuseCut();
                 break;
             }
 
@@ -97,6 +101,7 @@ internal sealed class ImageFile : IImageFile
             long count = LibcFiles.Read(_file, pieces, offset + (ulong)done);
             if (count == 0)
             {
+                RefuseCut();
                 break;
             }
 
@@ -111,15 +116,23 @@ internal sealed class ImageFile : IImageFile
     public void Write(ulong offset, ReadOnlySpan<byte> source)
     {
         RandomAccess.Write(_file, source, (long)offset);
+        Reach((long)offset + source.Length);
         _behind.Wrote(offset, source.Length);
     }
 
     /// <inheritdoc/>
     public void SetLength(ulong length)
     {
+        RefuseCut(); // what is lost would read as zeros below the new end
+        if ((long)length < Volatile.Read(ref _end))
+        {
+            Volatile.Write(ref _end, (long)length);
+        }
+
         try
         {
             RandomAccess.SetLength(_file, (long)length);
+            Reach((long)length);
         }
         catch (ArgumentOutOfRangeException e)
         {
@@ -131,6 +144,7 @@ internal sealed class ImageFile : IImageFile
     public void Sync()
     {
         LibcFiles.SyncData(_file, Name);
+        RefuseCut();
 
         // What is on the disk under no name is lost with this process: nobody may be told that it is safe.
         if (_hasName && LibcFiles.IsRemoved(_file))
@@ -170,6 +184,23 @@ internal sealed class ImageFile : IImageFile
         }
 
         _file.Dispose();
+    }
+
+    private void Reach(long end)
+    {
+        for (long old = Volatile.Read(ref _end); end > old;)
+        {
+            old = Interlocked.CompareExchange(ref _end, end, old);
+        }
+    }
+
+    private void RefuseCut()
+    {
+        long end = Volatile.Read(ref _end); // first: it is told of a write when the file has it
+        if (RandomAccess.GetLength(_file) < end)
+        {
+            throw new IOException($"{Name} ends at {Length}: it was cut while in use");
+        }
     }
 
     // What is left behind the bytes that are done.

@@ -1,5 +1,4 @@
 using System;
-using System.IO;
 using Hull.Host;
 
 namespace Hull.Storage;
@@ -46,21 +45,10 @@ internal sealed class RawStore : IByteStore
     }
 
     /// <inheritdoc/>
-    public void Read(ulong offset, Span<byte> destination)
-    {
-        int count = _file.Read(offset, destination);
-        if (count < destination.Length)
-        {
-            throw Cut(offset + (uint)count);
-        }
-    }
+    public void Read(ulong offset, Span<byte> destination) => _file.Read(offset, destination);
 
     /// <inheritdoc/>
-    public bool TryRead(ulong offset, Span<HostRange> pieces, int length)
-    {
-        long count = _file.Read(offset, pieces);
-        return count == length ? true : throw Cut(offset + (ulong)count);
-    }
+    public bool TryRead(ulong offset, Span<HostRange> pieces, int length) => _file.Read(offset, pieces) == length;
 
     /// <inheritdoc/>
     public void Write(ulong offset, ReadOnlySpan<byte> source) => _file.Write(offset, source);
@@ -101,6 +89,4 @@ internal sealed class RawStore : IByteStore
 
     /// <inheritdoc/>
     public void Dispose() => _file.Dispose();
-
-    private IOException Cut(ulong end) => new($"{_file.Name} ends at {end}: it was cut while in use");
 }
