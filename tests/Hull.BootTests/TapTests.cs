@@ -8,13 +8,14 @@ namespace Hull.BootTests;
 public sealed class TapTests
 {
     [TapFact]
-    public void TwoGuestsOnABridge_SendEachOtherAndTheHostWholeFiles()
+    public void TwoGuestsOnABridge_SendEachOtherAndTheHostWholeFiles_AlsoAfterATapIsMadeAnew()
     {
         string script = Path.Combine(Checkout.Root, "tests", "Hull.BootTests", "taps.sh");
         RunResult result = HullRun.StartScript($"exec unshare -rn bash {script} {Checkout.Hull}").WaitForEnd();
 
         Assert.True(result.Status == 0, result.ToString());
         Assert.Contains("guest to host", result.Text, System.StringComparison.Ordinal);
+        Assert.Contains("back again", result.Text, System.StringComparison.Ordinal);
     }
 }
 

@@ -31,7 +31,7 @@ sum=$(sha256sum <data)
 busybox httpd -f -p 10.77.0.1:80 -h . &
 
 "$hull" run --net tap=tap1 -- sh -c 'wget -q -O /tmp/data http://10.77.0.1/data && sha256sum </tmp/data &&
-    ip addr add 10.77.0.100/24 dev eth0 && httpd -h /tmp && echo up && sleep 1000' >first &
+    ip addr add 10.77.0.100/24 dev eth0 && httpd -h /tmp && echo up && sleep 1000' >first 2>words &
 first=$!
 until grep -q up first; do
     kill -0 $first
@@ -44,3 +44,13 @@ second=$("$hull" run --net tap=tap2 -- sh -c 'wget -q -O /tmp/data http://10.77.
 echo "guest to guest"
 [[ $(curl -s http://10.77.0.100/data | sha256sum) == "$sum" ]]
 echo "guest to host"
+
+# A tap that goes away is a cable pulled out, and one that comes is put in again.
+within() { timeout 20 bash -c "until $1; do sleep 0.1; done"; }
+ip link del tap1
+within "grep -q 'tap1 is gone' words"
+ip tuntap add tap1 mode tap
+within "grep -q 'tap1 is back' words"
+ip link set tap1 master br0 up
+within "[[ \$(curl -s -m 2 http://10.77.0.100/data | sha256sum) == '$sum' ]]"
+echo "back again"
