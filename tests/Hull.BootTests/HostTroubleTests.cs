@@ -97,6 +97,19 @@ public sealed class HostTroubleTests : IDisposable
         Assert.True(frames > 12, $"{frames} frames");
     }
 
+    [Fact]
+    public void OutputThatCannotBeWritten_IsTheEndOfACommand_ButNotOfAMachine()
+    {
+        RunResult command = HullRun.StartProgram("bash", "-c", $"exec {Checkout.Hull} run -- sh -c 'yes; sleep 1000' >/dev/full").WaitForEnd();
+        RunResult machine = HullRun.StartProgram(
+            "bash", "-c", $"(sleep 4; echo poweroff) | {Checkout.Hull} run >/dev/full").WaitForEnd();
+
+        Assert.Equal(125, command.Status);
+        Assert.Contains("hull: standard output (/dev/full) fails: No space left", command.Error, StringComparison.Ordinal);
+        Assert.Equal(0, machine.Status);
+        Assert.Single(machine.Error.Split('\n'), static line => line.Contains("what the guest prints is lost", StringComparison.Ordinal));
+    }
+
     public void Dispose() => Directory.Delete(_folder, recursive: true);
 
     private static void Run(string program, params string[] arguments)

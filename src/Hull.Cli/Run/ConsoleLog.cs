@@ -8,7 +8,8 @@ namespace Hull.Cli.Run;
 internal sealed class ConsoleLog : IDisposable
 {
     private readonly string _path;
-    private FileStream? _file;
+    private readonly FileStream _file;
+    private bool _fails;
 
     /// <summary>Makes the file.</summary>
     /// <exception cref="HullException">It cannot be written.</exception>
@@ -25,24 +26,43 @@ internal sealed class ConsoleLog : IDisposable
         }
     }
 
-    /// <summary>Takes bytes. On vCPUs' threads, one at a time; a full disk ends the log, not the guest.</summary>
+    /// <summary>Takes bytes. On vCPUs' threads, one at a time; what a full disk has no room for is lost.</summary>
     internal void Write(ReadOnlySpan<byte> bytes)
     {
         try
         {
-            _file?.Write(bytes);
+            _file.Write(bytes);
             if (bytes.IndexOf((byte)'\n') >= 0)
             {
-                _file?.Flush();
+                _file.Flush();
+                Tell(null);
             }
         }
         catch (IOException e)
         {
-            _file = null;
-            Notice.Write($"the log {_path} ends here: {e.Message}");
+            Tell(e.Message);
         }
     }
 
     /// <inheritdoc/>
-    public void Dispose() => _file?.Dispose();
+    public void Dispose()
+    {
+        try
+        {
+            _file.Dispose();
+        }
+        catch (IOException e)
+        {
+            Tell(e.Message);
+        }
+    }
+
+    private void Tell(string? reason)
+    {
+        if (_fails != reason is not null)
+        {
+            _fails = !_fails;
+            Notice.Write(reason is null ? $"the log {_path} works again" : $"the log {_path} fails: {reason}");
+        }
+    }
 }

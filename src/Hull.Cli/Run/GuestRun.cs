@@ -33,13 +33,16 @@ internal sealed class GuestRun : IDisposable
     private Timer? _timeLimit;
     private Timer? _grace;
     private int _signal;
+    private bool _losesOutput;              // said already
 
     private GuestRun(RunRequest request, GuestSettings? settings)
     {
         _request = request;
         _settings = settings;
-        _output = new OutputPump(StandardStream.Output, "stdout", OutputBroke);
-        _error = new OutputPump(StandardStream.Error, "stderr", OutputBroke);
+        _output = new OutputPump(
+            StandardStream.Output, "stdout", reason => GoesOn(StandardStream.Output, "output", reason), OutputMended);
+        _error = new OutputPump(
+            StandardStream.Error, "stderr", reason => GoesOn(StandardStream.Error, "error", reason), OutputMended);
         _checkpoints = request.Checkpoints is null ? null : CheckpointFile.Open(request.Checkpoints);
         _log = request.Log is null ? null : new ConsoleLog(request.Log);
         _trace = request.Trace is null ? null : TraceOutput.Open(request.Trace, _error);
@@ -345,7 +348,33 @@ internal sealed class GuestRun : IDisposable
         }
     }
 
-    private void OutputBroke() => End(new RunOutcome(ExitStatus.Signal(13)));
+    // Nobody reads any more: as with any program. A full disk is the end of a command, whose output it is, but a machine's console
+    // is not the machine.
+    private bool GoesOn(StandardStream stream, string name, string? reason)
+    {
+        string message = $"standard {name} ({stream.File}) fails: {reason}";
+        if (reason is null)
+        {
+            End(new RunOutcome(ExitStatus.Signal(13)));
+        }
+        else if (HasCommand)
+        {
+            End(new RunOutcome(ExitStatus.Hull, message));
+        }
+        else if (!_losesOutput)
+        {
+            _losesOutput = true;
+            Notice.Write($"{message}: what the guest prints is lost");
+        }
+
+        return reason is not null && !HasCommand;
+    }
+
+    private void OutputMended()
+    {
+        _losesOutput = false;
+        Notice.Write("the guest's output works again");
+    }
 
     private void MachineEnded(MachineEnd end)
     {

@@ -14,7 +14,8 @@ internal sealed class OutputPump : IDisposable
 
     private readonly object _lock = new();
     private readonly StandardStream _stream;
-    private readonly Action _broken;
+    private readonly Func<string?, bool> _broken;
+    private readonly Action _mended;
     private readonly Thread _thread;
     private byte[] _filling = new byte[Room];
     private byte[] _writing = new byte[Room];
@@ -22,9 +23,16 @@ internal sealed class OutputPump : IDisposable
     private bool _busy;
     private bool _ending;
 
-    /// <summary>Makes a pump; <paramref name="broken"/> is called when the stream's other end is gone.</summary>
-    internal OutputPump(StandardStream stream, string name, Action broken)
+    /// <summary>Makes a pump.</summary>
+    /// <param name="stream">Gets the bytes.</param>
+    /// <param name="name">For the thread's name.</param>
+    /// <param name="broken">
+    /// Called when bytes are lost, with the reason; null: the stream's other end is gone. False ends the pump, else later bytes are tried.
+    /// </param>
+    /// <param name="mended">Called when bytes are written again.</param>
+    internal OutputPump(StandardStream stream, string name, Func<string?, bool> broken, Action mended)
     {
+        _mended = mended;
         _stream = stream;
         _broken = broken;
         _thread = new Thread(Run) { Name = $"hull-{name}", IsBackground = true };
@@ -80,12 +88,18 @@ internal sealed class OutputPump : IDisposable
 
     private void Run()
     {
+        bool fails = false;
         while (TryTake(out int length))
         {
-            if (!_stream.TryWrite(_writing.AsSpan(0, length)))
+            bool failed = fails;
+            fails = !_stream.TryWrite(_writing.AsSpan(0, length), out string? reason);
+            if (fails && !_broken(reason))
             {
                 Dispose();
-                _broken();
+            }
+            else if (failed && !fails)
+            {
+                _mended();
             }
         }
     }

@@ -1,5 +1,4 @@
 using System;
-using System.IO;
 using System.Runtime.InteropServices;
 
 namespace Hull.Host;
@@ -12,6 +11,7 @@ public sealed class StandardStream
 {
     private const int Interrupted = 4;
     private const int TryAgain = 11;
+    private const int BrokenPipe = 32;
     private const ulong PollIn = 1;
     private const ulong PollOut = 4;
 
@@ -32,7 +32,10 @@ public sealed class StandardStream
     public bool IsTerminal => LibcStreams.IsATty(_fd) == 1;
 
     /// <summary>True when it is /dev/null: nothing will ever come.</summary>
-    public bool IsNull => File.ResolveLinkTarget($"/proc/self/fd/{_fd}", false)?.FullName == "/dev/null";
+    public bool IsNull => File == "/dev/null";
+
+    /// <summary>The file behind it, or what the kernel calls a pipe or a socket.</summary>
+    public string? File => System.IO.File.ResolveLinkTarget($"/proc/self/fd/{_fd}", false)?.FullName;
 
     /// <summary>Reads what is there, waiting for the first byte.</summary>
     /// <returns>Bytes read; 0 at the end, and when the stream is closed or broken.</returns>
@@ -54,9 +57,16 @@ public sealed class StandardStream
     }
 
     /// <summary>Writes all bytes, waiting for a slow reader.</summary>
-    /// <returns>False when the other end is gone.</returns>
-    public bool TryWrite(ReadOnlySpan<byte> bytes)
+    /// <returns>False when the other end is gone, or the host cannot.</returns>
+    public bool TryWrite(ReadOnlySpan<byte> bytes) => TryWrite(bytes, out _);
+
+    /// <summary>Writes all bytes, waiting for a slow reader.</summary>
+    /// <param name="bytes">The bytes.</param>
+    /// <param name="reason">Why the host cannot; null when the other end is gone, which is nobody's fault.</param>
+    /// <returns>False when not all are written.</returns>
+    public bool TryWrite(ReadOnlySpan<byte> bytes, out string? reason)
     {
+        reason = null;
         while (bytes.Length > 0)
         {
             nint put = LibcStreams.Write(_fd, bytes, (nuint)bytes.Length);
@@ -64,8 +74,11 @@ public sealed class StandardStream
             {
                 bytes = bytes[(int)put..];
             }
-            else if (!WaitAfter(Marshal.GetLastPInvokeError(), PollOut))
+            else if (Marshal.GetLastPInvokeError() is var error && !WaitAfter(error, PollOut))
             {
+                // A terminal that is gone gives EIO.
+                bool isGone = error is BrokenPipe or Errno.BadDescriptor || (error == Errno.InputOutput && File?.StartsWith("/dev/", StringComparison.Ordinal) != false);
+                reason = isGone ? null : Marshal.GetPInvokeErrorMessage(error);
                 return false;
             }
         }
