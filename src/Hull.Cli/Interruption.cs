@@ -1,4 +1,5 @@
 using System;
+using System.Diagnostics.CodeAnalysis;
 using System.Runtime.InteropServices;
 using System.Threading;
 
@@ -13,6 +14,29 @@ internal sealed class Interruption : IDisposable
 
     internal Interruption() => _registrations =
         [Listen(PosixSignal.SIGHUP, 1), Listen(PosixSignal.SIGINT, 2), Listen(PosixSignal.SIGTERM, 15)];
+
+    /// <summary>Does what a signal may cut short: programs of the host's are ended, and drafts removed.</summary>
+    /// <param name="work">The work; throws <see cref="OperationCanceledException"/> when it is cut short.</param>
+    /// <param name="result">What it gives.</param>
+    /// <param name="status">The exit status of a signal.</param>
+    /// <returns>False when a signal came.</returns>
+    internal static bool TryRun<T>(Func<CancellationToken, T> work, [NotNullWhen(true)] out T? result, out int status)
+        where T : notnull
+    {
+        using Interruption interruption = new();
+        result = default;
+        try
+        {
+            result = work(interruption.Token);
+        }
+        catch (OperationCanceledException) when (interruption.Signal != 0)
+        {
+            // The status says it.
+        }
+
+        status = ExitStatus.Signal(interruption.Signal);
+        return interruption.Signal == 0;
+    }
 
     /// <summary>Is cancelled by the first signal.</summary>
     internal CancellationToken Token => _source.Token;

@@ -105,9 +105,16 @@ internal static class ImageCommand
         {
             DiskSource source = new(
                 result.GetRequiredValue(from), ReadFormat(result.GetValue(fromFormat)), result.GetValue(allow), result.GetValue(snapshot));
-            ImageReports.WithProgress(progress => DiskTool.Convert(
-                source, result.GetRequiredValue(to), ReadFormat(result.GetValue(format)), options.Read(result), progress));
-            return ExitStatus.Success;
+            bool done = Interruption.TryRun(
+                token =>
+                {
+                    ImageReports.WithProgress(progress => DiskTool.Convert(
+                        source, result.GetRequiredValue(to), ReadFormat(result.GetValue(format)), options.Read(result), progress, token));
+                    return true;
+                },
+                out _,
+                out int stopped);
+            return done ? ExitStatus.Success : stopped;
         }));
         return command;
     }

@@ -1,7 +1,6 @@
 using System;
 using System.CommandLine;
 using System.IO;
-using System.Threading;
 using Hull.Cli.Guest;
 using Hull.Cli.Run;
 using Hull.Cli.Xen;
@@ -89,8 +88,10 @@ internal static class XenCommand
     private static int Run(string more, RunRequest request)
     {
         GuestSettings settings = GuestRun.SettingsFor(request)!; // null only for another RAM disk
-        Dom0Image image = Dom0Image.PrepareAsync(settings, CancellationToken.None).GetAwaiter().GetResult();
-        return GuestRun.Execute(request, settings, image.ToGuest(more));
+        return Interruption.TryRun(
+            token => Dom0Image.PrepareAsync(settings, token).GetAwaiter().GetResult(), out Dom0Image? image, out int status)
+            ? GuestRun.Execute(request, settings, image.ToGuest(more))
+            : status;
     }
 
     private static int Write(string folder, string[] guestCommand)
@@ -101,7 +102,12 @@ internal static class XenCommand
             HostName = "dom0",
             Command = guestCommand.Length > 0 ? guestCommand : ["sh", "-l"],
         };
-        Dom0Image image = Dom0Image.PrepareAsync(settings, CancellationToken.None).GetAwaiter().GetResult();
+        if (!Interruption.TryRun(
+            token => Dom0Image.PrepareAsync(settings, token).GetAwaiter().GetResult(), out Dom0Image? image, out int status))
+        {
+            return status;
+        }
+
         try
         {
             Directory.CreateDirectory(folder);

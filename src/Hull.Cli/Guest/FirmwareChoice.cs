@@ -1,5 +1,6 @@
 using System;
 using System.IO;
+using System.Threading;
 using Hull.Cli.Run;
 using Hull.Cli.Store;
 using Hull.Devices.Virtio;
@@ -21,7 +22,7 @@ internal static class FirmwareChoice
     /// that only Hull's own kernel and initramfs give.
     /// </summary>
     /// <exception cref="HullException">The request has what firmware does not take, or a disk that does not boot.</exception>
-    internal static RunRequest AddTo(RunRequest request)
+    internal static RunRequest AddTo(RunRequest request, CancellationToken cancellation)
     {
         bool hasDisk = Array.Exists(request.Devices, static device => device is DiskSpec);
         bool wantsKernel = request.Kernel is not null || request.Initrd is not null || request.Root is not null
@@ -36,7 +37,7 @@ internal static class FirmwareChoice
             if (request.Xen)
             {
                 FirmwareStore store = new(XdgDirectories.FromEnvironment(), new GuestImage.Progress());
-                return request with { Kernel = store.FindXenGrub(), Initrd = RunRequest.NoInitrd };
+                return request with { Kernel = store.FindXenGrub(cancellation), Initrd = RunRequest.NoInitrd };
             }
 
             request = request with { Firmware = Bios };
@@ -62,8 +63,9 @@ internal static class FirmwareChoice
 
     /// <summary>The ROM's file.</summary>
     /// <exception cref="HullException">It cannot be had.</exception>
-    internal static string FindFile(string firmware, XdgDirectories directories, IProgress<string> progress) =>
-        firmware == Bios ? new FirmwareStore(directories, progress).FindBios()
+    internal static string FindFile(
+        string firmware, XdgDirectories directories, IProgress<string> progress, CancellationToken cancellation) =>
+        firmware == Bios ? new FirmwareStore(directories, progress).FindBios(cancellation)
         : File.Exists(firmware) ? firmware
         : throw new HullException($"--firmware {firmware}: give bios, uefi or the file of a ROM");
 

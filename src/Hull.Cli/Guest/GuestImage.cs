@@ -43,8 +43,10 @@ internal sealed record GuestImage
     /// <param name="request">What the user asked for.</param>
     /// <param name="settings">For Hull's own init; null boots the user's RAM disk, or none.</param>
     /// <param name="isMultiboot">True when the kernel is no Linux, so that its words are the user's alone.</param>
+    /// <param name="cancellation">Ends it, with nothing left behind.</param>
     /// <exception cref="HullException">A part is missing and cannot be had.</exception>
-    internal static GuestImage Prepare(RunRequest request, GuestSettings? settings, bool isMultiboot)
+    internal static GuestImage Prepare(
+        RunRequest request, GuestSettings? settings, bool isMultiboot, CancellationToken cancellation)
     {
         XdgDirectories directories = XdgDirectories.FromEnvironment();
         Progress progress = new();
@@ -52,13 +54,13 @@ internal sealed record GuestImage
         {
             return new GuestImage
             {
-                Firmware = BootBlob.FromFile(FirmwareChoice.FindFile(request.Firmware, directories, progress)),
+                Firmware = BootBlob.FromFile(FirmwareChoice.FindFile(request.Firmware, directories, progress, cancellation)),
                 Devices = [.. request.Devices, .. SharePlan.Make(request, null).Devices],
             };
         }
 
         DiskBootCache cache = new(directories);
-        string kernel = FindKernel(request, directories, progress, out StoredKernel? stored);
+        string kernel = FindKernel(request, directories, progress, out StoredKernel? stored, cancellation);
         KernelModules? modules = stored?.ModulesPath is string path
             ? new KernelModules(path)
             : KernelModules.FindBeside(kernel);
@@ -73,7 +75,8 @@ internal sealed record GuestImage
                     settings with { Mounts = shares.Mounts, Root = shares.Root },
                     ModulesFor(request.Xen, devices, request.Name is not null, shares, modules),
                     cache,
-                    progress)
+                    progress,
+                    cancellation)
                 : request.Initrd is null or RunRequest.NoInitrd ? [] : [BootBlob.FromFile(request.Initrd)],
             Modules = Array.ConvertAll(request.Modules, ModuleFor),
             CommandLine = isMultiboot
@@ -120,7 +123,7 @@ internal sealed record GuestImage
     }
 
     private static string FindKernel(
-        RunRequest request, XdgDirectories directories, Progress progress, out StoredKernel? stored)
+        RunRequest request, XdgDirectories directories, Progress progress, out StoredKernel? stored, CancellationToken cancellation)
     {
         stored = null;
         if (request.Kernel is not null)
@@ -135,7 +138,7 @@ internal sealed record GuestImage
 
         KernelStore store = new(directories, progress);
         stored = store.FindNewest()
-            ?? store.GetAsync(KernelStore.DefaultPackage, CancellationToken.None).GetAwaiter().GetResult();
+            ?? store.GetAsync(KernelStore.DefaultPackage, cancellation).GetAwaiter().GetResult();
         return stored.KernelPath;
     }
 
@@ -171,11 +174,11 @@ internal sealed record GuestImage
     };
 
     private static BootBlob[] OwnInitramfs(
-        GuestSettings settings, IReadOnlyList<string> modules, DiskBootCache cache, Progress progress)
+        GuestSettings settings, IReadOnlyList<string> modules, DiskBootCache cache, Progress progress, CancellationToken cancellation)
     {
         InitramfsStore store = new(cache, new HostPackages(progress));
         BootBlob own = InitramfsStore.WithInit(Resource("init.sh"), builder => AddOwnFiles(builder, settings, modules));
-        return [store.GetBaseAsync(CancellationToken.None).GetAwaiter().GetResult(), own];
+        return [store.GetBaseAsync(cancellation).GetAwaiter().GetResult(), own];
     }
 
     /// <summary>Adds what Hull's init reads besides the base: its settings, and the modules that it loads.</summary>

@@ -63,21 +63,10 @@ internal sealed class GuestRun : IDisposable
     /// <exception cref="HullException">It cannot start.</exception>
     internal static int Execute(RunRequest request)
     {
-        // Before a kernel is fetched for nothing.
-        request = Networks.AddTo(FirmwareChoice.AddTo(request));
-        SpecFor(request, BootBlob.FromBytes("", default)).Validate();
-        CheckTrace(request);
-        bool isMultiboot = request.Kernel is not null
-            && KernelFile.Identify(BootBlob.FromFile(request.Kernel)) == KernelProtocol.Multiboot;
-        GuestSettings? settings = isMultiboot ? NoSettingsFor(request)
-            : request.Firmware is null ? SettingsFor(request) : null;
-        if (settings is not null && request.Kernel is not null && KernelFile.Is32BitLinux(BootBlob.FromFile(request.Kernel)))
-        {
-            throw new HullException(
-                $"{request.Kernel} is a 32-bit kernel, and Hull's own RAM disk is for 64-bit ones: give another (--initrd F)");
-        }
-
-        return Execute(request, settings, GuestImage.Prepare(request, settings, isMultiboot));
+        GuestSettings? settings = null;
+        return Interruption.TryRun(token => Prepare(ref request, out settings, token), out GuestImage? image, out int status)
+            ? Execute(request, settings, image)
+            : status;
     }
 
     /// <summary>Runs a guest that is made already.</summary>
@@ -101,6 +90,25 @@ internal sealed class GuestRun : IDisposable
         _trace?.Dispose();
         _output.Dispose();
         _error.Dispose();
+    }
+
+    private static GuestImage Prepare(ref RunRequest request, out GuestSettings? settings, CancellationToken cancellation)
+    {
+        // Before a kernel is fetched for nothing.
+        request = Networks.AddTo(FirmwareChoice.AddTo(request, cancellation), cancellation);
+        SpecFor(request, BootBlob.FromBytes("", default)).Validate();
+        CheckTrace(request);
+        bool isMultiboot = request.Kernel is not null
+            && KernelFile.Identify(BootBlob.FromFile(request.Kernel)) == KernelProtocol.Multiboot;
+        settings = isMultiboot ? NoSettingsFor(request)
+            : request.Firmware is null ? SettingsFor(request) : null;
+        if (settings is not null && request.Kernel is not null && KernelFile.Is32BitLinux(BootBlob.FromFile(request.Kernel)))
+        {
+            throw new HullException(
+                $"{request.Kernel} is a 32-bit kernel, and Hull's own RAM disk is for 64-bit ones: give another (--initrd F)");
+        }
+
+        return GuestImage.Prepare(request, settings, isMultiboot, cancellation);
     }
 
     private static void CheckTrace(RunRequest request)

@@ -20,7 +20,7 @@ internal static class Networks
 
     /// <summary>The request with its cards among the devices.</summary>
     /// <exception cref="HullException">What the user asked for is none, or the host lacks what it needs.</exception>
-    internal static RunRequest AddTo(RunRequest request)
+    internal static RunRequest AddTo(RunRequest request, CancellationToken cancellation = default)
     {
         bool isAsked = request.Nets.Length > 0 || request.Publish.Length > 0 || request.Pcap is not null;
         if (!isAsked && !IsUseful(request))
@@ -30,7 +30,7 @@ internal static class Networks
 
         List<DeviceSpec> devices = [.. request.Devices];
         devices.AddRange(Parse(request));
-        if (devices.Exists(static device => device is NetSpec { NeedsPasst: true }) && !HasPasst(isAsked))
+        if (devices.Exists(static device => device is NetSpec { NeedsPasst: true }) && !HasPasst(isAsked, cancellation))
         {
             return request;
         }
@@ -85,7 +85,7 @@ internal static class Networks
     }
 
     // A network that nobody asked for is left out where it cannot be had, with a word about it.
-    private static bool HasPasst(bool isAsked)
+    private static bool HasPasst(bool isAsked, CancellationToken cancellation)
     {
         if (HostPackages.IsInstalled(Package) || HostCommand.Exists(Package))
         {
@@ -94,7 +94,7 @@ internal static class Networks
 
         try
         {
-            new HostPackages(new GuestImage.Progress()).EnsureAsync([Package], CancellationToken.None).GetAwaiter().GetResult();
+            new HostPackages(new GuestImage.Progress()).EnsureAsync([Package], cancellation).GetAwaiter().GetResult();
             return true;
         }
         catch (HullException e) when (!isAsked)

@@ -16,15 +16,17 @@ internal sealed class FirmwareStore(XdgDirectories directories, IProgress<string
 
     /// <summary>SeaBIOS, from Debian's package seabios.</summary>
     /// <exception cref="HullException">It is not here, and cannot be had; says what to do.</exception>
-    internal string FindBios() => Find("seabios", "usr/share/seabios/bios-256k.bin");
+    internal string FindBios(CancellationToken cancellation) =>
+        Find("seabios", "usr/share/seabios/bios-256k.bin", cancellation);
 
     /// <summary>GRUB as the kernel of a Xen guest, from Debian's package grub-xen-host: it reads the boot menu on a disk.</summary>
     /// <exception cref="HullException">It is not here, and cannot be had; says what to do.</exception>
-    internal string FindXenGrub() => Find("grub-xen-host", "usr/lib/grub-xen/grub-i386-xen_pvh.bin");
+    internal string FindXenGrub(CancellationToken cancellation) =>
+        Find("grub-xen-host", "usr/lib/grub-xen/grub-i386-xen_pvh.bin", cancellation);
 
     /// <summary>A file of a package.</summary>
     /// <exception cref="HullException">It is not here, and cannot be had; says what to do.</exception>
-    private string Find(string package, string file)
+    private string Find(string package, string file, CancellationToken cancellation)
     {
         string installed = "/" + file;
         if (File.Exists(installed))
@@ -35,45 +37,36 @@ internal sealed class FirmwareStore(XdgDirectories directories, IProgress<string
         string stored = Path.Combine(_root, package, file);
         if (!File.Exists(stored))
         {
-            FetchAsync(package, file).GetAwaiter().GetResult();
+            FetchAsync(package, file, cancellation).GetAwaiter().GetResult();
         }
 
         return stored;
     }
 
-    private async Task FetchAsync(string package, string file)
+    private async Task FetchAsync(string package, string file, CancellationToken cancellation)
     {
         if (!HostCommand.Exists("apt-get") || !HostCommand.Exists("dpkg-deb"))
         {
             throw new HullException($"this host has no firmware /{file} and no apt-get to fetch it: name one (--firmware FILE)");
         }
 
-        string draft = Path.Combine(_root, $".draft-{Environment.ProcessId}-{Guid.NewGuid():n}");
-        string content = Path.Combine(draft, "content");
         try
         {
-            Directory.CreateDirectory(content);
-            string archive = await new HostPackages(progress).DownloadAsync(package, draft, CancellationToken.None)
+            using StoreDraft draft = new(_root);
+            string archive = await new HostPackages(progress).DownloadAsync(package, draft.Folder, cancellation)
                 .ConfigureAwait(false);
-            CommandResult result = await HostCommand.RunAsync("dpkg-deb", ["-x", archive, content], null, CancellationToken.None)
+            CommandResult result = await HostCommand.RunAsync("dpkg-deb", ["-x", archive, draft.Content], null, cancellation)
                 .ConfigureAwait(false);
-            if (result.ExitCode != 0 || !File.Exists(Path.Combine(content, file)))
+            if (result.ExitCode != 0 || !File.Exists(Path.Combine(draft.Content, file)))
             {
                 throw new HullException($"the package {package} holds no {file}: {result.Reason}");
             }
 
-            Move(content, Path.Combine(_root, package), file);
+            Move(draft.Content, Path.Combine(_root, package), file);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             throw new HullException($"cannot write Hull's firmware store {_root}: {e.Message}", e);
-        }
-        finally
-        {
-            if (Directory.Exists(draft))
-            {
-                Directory.Delete(draft, recursive: true);
-            }
         }
     }
 

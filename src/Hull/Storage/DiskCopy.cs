@@ -1,4 +1,5 @@
 using System;
+using System.Threading;
 
 namespace Hull.Storage;
 
@@ -12,13 +13,15 @@ internal static class DiskCopy
     /// <param name="from">Is read.</param>
     /// <param name="to">Is new, and at least as long.</param>
     /// <param name="progress">Is told the share that is done, 0 to 1.</param>
+    /// <param name="cancellation">Ends it.</param>
     /// <exception cref="System.IO.IOException">The host cannot.</exception>
-    internal static void Run(IByteStore from, IByteStore to, IProgress<double>? progress)
+    internal static void Run(IByteStore from, IByteStore to, IProgress<double>? progress, CancellationToken cancellation)
     {
         byte[] buffer = new byte[Chunk];
         int piece = (int)Math.Max(to.BlockSize, Piece);
         for (ulong at = 0; at < from.Length;)
         {
+            cancellation.ThrowIfCancellationRequested();
             ulong run = from.FindRun(at, out bool isZero);
             if (!isZero)
             {

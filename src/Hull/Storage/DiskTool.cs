@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using System.IO;
+using System.Threading;
 using Hull.Host;
 using Hull.Storage.Qcow2;
 
@@ -112,17 +113,38 @@ public static class DiskTool
     /// <param name="format">Its format; by its ending if need be.</param>
     /// <param name="options">For qcow2; no file below.</param>
     /// <param name="progress">Is told the share that is done, 0 to 1.</param>
+    /// <param name="cancellation">Ends it. A new file that does not have all is removed, then as after an error.</param>
     /// <exception cref="HullException">One of the two cannot be opened or made.</exception>
-    public static void Convert(DiskSource source, string path, DiskFormat format, Qcow2Options options, IProgress<double>? progress)
+    /// <exception cref="OperationCanceledException">It was ended.</exception>
+    public static void Convert(
+        DiskSource source,
+        string path,
+        DiskFormat format,
+        Qcow2Options options,
+        IProgress<double>? progress,
+        CancellationToken cancellation = default)
     {
         ArgumentNullException.ThrowIfNull(source);
         ArgumentNullException.ThrowIfNull(options);
         format = DiskImage.Resolve(path, format);
         using IByteStore from = DiskImage.Open(source.File, source.Format, true, source.AllowBacking, source.Snapshot);
+        bool isNew = !File.Exists(path);
+        bool isWhole = false;
         Make(path, format, from.Length, options);
-        using IByteStore to = DiskImage.Open(path, format, readOnly: false);
-        DiskCopy.Run(from, to, progress);
-        to.Flush();
+        try
+        {
+            using IByteStore to = DiskImage.Open(path, format, readOnly: false);
+            DiskCopy.Run(from, to, progress, cancellation);
+            to.Flush();
+            isWhole = true;
+        }
+        finally
+        {
+            if (isNew && !isWhole)
+            {
+                File.Delete(path); // half a disk looks like one
+            }
+        }
     }
 
     private static void Make(string path, DiskFormat format, ulong size, Qcow2Options options)

@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using System.IO;
+using System.Threading;
 using Hull.Cli.Commands;
 using Hull.Host;
 using Hull.Storage;
@@ -35,6 +36,17 @@ public sealed class DiskToolTests : IDisposable
         DiskTool.Convert(new(_folder["ours.raw"]), _folder["ours.qcow2"], default, new(), null);
         QemuTools.AssertContent(_folder["ours.qcow2"], content, "ours");
         QemuTools.AssertClean(_folder["ours.qcow2"], "ours");
+    }
+
+    [Fact]
+    public void ConvertThatIsCutShort_LeavesNoHalfDisk()
+    {
+        File.WriteAllBytes(_folder["content.raw"], Content(16 << 20));
+        using CancellationTokenSource source = new();
+        Assert.Throws<OperationCanceledException>(() => DiskTool.Convert(
+            new(_folder["content.raw"]), _folder["half.qcow2"], default, new(), new Ending(source), source.Token));
+
+        Assert.False(File.Exists(_folder["half.qcow2"]));
     }
 
     [QemuFact]
@@ -198,6 +210,11 @@ public sealed class DiskToolTests : IDisposable
         }
 
         return content;
+    }
+
+    private sealed class Ending(CancellationTokenSource source) : IProgress<double>
+    {
+        public void Report(double value) => source.Cancel();
     }
 
     private sealed class Shares(List<double> shares) : IProgress<double>
