@@ -97,6 +97,29 @@ public sealed class HostTroubleTests : IDisposable
         Assert.True(frames > 12, $"{frames} frames");
     }
 
+    [MountFact]
+    public void SharedFolder_ThatIsFull_TakesNoWrites_OrIsRemoved_IsNamed_AndComesBack()
+    {
+        string guest = "say() { echo $1; until [ -e /mnt/signs/$1 ]; do sleep 0.1; done; }; again() { until \"$@\" 2>/dev/null; do sleep 0.2; done; }; "
+            + "cd /mnt/s && dd if=/dev/zero of=big bs=64k count=64 2>/dev/null || say full; again dd if=/dev/zero of=big bs=64k count=64; "
+            + "rm big; say room; again touch new; say ro; again touch new; say gone; until cat f 2>/dev/null; do sleep 0.2; done";
+        string script = $"cd {_folder} && mkdir small signs && mount -t tmpfs -o size=2m tmpfs small && mkdir small/s || exit 1; "
+            + "until_said() { until grep -q $1 said; do sleep 0.1; done; }; : >said; : >words; "
+            + "(until_said full; mount -o remount,size=8m small; touch signs/full; until_said room; mount -o remount,ro small; touch signs/room; "
+            + "until grep -q Read-only words; do sleep 0.1; done; mount -o remount,rw small; until_said ro; touch signs/ro; until_said gone; "
+            + "rm -rf small/s; touch signs/gone; until grep -q 'was removed' words; do sleep 0.1; done; mkdir small/s; echo anew >small/s/f) & "
+            + $"{Checkout.Hull} run --share small/s:s --share signs:signs:ro -- sh -c '{guest}' >said 2>words; "
+            + "status=$?; cat said; cat words >&2; exit $status";
+        RunResult result = HullRun.StartProgram("unshare", "-m", "bash", "-c", script).WaitForEnd();
+
+        Assert.True(result is { Status: 0, Text: "full\nroom\nro\ngone\nanew\n" }, result.ToString());
+        Assert.Contains($"hull: writing the shared folder {_folder}/small/s fails: No space left on device", result.Error, StringComparison.Ordinal);
+        Assert.Contains($"hull: writing the shared folder {_folder}/small/s works again", result.Error, StringComparison.Ordinal);
+        Assert.Contains($"hull: writing the shared folder {_folder}/small/s fails: Read-only file system", result.Error, StringComparison.Ordinal);
+        Assert.Contains($"hull: the shared folder {_folder}/small/s fails: it was removed", result.Error, StringComparison.Ordinal);
+        Assert.Contains($"hull: the shared folder {_folder}/small/s works again", result.Error, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void OutputThatCannotBeWritten_IsTheEndOfACommand_ButNotOfAMachine()
     {

@@ -19,9 +19,10 @@ internal sealed class FileNode(ulong id, NodeKey key, FileNode? parent, byte[] n
     /// <summary>The number that the guest has for it; never given twice.</summary>
     internal ulong Id => id;
 
-    internal NodeKey Key => key;
+    /// <summary>What it is; of the root another one when another folder has taken its place.</summary>
+    internal NodeKey Key { get; set; } = key;
 
-    internal bool IsDirectory => key.Kind == FileKind.Directory;
+    internal bool IsDirectory => Key.Kind == FileKind.Directory;
 
     /// <summary>
     /// The top of one of the host's own file systems (proc, sysfs...) inside the tree: an empty directory for the guest, as

@@ -1,6 +1,5 @@
 using System;
 using System.Collections.Generic;
-using System.IO;
 using System.Runtime.InteropServices;
 using System.Text;
 using Hull.Host;
@@ -28,12 +27,14 @@ internal sealed class FileTree : IDisposable
     private const int StatFlags = LibcDirectories.LinkItself | LibcDirectories.NoAutomount;
     private const int DeepestPath = 1024;
 
-    private readonly HostDescriptor _root;
-    private readonly ulong _rootDevice;
+    private readonly System.Threading.Lock _lock = new();
     private readonly DescriptorCache _descriptors;
+    private volatile HostDescriptor _root;
+    private ulong _rootDevice;
 
     private FileTree(FileTreeOptions options, HostDescriptor root, in FileStatus status, int descriptors)
     {
+        Path = options.Path;
         _root = root;
         _rootDevice = status.Device;
         _descriptors = new DescriptorCache(descriptors);
@@ -42,6 +43,9 @@ internal sealed class FileTree : IDisposable
         Nodes = new NodeTable(status);
         MostOpen = 2 * descriptors;
     }
+
+    /// <summary>The host's folder, as the user names it.</summary>
+    internal string Path { get; }
 
     /// <summary>The guest changes nothing.</summary>
     internal bool IsReadOnly { get; }
@@ -59,9 +63,7 @@ internal sealed class FileTree : IDisposable
     /// <exception cref="HullException">It cannot be shared; says why.</exception>
     internal static FileTree Open(FileTreeOptions options)
     {
-        byte[] path = Encoding.UTF8.GetBytes(Path.GetFullPath(options.Path) + "\0");
-        int fd = LibcDirectories.OpenAt(
-            LibcDirectories.CurrentDirectory, path, LibcDirectories.PathOnly | LibcDirectories.Directory | LibcDirectories.CloseOnExec, 0);
+        int fd = OpenRoot(options.Path);
         if (fd < 0 || LibcDirectories.Statx(fd, [0], LibcDirectories.EmptyPath, LibcDirectories.StatusMask, out FileStatus status) < 0)
         {
             throw new HullException($"cannot share {options.Path}: {Libc.LastErrorMessage()}: give a folder that is there");
@@ -84,6 +86,42 @@ internal sealed class FileTree : IDisposable
         Span<ulong> limits = [1024, 1024];
         _ = LibcDirectories.GetLimit(LibcDirectories.OpenFilesLimit, limits);
         return new FileTree(options, new HostDescriptor(fd), status, (int)Math.Clamp(limits[0] / 16, 32, 16384));
+    }
+
+    /// <summary>
+    /// Looks whether the folder itself was removed, and takes the one that has its name now: the guest finds that in its place.
+    /// </summary>
+    /// <returns>False while there is none.</returns>
+    internal bool TryKeepRoot()
+    {
+        lock (_lock)
+        {
+            HostDescriptor old = _root;
+            old.TryAdd(); // it is ours: nobody else lets it go
+            using HostDescriptor.Lease lease = new(old);
+            if (Stat(lease.Fd, out FileStatus status) != 0 || status.Links != 0)
+            {
+                return true;
+            }
+
+            int fd = OpenRoot(Path);
+            if (fd < 0)
+            {
+                return false;
+            }
+
+            if (Stat(fd, out status) != 0 || HostFileSystems.IsOfTheKernel(fd))
+            {
+                _ = Libc.Close(fd);
+                return false;
+            }
+
+            _rootDevice = status.Device;
+            Nodes.MoveRoot(NodeKey.Of(status));
+            _root = new HostDescriptor(fd);
+            old.Release();
+            return true;
+        }
     }
 
     /// <summary>Looks a name up in a folder, and counts that the guest knows what is there.</summary>
@@ -203,6 +241,12 @@ internal sealed class FileTree : IDisposable
         _root.Release();
     }
 
+    private static int OpenRoot(string path) => LibcDirectories.OpenAt(
+        LibcDirectories.CurrentDirectory,
+        Encoding.UTF8.GetBytes(System.IO.Path.GetFullPath(path) + "\0"),
+        LibcDirectories.PathOnly | LibcDirectories.Directory | LibcDirectories.CloseOnExec,
+        0);
+
     private int Reach(FileNode node, out HostDescriptor? descriptor)
     {
         // Up to a folder that is open, then down again, a name at a time.
@@ -241,7 +285,7 @@ internal sealed class FileTree : IDisposable
         if (node == Nodes.Root)
         {
             descriptor = _root;
-            return _root.TryAdd();
+            return descriptor.TryAdd();
         }
 
         return _descriptors.TryUse(node, out descriptor);

@@ -116,6 +116,17 @@ internal sealed class NodeTable
         }
     }
 
+    /// <summary>The shared folder is another one now. What the guest knows below is found there by its name, or stale.</summary>
+    internal void MoveRoot(NodeKey key)
+    {
+        lock (_lock)
+        {
+            _byKey.Remove(Root.Key);
+            Root.Key = key;
+            _byKey[key] = Root;
+        }
+    }
+
     /// <summary>Forgets all but the root.</summary>
     internal void Clear()
     {

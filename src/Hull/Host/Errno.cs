@@ -19,6 +19,7 @@ internal static class Errno
     internal const int Invalid = 22;
     internal const int TooManyOpen = 23;
     internal const int TooManyOpenHere = 24;
+    internal const int NoSpace = 28;
     internal const int ReadOnly = 30;
     internal const int Range = 34;
     internal const int NameTooLong = 36;
@@ -27,4 +28,5 @@ internal static class Errno
     internal const int NoData = 61;
     internal const int NotSupported = 95;
     internal const int Stale = 116;
+    internal const int OverQuota = 122;
 }

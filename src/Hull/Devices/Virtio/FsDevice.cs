@@ -68,7 +68,10 @@ internal sealed class FsDevice : VirtioDevice
         {
             ValidSeconds = isStill ? StillSeconds : AskAgainSeconds,
             HidesAttributes = isStill,
-        });
+        })
+        {
+            Ended = new ShareTrouble(tree, context.Notice).Ended,
+        };
         Encoding.UTF8.GetBytes(tag, _configuration);
         BinaryPrimitives.WriteUInt32LittleEndian(_configuration.AsSpan(TagBytes), RequestQueues);
         for (int i = 0; i < _queues.Length; i++)

@@ -54,7 +54,7 @@ internal sealed class P9Device : VirtioDevice
     internal P9Device(DeviceContext context, FileTree tree, byte[] tag)
         : base(9, context.Memory, 128)
     {
-        _server = new P9Server(tree);
+        _server = new P9Server(tree) { Ended = new ShareTrouble(tree, context.Notice).Ended };
         _configuration = new byte[2 + tag.Length];
         BinaryPrimitives.WriteUInt16LittleEndian(_configuration, (ushort)tag.Length);
         tag.CopyTo(_configuration, 2);

@@ -51,6 +51,9 @@ internal sealed class FuseServer : IDisposable
         _attributes = new FuseAttributes(attributes, options.HidesAttributes);
     }
 
+    /// <summary>Is told of each request's end: whether it was to change something, and its error.</summary>
+    internal Action<bool, int>? Ended { get; init; }
+
     /// <summary>Serves one request.</summary>
     /// <param name="request">The request, header and all.</param>
     /// <param name="reply">Room for the answer.</param>
@@ -66,6 +69,7 @@ internal sealed class FuseServer : IDisposable
         int error = header.Length < InHeaderBytes || header.Length > request.Length
             ? Errno.Invalid
             : Execute(header, request[InHeaderBytes..(int)header.Length], ref answer);
+        Ended?.Invoke(IsChange(header.Opcode), error);
         if (header.Opcode is FuseOpcode.Forget or FuseOpcode.BatchForget or FuseOpcode.Interrupt || reply.Length < OutHeaderBytes)
         {
             return 0;
@@ -89,6 +93,11 @@ internal sealed class FuseServer : IDisposable
         Reset();
         _tree.Dispose();
     }
+
+    private static bool IsChange(FuseOpcode opcode) => opcode is FuseOpcode.Write or FuseOpcode.Create or FuseOpcode.SetAttr
+        or FuseOpcode.SymLink or FuseOpcode.MkNod or FuseOpcode.MkDir or FuseOpcode.Link or FuseOpcode.Unlink or FuseOpcode.RmDir
+        or FuseOpcode.Rename or FuseOpcode.Rename2 or FuseOpcode.FSync or FuseOpcode.FAllocate or FuseOpcode.CopyFileRange
+        or FuseOpcode.SetXAttr or FuseOpcode.RemoveXAttr;
 
     private int Execute(in FuseInHeader header, ReadOnlySpan<byte> body, ref FuseAnswer answer)
     {

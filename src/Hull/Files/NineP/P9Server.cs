@@ -40,6 +40,9 @@ internal sealed class P9Server : IDisposable
     /// <summary>Fids that the guest holds.</summary>
     internal int FidCount => _fids.Count;
 
+    /// <summary>Is told of each message's end: whether it was to change something, and its error.</summary>
+    internal Action<bool, int>? Ended { get; init; }
+
     /// <summary>Serves one message.</summary>
     /// <param name="request">The message.</param>
     /// <param name="reply">Room for the answer.</param>
@@ -62,6 +65,7 @@ internal sealed class P9Server : IDisposable
             Begin(type, tag);
             error = Execute(type, tag, ref body, ref answer);
             End(type, tag);
+            Ended?.Invoke(IsChange(type), error);
         }
 
         if (error != 0 || answer.IsFull)
@@ -92,6 +96,10 @@ internal sealed class P9Server : IDisposable
         Reset();
         _tree.Dispose();
     }
+
+    private static bool IsChange(P9Type type) => type is P9Type.Write or P9Type.Create or P9Type.SetAttr or P9Type.SymLink
+        or P9Type.MkNod or P9Type.MkDir or P9Type.Link or P9Type.UnlinkAt or P9Type.Remove or P9Type.Rename or P9Type.RenameAt
+        or P9Type.FSync or P9Type.XAttrCreate;
 
     private int Execute(P9Type type, ushort tag, ref P9Reader body, ref P9Writer answer)
     {
