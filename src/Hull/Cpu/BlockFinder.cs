@@ -12,6 +12,10 @@ namespace Hull.Cpu;
 /// </summary>
 internal sealed unsafe class BlockFinder
 {
+    private const BlockMode Special = BlockMode.Careful | BlockMode.Single | BlockMode.Unlinked;
+
+    // Calls one behind the other, of a block that is new.
+    private const int MaximumReturns = 4;
     private readonly SoftVcpu _vcpu;
     private readonly SoftEngine _engine;
     private readonly CodeCache _cache;
@@ -44,14 +48,6 @@ internal sealed unsafe class BlockFinder
         }
 
         byte* entry = extra == 0 ? _tlb.Jumps.Find(_cpu->Rip, user) : null;
-        if (entry == null && extra == 0)
-        {
-            lock (_engine.CodeLock)
-            {
-                entry = _tlb.Jumps.Recall(_cpu->Rip, user);
-            }
-        }
-
         return entry != null ? entry : FindOrTranslate(mode | extra, limit, out _);
     }
 
@@ -125,11 +121,17 @@ internal sealed unsafe class BlockFinder
     // A block that may be found again goes to the jump cache before anybody can invalidate it.
     private byte* FindOrTranslate(BlockMode mode, int limit, out bool locked)
     {
-        const BlockMode Special = BlockMode.Careful | BlockMode.Single | BlockMode.Unlinked;
         while (true)
         {
             lock (_engine.CodeLock)
             {
+                byte* known = (mode & Special) == 0 ? _tlb.Jumps.Recall(_cpu->Rip, (mode & BlockMode.User) != 0) : null;
+                if (known != null)
+                {
+                    locked = false;
+                    return known;
+                }
+
                 if (!_cache.IsFull)
                 {
                     int index = FindBlock(mode, limit, false, out bool global);
@@ -211,18 +213,49 @@ internal sealed unsafe class BlockFinder
             return index;
         }
 
-        return _engine.Translate(_vcpu, key, linear, page.Host, limit);
+        index = _engine.Translate(_vcpu, key, linear, page.Host, limit);
+        if (index >= 0 && (mode & (BlockMode.CodeMask | Special)) == BlockMode.Code64)
+        {
+            TranslateReturns(key, page);
+        }
+
+        return index;
+    }
+
+    // A call mostly returns: what stands behind it is translated with it, and need not be looked for.
+    private void TranslateReturns(BlockKey key, in PageTranslation page)
+    {
+        for (int i = 0; i < MaximumReturns; i++)
+        {
+            ulong rip = _engine.ReturnPoint;
+            BlockKey next = key with { Physical = page.PhysicalPage | (rip & 0xFFF), Rip = rip };
+            if (rip == 0 || rip >> 12 != key.Rip >> 12 || _cache.IsFull || _cache.Find(next) >= 0)
+            {
+                return;
+            }
+
+            int index = _engine.TranslateAhead(_vcpu, next, page.Host);
+            if (index < 0)
+            {
+                return;
+            }
+
+            FillJump(_cache.Blocks[index], key.Mode, page.Global);
+        }
     }
 
     private void FillJump(in Block block, BlockMode mode, bool global)
     {
         int pages = block.SecondPage == ulong.MaxValue ? 1 : 2;
-        _tlb.Jumps.Fill(_cpu->Rip, LinearRip(mode), pages, (mode & BlockMode.User) != 0, global, block.MemoryFlagsEntry);
+        ulong rip = block.Key.Rip;
+        _tlb.Jumps.Fill(rip, Linear(rip, mode), pages, (mode & BlockMode.User) != 0, global, block.MemoryFlagsEntry);
     }
 
-    private ulong LinearRip(BlockMode mode) => (mode & BlockMode.CodeMask) == BlockMode.Code64
-        ? _cpu->Rip
-        : (uint)(_cpu->Rip + _cpu->Segments[Seg.Cs].Base);
+    private ulong LinearRip(BlockMode mode) => Linear(_cpu->Rip, mode);
+
+    private ulong Linear(ulong rip, BlockMode mode) => (mode & BlockMode.CodeMask) == BlockMode.Code64
+        ? rip
+        : (uint)(rip + _cpu->Segments[Seg.Cs].Base);
 
     private bool TranslateFetch(ulong linear, bool walks, out PageTranslation page)
     {

@@ -41,6 +41,9 @@ internal sealed unsafe class FetchGuard
     /// <summary>A vCPU was asked and has not answered yet. Any thread, no lock.</summary>
     internal bool IsAsked(SoftVcpu vcpu) => (Volatile.Read(ref _outstanding) & (1UL << vcpu.Index)) != 0;
 
+    /// <summary>A vCPU may have a store under way that nobody has seen.</summary>
+    internal bool IsAnyAsked => _outstanding != 0;
+
     /// <summary>Blocks that were translated while a vCPU was in doubt.</summary>
     internal ulong Doubts { get; private set; }
 

@@ -147,6 +147,7 @@ internal sealed unsafe class SoftEngine : IEngine, ICodeWatcher
         List<EngineCounter> counters =
         [
             new("translations", Translations),
+            new("copied-blocks", _translator.Copies),
             new("translated-instructions", TranslatedInstructions),
             new("translation-ns", (ulong)TranslationNs),
             new("invalidations", Invalidations),
@@ -213,6 +214,20 @@ internal sealed unsafe class SoftEngine : IEngine, ICodeWatcher
         Translations++;
         return index;
     }
+
+    /// <summary>
+    /// The same for 64-bit code that nobody has come to yet: -1 and no fault where its first instruction lies in two pages.
+    /// </summary>
+    internal int TranslateAhead(SoftVcpu vcpu, in BlockKey key, byte* hostPage)
+    {
+        _translator.StaysInPage = true;
+        int index = Translate(vcpu, key, key.Rip, hostPage, Translator.MaximumInstructions);
+        _translator.StaysInPage = false;
+        return index;
+    }
+
+    /// <summary>Where the call that ends the block that was translated last returns to; 0 when it does not end in one.</summary>
+    internal ulong ReturnPoint => _translator.ReturnPoint;
 
     /// <summary>Empties the full code cache, with all other vCPUs stopped. Not under the code lock.</summary>
     internal void FlushCache(SoftVcpu vcpu)
@@ -300,6 +315,7 @@ internal sealed unsafe class SoftEngine : IEngine, ICodeWatcher
     private void FlushCache()
     {
         Cache.Flush();
+        _translator.Clear();
         Guard.Clear();
         SharedKernel.Clear();
         CacheFlushes++;

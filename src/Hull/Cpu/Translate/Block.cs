@@ -104,6 +104,13 @@ internal unsafe struct Block
     internal int LinkStart;
     internal int LinkCount;
 
+    /// <summary>First relocation, and how many; none when the block cannot be copied to another rip.</summary>
+    internal int RelocationStart;
+    internal int RelocationCount;
+
+    /// <summary>Its last instruction is a near call.</summary>
+    internal bool EndsInCall;
+
     /// <summary>A careful block whose instruction is atomic: no other vCPU may run meanwhile.</summary>
     internal bool Locked;
 

@@ -112,7 +112,7 @@ internal sealed unsafe class BlockWriter
     /// <summary>Emits a block from decoded instructions.</summary>
     internal void Write(ref Block block, int index, BlockDecoder decoder, int count)
     {
-        E.At = (byte*)(((nint)E.At + 15) & ~15);
+        _cache.AlignCode();
         _blockIndex = index;
         _blockStart = E.At;
         _coldCount = 0;
@@ -125,6 +125,8 @@ internal sealed unsafe class BlockWriter
         AfterSti = false;
         EndsAfterCareful = decoder.EndsAfterCareful;
         block.Code = E.At;
+        E.Relocations.Begin(E.At, _cache.ColdAt, BlockRip, !CountsInstructions && !CrossesPage && BlockCopier.MayMove(block.Key));
+        int records = _cache.AssistRecords.Count;
         _liveness.Find(decoder, count);
         Loop = new LoopPages(decoder, count, BlockRip);
         _ahead = count;
@@ -166,6 +168,13 @@ internal sealed unsafe class BlockWriter
         E.At = end;
         block.SideCount = _cache.SideRows.Count - block.SideStart;
         block.LinkCount = _cache.Links.Count - block.LinkStart;
+        if (_cache.AssistRecords.Count != records)
+        {
+            // An assist looks at its instruction, which knows where it is.
+            E.Relocations.StayPut();
+        }
+
+        E.Relocations.End(out block.RelocationStart, out block.RelocationCount);
     }
 
     /// <summary>
@@ -303,6 +312,7 @@ internal sealed unsafe class BlockWriter
     /// <summary>Emits the call of an assist by record number, resuming right behind.</summary>
     internal void CallAssist(int record)
     {
+        E.Relocations.StayPut();
         NoteAhead(_ahead);
         E.StoreStateInt32(StateLayout.ExitOperand, record);
         E.Bytes(0x4C, 0x8D, 0x1D);                              // lea r11, [rip+5]
@@ -509,6 +519,7 @@ internal sealed unsafe class BlockWriter
                 _copy.Emit(instruction, plan);
                 return true;
             case PlanKind.Assist:
+                E.Relocations.StayPut();
                 if (!_strings.TryEmit(instruction) && !_system.TryEmit(instruction))
                 {
                     EmitAssist(instruction);
@@ -516,6 +527,7 @@ internal sealed unsafe class BlockWriter
 
                 return true;
             case PlanKind.AssistEnd:
+                E.Relocations.StayPut();
                 if (!_system.TryEmitCall(instruction))
                 {
                     EmitAssist(instruction);
@@ -722,6 +734,7 @@ internal sealed unsafe class BlockWriter
         }
 
         E.StoreStateInt32(StateLayout.ExitOperand, piece.Number);
+        E.Relocations.Link(E.At - 4);
         E.Jump(Thunks.LinkExit);
     }
 }

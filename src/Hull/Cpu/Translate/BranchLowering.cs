@@ -81,7 +81,7 @@ internal sealed unsafe class BranchLowering
     internal void ToDispatch(ulong rip)
     {
         _w.FlagsToMemory();
-        _e.MoveImmediate(HostRegister.Address, rip);
+        _e.MoveAddress(HostRegister.Address, rip);
         _e.StoreState(StateLayout.Rip, HostRegister.Address);
         _e.Jump(_w.Thunks.DispatchExit);
     }
@@ -110,7 +110,7 @@ internal sealed unsafe class BranchLowering
         }
 
         _w.FlagsToMemory();
-        _e.MoveImmediate(HostRegister.Address, target);
+        _e.MoveAddress(HostRegister.Address, target);
         LeaveForTarget(_w.GuestOffset);
     }
 
@@ -125,7 +125,7 @@ internal sealed unsafe class BranchLowering
         if (!Linkable(target))
         {
             _w.FlagsToMemory();
-            _e.MoveImmediate(HostRegister.Address, target);
+            _e.MoveAddress(HostRegister.Address, target);
             byte* attention = backward ? TestAttention() : null;
             byte* miss = ThroughLine(target, _w.IsUser);
             _w.AddCold(new ColdPiece { Kind = ColdKind.Leave, Site = miss, Back = attention });
@@ -180,8 +180,10 @@ internal sealed unsafe class BranchLowering
         _e.LoadState(HostRegister.Temp, StateLayout.JumpKey(user));
         _e.Reg(true, 0x31, HostRegister.Address, HostRegister.Temp);
         _e.State(true, 0x3B, HostRegister.Temp, line);
+        _e.Relocations.JumpLine(_e.At - 4, target);
         byte* miss = _e.JumpForward(5);
         _e.State(false, 0xFF, 4, line + 8);
+        _e.Relocations.JumpLine(_e.At - 4, target);
         return miss;
     }
 
@@ -204,7 +206,7 @@ internal sealed unsafe class BranchLowering
             return;
         }
 
-        _e.MoveImmediate(HostRegister.Temp, _w.BlockRip + (ulong)guestOffset);
+        _e.MoveAddress(HostRegister.Temp, _w.BlockRip + (ulong)guestOffset);
         _e.Jump(_w.Thunks.BranchExit);
     }
 
@@ -254,7 +256,7 @@ internal sealed unsafe class BranchLowering
             }
             else
             {
-                stack.PushImmediate(back, size);
+                stack.PushReturn(back, size);
             }
 
             Branch(target);
@@ -270,7 +272,7 @@ internal sealed unsafe class BranchLowering
             CheckTarget();
         }
 
-        stack.StoreReturn(back, size, commit);
+        stack.StoreConstant(back, size, commit, true);
         _e.LoadState(HostRegister.Address, StateLayout.Rip);
         Indirect();
     }

@@ -39,13 +39,13 @@ internal sealed unsafe class CodeCache : IDisposable
         _byKey = new BlockTable(Blocks);
         _byBytes = new CodeMap(ram, Blocks);
         _memory = new ExecutableMemory(size);
-        Emitter.At = _memory.Base;
+        Emitter = new Emitter(Relocations) { At = _memory.Base };
         _coldStart = _memory.Base + (size / 8 * 5);
         ColdAt = _coldStart;
     }
 
     /// <summary>Writes at the end of the blocks.</summary>
-    internal Emitter Emitter { get; } = new();
+    internal Emitter Emitter { get; }
 
     /// <summary>First byte of the mapping, thunks included.</summary>
     internal byte* Base => _memory.Base;
@@ -71,6 +71,8 @@ internal sealed unsafe class CodeCache : IDisposable
 
     internal NativeList<SideRow> SideRows { get; } = new(8 << 20);
 
+    internal NativeList<Relocation> Relocations { get; } = new(8 << 20);
+
     internal NativeList<Instruction> AssistRecords { get; } = new(1 << 20);
 
     internal NativeList<CarefulSite> CarefulSites { get; } = new(1 << 20);
@@ -84,7 +86,7 @@ internal sealed unsafe class CodeCache : IDisposable
     internal bool IsFull => Emitter.At + MaximumBlockBytes > _coldStart
         || ColdAt + MaximumBlockBytes > _memory.Base + _memory.Size
         || IsNearlyFull(Blocks) || IsNearlyFull(Links) || IsNearlyFull(SideRows) || IsNearlyFull(AssistRecords)
-        || IsNearlyFull(CarefulSites) || _byBytes.IsNearlyFull;
+        || IsNearlyFull(CarefulSites) || IsNearlyFull(Relocations) || _byBytes.IsNearlyFull;
 
     /// <summary>The thunks are written: blocks start here.</summary>
     internal void SealThunks()
@@ -92,6 +94,9 @@ internal sealed unsafe class CodeCache : IDisposable
         Emitter.At = (byte*)(((nint)Emitter.At + 63) & ~63);
         _codeStart = Emitter.At;
     }
+
+    /// <summary>Blocks begin at multiples of 16. Returns where the next one does.</summary>
+    internal byte* AlignCode() => Emitter.At = (byte*)(((nint)Emitter.At + 15) & ~15);
 
     /// <summary>Forgets every block. No vCPU may be in generated code.</summary>
     internal void Flush()
@@ -104,6 +109,7 @@ internal sealed unsafe class CodeCache : IDisposable
         Blocks.Clear();
         Links.Clear();
         SideRows.Clear();
+        Relocations.Clear();
         AssistRecords.Clear();
         CarefulSites.Clear();
         Emitter.At = _codeStart;
@@ -215,6 +221,27 @@ internal sealed unsafe class CodeCache : IDisposable
         }
     }
 
+    /// <summary>Points the links of a new block at the blocks of its page that are there already.</summary>
+    internal void ConnectWithinPage(int index)
+    {
+        ref Block block = ref Blocks[index];
+        for (int i = block.LinkStart; i < block.LinkStart + block.LinkCount; i++)
+        {
+            ref Link link = ref Links[i];
+            ulong physical = block.Key.Physical + (link.Target - block.Key.Rip);
+            if (link.Cross || (physical ^ block.Key.Physical) >> 12 != 0)
+            {
+                continue;
+            }
+
+            int target = Find(block.Key with { Physical = physical, Rip = link.Target });
+            if (target >= 0 && Blocks[target].SecondPage == ulong.MaxValue)
+            {
+                Connect(i, target);
+            }
+        }
+    }
+
     /// <summary>All translations were flushed: cuts every link that leaves its page.</summary>
     internal void CutCrossLinks()
     {
@@ -315,6 +342,7 @@ internal sealed unsafe class CodeCache : IDisposable
         Blocks.Dispose();
         Links.Dispose();
         SideRows.Dispose();
+        Relocations.Dispose();
         AssistRecords.Dispose();
         CarefulSites.Dispose();
     }

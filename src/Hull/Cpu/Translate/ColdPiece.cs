@@ -74,6 +74,9 @@ internal unsafe struct ColdPiece
     /// <summary>The address, of <see cref="PageSlot.Constant"/>.</summary>
     internal ulong Linear;
 
+    /// <summary>That address is relative to RIP.</summary>
+    internal bool Moves;
+
     /// <summary>A link, a record, or a page slot.</summary>
     internal int Number;
 }

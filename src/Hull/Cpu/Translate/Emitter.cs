@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using Hull.Cpu.State;
+using Hull.Host;
 
 namespace Hull.Cpu.Translate;
 
@@ -32,10 +33,13 @@ internal static class HostRegister
 /// Writes host instructions. Opcodes are given as numbers as they stand in the manual: 0x8B, 0x0FB6, 0x0F38F0.
 /// State operands are offsets in the state; RSP points 32 bytes into it.
 /// </summary>
-internal sealed unsafe class Emitter
+internal sealed unsafe class Emitter(NativeList<Relocation>? relocations = null)
 {
     /// <summary>Where the next byte goes.</summary>
     internal byte* At;
+
+    /// <summary>Told of what depends on the place of the code that is written.</summary>
+    internal RelocationRecorder Relocations { get; } = new(relocations);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     internal void Byte(int value) => *At++ = (byte)value;
@@ -227,6 +231,13 @@ internal sealed unsafe class Emitter
         }
     }
 
+    /// <summary>mov reg, imm: a guest address that moves with the block.</summary>
+    internal void MoveAddress(int reg, ulong value)
+    {
+        MoveImmediate(reg, value);
+        Relocations.Address(At - 8, value);
+    }
+
     /// <summary>lea reg, [base + index * scale + disp]; base or index may be -1. 32-bit when not wide.</summary>
     internal void Lea(bool wide, int reg, int @base, int index, int scale, int disp)
     {
@@ -258,6 +269,7 @@ internal sealed unsafe class Emitter
     {
         Bytes(0x4C, 0x8D, (byte)(0x05 | ((reg & 7) << 3)));
         Int32(0);
+        Relocations.Displacement(At - 4);
         return At - 4;
     }
 
@@ -265,7 +277,14 @@ internal sealed unsafe class Emitter
     internal void Jump(byte* target)
     {
         Byte(0xE9);
+        Displacement(target);
+    }
+
+    /// <summary>The displacement of an address of generated code, the last part of an instruction.</summary>
+    internal void Displacement(byte* target)
+    {
         Int32((int)(target - (At + 4)));
+        Relocations.Displacement(At - 4);
     }
 
     /// <summary>jcc to a place shortly before.</summary>
@@ -288,6 +307,7 @@ internal sealed unsafe class Emitter
         }
 
         Int32(0);
+        Relocations.Displacement(At - 4);
         return At - 4;
     }
 

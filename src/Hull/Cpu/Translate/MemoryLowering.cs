@@ -56,7 +56,7 @@ internal sealed unsafe class MemoryLowering
             _w.FlagsToMemory();
             if (IsConstant(instruction, segment, size, store, out ulong linear))
             {
-                Slots.CheckConstant(linear, size, store);
+                Slots.CheckConstant(linear, size, store, instruction.IsIPRelativeMemoryOperand);
                 return false;
             }
         }
@@ -160,7 +160,15 @@ internal sealed unsafe class MemoryLowering
         Register index = instruction.MemoryIndex;
         if (HasConstantAddress(instruction))
         {
-            _e.MoveImmediate(HostRegister.Address, ConstantAddress(instruction));
+            if (instruction.IsIPRelativeMemoryOperand)
+            {
+                _e.MoveAddress(HostRegister.Address, ConstantAddress(instruction));
+            }
+            else
+            {
+                _e.MoveImmediate(HostRegister.Address, ConstantAddress(instruction));
+            }
+
             return;
         }
 

@@ -95,12 +95,12 @@ internal sealed unsafe class SlotCheck
         _e.Patch(piece.Site);
         if (piece.Number == PageSlot.Constant)
         {
-            _e.MoveImmediate(HostRegister.Address, piece.Linear);
+            MoveLinear(HostRegister.Address, piece.Linear, piece.Moves);
         }
 
         if (!piece.KeepsFlags)
         {
-            byte* site = EmitLookup(piece.Store, piece.Number, piece.Size, out byte* from, piece.Linear, piece.Locked);
+            byte* site = EmitLookup(piece.Store, piece.Number, piece.Size, out byte* from, piece.Linear, piece.Locked, piece.Moves);
             *(int*)site = (int)(piece.Back - from);
             return;
         }
@@ -125,7 +125,8 @@ internal sealed unsafe class SlotCheck
     /// An atomic access over the end of a page asks for more bytes than any plain operand has, and so becomes a careful one: the
     /// host's own LOCK may be refused there (split lock detection).
     /// </summary>
-    internal byte* EmitLookup(bool store, int slot, int size, out byte* from, ulong linear = 0, bool locked = false)
+    internal byte* EmitLookup(
+        bool store, int slot, int size, out byte* from, ulong linear = 0, bool locked = false, bool moves = false)
     {
         bool hashed = slot is PageSlot.Hashed or PageSlot.Constant;
         if (slot == PageSlot.Hashed)
@@ -142,6 +143,7 @@ internal sealed unsafe class SlotCheck
             _e.Bytes(0x48, 0xC7, 0xC0);
             _e.Int32((hashed ? StateLayout.HashedFor(_w.IsUser, store, linear) : StateLayout.Slot(_w.IsUser, store, slot))
                 - StateLayout.PointerBias);
+            NoteSlot(linear, moves);
         }
 
         bool mayCross = locked && size > 1 && Thunks.IsLookedUp(size);
@@ -198,6 +200,7 @@ internal sealed unsafe class SlotCheck
     private byte* CompareWithSlot(int size, bool store)
     {
         int slot = StateLayout.Slot(_w.IsUser, store, Slot);
+        StayPutIfRelative();
         _e.Bytes(0x4D, 0x89, 0xD3);                             // mov r11, r10
         _e.State(true, 0x33, HostRegister.Temp, slot);
         _e.Bytes(0x49, 0x81, 0xFB);                             // cmp r11, imm32
@@ -233,36 +236,44 @@ internal sealed unsafe class SlotCheck
     }
 
     /// <summary>The same for an address that is known now, and whose slot is so too; R10 is written here.</summary>
-    internal void CheckConstant(ulong linear, int size, bool store)
+    /// <param name="linear">The address.</param>
+    /// <param name="size">Bytes.</param>
+    /// <param name="store">It is written.</param>
+    /// <param name="moves">The address is relative to RIP.</param>
+    internal void CheckConstant(ulong linear, int size, bool store, bool moves)
     {
         int slot = StateLayout.HashedFor(_w.IsUser, store, linear);
         ulong page = linear & ~0xFFFUL;
         if ((long)page == (int)page)
         {
             _e.State(true, 0x81, 7, slot);                      // cmp [slot.Tag], imm32
+            NoteSlot(linear, moves);
             _e.Int32((int)page);
         }
         else
         {
-            _e.MoveImmediate(HostRegister.Temp, page);
+            MoveLinear(HostRegister.Temp, page, moves);
             _e.State(true, 0x39, HostRegister.Temp, slot);
+            NoteSlot(linear, moves);
         }
 
         byte* miss = _e.JumpForward(5);
         _e.LoadState(HostRegister.Address, slot + 8);
+        NoteSlot(linear, moves);
         if (linear != page)
         {
             _e.Lea(true, HostRegister.Address, HostRegister.Address, -1, 1, (int)(linear - page));
         }
 
         Slot = PageSlot.Constant;
-        Checked(miss, size, store, false, linear);
+        Checked(miss, size, store, false, linear, moves);
     }
 
     /// <summary>The check that leaves the flags in the host's, against a slot at a fixed place.</summary>
     internal void CheckKeepingFlags(int size, bool store)
     {
         int slot = StateLayout.Slot(_w.IsUser, store, Slot);
+        StayPutIfRelative();
         _e.StoreState(StateLayout.Scratch1, HostRegister.Rcx);
         _e.LoadState(HostRegister.Rcx, slot);
         _e.Bytes(0x48, 0xF7, 0xD1);                             // not rcx
@@ -274,12 +285,12 @@ internal sealed unsafe class SlotCheck
 
         _e.Bytes(0xC4, 0xE2, 0xF2, 0xF5);                       // pext rcx, rcx, [rip+mask]
         _e.Byte(0x0D);
-        _e.Int32((int)(_w.Thunks.PageMask - (_e.At + 4)));
+        _e.Displacement(_w.Thunks.PageMask);
         if (size > 1)
         {
             _e.Bytes(0xC4, 0x62, 0xA2, 0xF5);                   // pext r11, r11, [rip+mask]
             _e.Byte(0x1D);
-            _e.Int32((int)(_w.Thunks.PageMask - (_e.At + 4)));
+            _e.Displacement(_w.Thunks.PageMask);
             _e.Lea(true, HostRegister.Rcx, HostRegister.Rcx, HostRegister.Temp, 1, 0);
         }
 
@@ -292,7 +303,37 @@ internal sealed unsafe class SlotCheck
         Checked(miss, size, store, true);
     }
 
-    private void Checked(byte* miss, int size, bool store, bool keepsFlags, ulong linear = 0)
+    private void MoveLinear(int register, ulong linear, bool moves)
+    {
+        if (moves)
+        {
+            _e.MoveAddress(register, linear);
+        }
+        else
+        {
+            _e.MoveImmediate(register, linear);
+        }
+    }
+
+    // The four bytes before this place choose the slot of an address.
+    private void NoteSlot(ulong linear, bool moves)
+    {
+        if (moves)
+        {
+            _e.Relocations.PageSlot(_e.At - 4, linear);
+        }
+    }
+
+    // These slots go by bits of an address that is relative to RIP. Seldom used: not worth a relocation of their own.
+    private void StayPutIfRelative()
+    {
+        if (Slot is >= PageSlot.Relative and < PageSlot.Absolute)
+        {
+            _e.Relocations.StayPut();
+        }
+    }
+
+    private void Checked(byte* miss, int size, bool store, bool keepsFlags, ulong linear = 0, bool moves = false)
     {
         byte* back = _e.At;
         _w.AddSideRow(back, keepsFlags);
@@ -307,6 +348,7 @@ internal sealed unsafe class SlotCheck
             Locked = _locked,
             KeepsFlags = keepsFlags,
             Linear = linear,
+            Moves = moves,
             GuestOffset = (ushort)_w.GuestOffset,
         });
     }

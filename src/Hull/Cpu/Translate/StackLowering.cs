@@ -34,10 +34,10 @@ internal sealed class StackLowering
         }
     }
 
-    /// <summary>Pushes a constant: a return address.</summary>
-    internal void PushImmediate(ulong value, int size) => StoreReturn(value, size, CheckPush(size));
+    /// <summary>Pushes a return address.</summary>
+    internal void PushReturn(ulong value, int size) => StoreConstant(value, size, CheckPush(size), true);
 
-    /// <summary>The first half of it: what may fault. The second is <see cref="StoreReturn"/>; R11 is free between them.</summary>
+    /// <summary>The first half of it: what may fault. The second is <see cref="StoreConstant"/>; R11 is free between them.</summary>
     /// <returns>What the second half must be told.</returns>
     internal bool CheckPush(int size)
     {
@@ -46,15 +46,32 @@ internal sealed class StackLowering
     }
 
     /// <summary>The second half: R10 is the place on the stack.</summary>
-    internal void StoreReturn(ulong value, int size, bool commit)
+    /// <param name="value">What is pushed.</param>
+    /// <param name="size">Bytes.</param>
+    /// <param name="commit">What the first half said.</param>
+    /// <param name="moves">It is an address of the code.</param>
+    internal void StoreConstant(ulong value, int size, bool commit, bool moves)
     {
         if (size == 8 && (long)value != (int)value)
         {
-            _e.MoveImmediate(HostRegister.Temp, value);
+            if (moves)
+            {
+                _e.MoveAddress(HostRegister.Temp, value);
+            }
+            else
+            {
+                _e.MoveImmediate(HostRegister.Temp, value);
+            }
+
             StoreOperand(HostRegister.Temp, 8);
         }
         else
         {
+            if (moves)
+            {
+                _e.Relocations.StayPut();
+            }
+
             if (size == 2)
             {
                 _e.Byte(0x66);
@@ -160,7 +177,7 @@ internal sealed class StackLowering
                 PushTemp(size);
                 break;
             default:
-                PushImmediate(instruction.GetImmediate(0), size);
+                StoreConstant(instruction.GetImmediate(0), size, CheckPush(size), false);
                 break;
         }
     }

@@ -25,11 +25,13 @@ internal sealed unsafe class Translator
     private readonly BlockDecoder _decoder;
     private readonly BlockWriter _w;
     private readonly FetchGuard _guard;
+    private readonly BlockCopier _copier;
 
     internal Translator(CodeCache cache, Thunks thunks, FetchGuard guard, CpuFeatureSet features, bool isIntel)
     {
         _cache = cache;
         _guard = guard;
+        _copier = new BlockCopier(cache, guard);
         _decoder = new BlockDecoder(isIntel);
         _w = new BlockWriter(cache, thunks, new InstructionPlans(features, isIntel), isIntel);
     }
@@ -44,6 +46,12 @@ internal sealed unsafe class Translator
     /// <summary>Instructions in a block; for tests that compare blocks with single steps.</summary>
     internal int Limit { get; set; } = MaximumInstructions;
 
+    /// <summary>Blocks that would need a second page are not made.</summary>
+    internal bool StaysInPage { get; set; }
+
+    /// <summary>Where the call that ends the last block returns to; 0 when it does not end in one.</summary>
+    internal ulong ReturnPoint { get; private set; }
+
     /// <summary>Guest instructions translated so far.</summary>
     internal ulong TranslatedInstructions { get; private set; }
 
@@ -56,6 +64,14 @@ internal sealed unsafe class Translator
     /// <returns>The block, or -1: a fault is pending.</returns>
     internal int Translate(SoftVcpu vcpu, in BlockKey key, ulong linear, byte* hostPage, int limit)
     {
+        ReturnPoint = 0;
+        limit = Math.Min(limit, Limit);
+        if (limit == MaximumInstructions && BlockCopier.MayMove(key) && _copier.TryCopy(vcpu, key, hostPage) is >= 0 and int copy)
+        {
+            NoteReturn(_cache.Blocks[copy]);
+            return copy;
+        }
+
         int offset = (int)(key.Physical & 0xFFF);
         int most = Math.Min(FetchBytes, 4096 - offset);
         int available = Math.Min(FirstBytes, most);
@@ -65,7 +81,6 @@ internal sealed unsafe class Translator
             _guard.Watch(vcpu, hostPage, (uint)offset, (uint)(offset + most));
         }
 
-        limit = Math.Min(limit, Limit);
         _decoder.Joins = CanJoin(key.Mode) ? MaximumJoins : 0;
         Fetch(hostPage, offset, available);
         int count = _decoder.Decode(key, available, limit, _w.Plans);
@@ -80,7 +95,7 @@ internal sealed unsafe class Translator
         ulong secondPage = ulong.MaxValue;
         if (count == 0)
         {
-            if (!pageEnd || !FetchSecondPage(vcpu, linear, available, out secondPage))
+            if (!pageEnd || StaysInPage || !FetchSecondPage(vcpu, linear, available, out secondPage))
             {
                 _guard.Abandon();
                 return -1;
@@ -98,19 +113,31 @@ internal sealed unsafe class Translator
             LinkStart = _cache.Links.Count,
             Instructions = (ushort)count,
             GuestLength = (ushort)_decoder.Length,
+            EndsInCall = _decoder.Instructions[count - 1].Mnemonic == Mnemonic.Call,
             Locked = (key.Mode & BlockMode.Careful) != 0 && _decoder.Instructions[0].IsLocked(),
         };
         int index = _cache.Blocks.Count;
         _w.Write(ref block, index, _decoder, count);
         _cache.Blocks.Add(block);
         _cache.Publish(index);
+        _cache.ConnectWithinPage(index);
         _guard.End(index, _decoder.Buffer.AsSpan(0, block.GuestLength));
         TranslatedInstructions += (uint)count;
+        _copier.Note(index);
+        NoteReturn(block);
         return index;
     }
 
+    /// <summary>Blocks that were copied from others, instead of being translated.</summary>
+    internal ulong Copies => _copier.Copies;
+
+    /// <summary>The cache was emptied.</summary>
+    internal void Clear() => _copier.Clear();
+
     /// <summary>Gives a link a new stub that looks into the jump cache.</summary>
     internal void SendThroughJumpCache(int link, bool user) => _w.WriteLookupStub(link, user);
+
+    private void NoteReturn(in Block block) => ReturnPoint = block.EndsInCall ? block.Key.Rip + block.GuestLength : 0;
 
     // Where every block pays for its instructions, or somebody looks at each, a block ends where the guest's does. So it does in
     // programs, which are slower otherwise: what several blocks run into is in each of them.
