@@ -86,7 +86,7 @@ internal static class MachineBuilder
                 kvm.TakeHypercalls(new XenPersonality(domain), timers.Clock.TscOffset);
             }
 
-            Func<DeviceSpec, DeviceContext, IDisposable?>? others = domain is null ? null : new PvBackends(domain).TryCreate;
+            Func<DeviceSpec, DeviceContext, IOtherDevice?>? others = domain is null ? null : new PvBackends(domain).TryCreate;
             TerminalLink terminal = new(bytes => spec.Terminal?.Invoke(bytes));
             MachineDevices devices = Keep(made, new MachineDevices(spec, memory, bus, chipset, terminal, others));
             if (spec.Kernel is null)

@@ -1,5 +1,6 @@
 using System;
 using System.Collections.Generic;
+using System.Linq;
 using System.Threading;
 using System.Threading.Tasks;
 using Hull.Bus;
@@ -14,7 +15,7 @@ namespace Hull;
 /// <summary>A device of a running machine.</summary>
 /// <param name="Id">Its name among the machine's.</param>
 /// <param name="Kind">As in <c>--device KIND</c>.</param>
-/// <param name="Slot">Its PCI slot, as the guest sees it; null for one behind MMIO.</param>
+/// <param name="Slot">Its PCI slot, as the guest sees it; null for one behind MMIO, or that is Xen's.</param>
 public sealed record DeviceStatus(string Id, string Kind, int? Slot);
 
 /// <summary>
@@ -29,7 +30,8 @@ internal sealed class MachineDevices : IDisposable
     private readonly TerminalLink _terminal;
     private readonly Lock _lock = new();
     private readonly List<Card> _cards = [];
-    private readonly List<(int Index, DeviceSpec Spec, IDisposable Device)> _others = [];
+    private readonly List<Other> _others = [];
+    private readonly Func<DeviceSpec, DeviceContext, IOtherDevice?>? _makeOther;
     private int _nextIndex;
     private int _mmioDevices;
     private bool _disposed;
@@ -50,8 +52,9 @@ internal sealed class MachineDevices : IDisposable
         IoBus bus,
         Chipset chipset,
         TerminalLink terminal,
-        Func<DeviceSpec, DeviceContext, IDisposable?>? others)
+        Func<DeviceSpec, DeviceContext, IOtherDevice?>? others)
     {
+        _makeOther = others;
         _bus = bus;
         _spec = spec;
         _memory = memory;
@@ -63,14 +66,7 @@ internal sealed class MachineDevices : IDisposable
             foreach (DeviceSpec device in spec.Devices)
             {
                 DeviceContext context = NextContext();
-                if (others?.Invoke(device, context) is IDisposable other)
-                {
-                    _others.Add((context.Index, device, other));
-                }
-                else
-                {
-                    Insert(device, context);
-                }
+                _ = TryMakeOther(device, context)?.Id ?? Insert(device, context).Id;
             }
         }
         catch
@@ -80,16 +76,27 @@ internal sealed class MachineDevices : IDisposable
         }
     }
 
-    /// <summary>What is in the slots.</summary>
-    internal IReadOnlyList<DeviceStatus> List() =>
-        All(static card => new DeviceStatus(card.Id, DeviceText.KindOf(card.Spec), card.Slot));
+    /// <summary>What there is.</summary>
+    internal IReadOnlyList<DeviceStatus> List()
+    {
+        lock (_lock)
+        {
+            List<DeviceStatus> list = _others.ConvertAll(static other => new DeviceStatus(other.Id, DeviceText.KindOf(other.Spec), null));
+            list.AddRange(_cards.ConvertAll(static card => new DeviceStatus(card.Id, DeviceText.KindOf(card.Spec), card.Slot)));
+            return list;
+        }
+    }
 
     /// <summary>The specifications of all that there is, for the machine's next life.</summary>
     internal IReadOnlyList<DeviceSpec> Specs()
     {
         // In their first order: a card's address comes from its place.
         List<(int Index, DeviceSpec Spec)> specs = All(static card => (card.Index, card.Spec));
-        specs.AddRange(_others.ConvertAll(static other => (other.Index, other.Spec)));
+        lock (_lock)
+        {
+            specs.AddRange(_others.ConvertAll(static other => (other.Index, other.Spec)));
+        }
+
         specs.Sort(static (one, other) => one.Index.CompareTo(other.Index));
         return specs.ConvertAll(static one => one.Spec);
     }
@@ -113,7 +120,13 @@ internal sealed class MachineDevices : IDisposable
             throw new HullException("a device behind MMIO cannot come while the guest runs: leave out mmio");
         }
 
-        Card card = Insert(spec, NextContext());
+        DeviceContext context = NextContext();
+        if (TryMakeOther(spec, context) is Other other)
+        {
+            return other.Id;
+        }
+
+        Card card = Insert(spec, context);
         _chipset.Hotplug.Add(card.Slot!.Value); // not behind MMIO
         return card.Id;
     }
@@ -123,8 +136,20 @@ internal sealed class MachineDevices : IDisposable
     /// <exception cref="HullException">There is no such device.</exception>
     internal Task Remove(string id)
     {
-        Card card = Find(card => card.Id == id)
-            ?? throw new HullException($"there is no device '{id}': the machine has {string.Join(", ", All(static card => card.Id))}");
+        Other? other;
+        lock (_lock)
+        {
+            other = _others.Find(other => other.Id == id);
+        }
+
+        if (other is not null)
+        {
+            other.Device.Leave(() => ThreadPool.UnsafeQueueUserWorkItem(Forget, other, preferLocal: false));
+            return other.Gone.Task;
+        }
+
+        Card card = Find(card => card.Id == id) ?? throw new HullException(
+            $"there is no device '{id}': the machine has {string.Join(", ", List().Select(static device => device.Id))}");
         _chipset.Hotplug.AskFor(card.Slot ?? throw new HullException($"{id} is behind MMIO: it stays"));
         return card.Gone.Task;
     }
@@ -137,11 +162,14 @@ internal sealed class MachineDevices : IDisposable
     public void Dispose()
     {
         Card[] cards;
+        Other[] others;
         lock (_lock)
         {
             _disposed = true;
             cards = [.. _cards];
+            others = [.. _others];
             _cards.Clear();
+            _others.Clear();
         }
 
         // A driver of the guest's may be in one still: only its own thread stops later.
@@ -155,8 +183,7 @@ internal sealed class MachineDevices : IDisposable
             card.Device.Dispose();
         }
 
-        _others.ForEach(static other => other.Device.Dispose());
-        _others.Clear();
+        Array.ForEach(others, static other => other.Dispose());
     }
 
     private List<T> All<T>(Converter<Card, T> part)
@@ -190,17 +217,8 @@ internal sealed class MachineDevices : IDisposable
     {
         lock (_lock)
         {
-            if (_disposed)
-            {
-                throw new HullException("the machine has ended");
-            }
-
-            string id = spec.Id ?? FreeId(DeviceText.KindOf(spec));
-            if (_cards.Exists(card => card.Id == id))
-            {
-                throw new HullException($"two devices want the name '{id}': give one of them another (id=NAME)");
-            }
-
+            ThrowIfEnded();
+            string id = ChooseId(spec);
             int? slot = spec.Mmio ? null : _chipset.Pci.FindFreeDevice();
             VirtioDevice device = spec.Create(context);
             device.OffersPacked = spec.Packed;
@@ -230,15 +248,67 @@ internal sealed class MachineDevices : IDisposable
         _bus.MapMmio(new GuestPhysical(at), PlatformMap.VirtioMmioBytes, registers);
     }
 
-    private string FreeId(string kind)
+    // Null: it is a virtio device.
+    private Other? TryMakeOther(DeviceSpec spec, DeviceContext context)
     {
+        lock (_lock)
+        {
+            ThrowIfEnded();
+            if (_makeOther is null)
+            {
+                return null;
+            }
+
+            string id = ChooseId(spec);
+            if (_makeOther(spec, context) is not IOtherDevice device)
+            {
+                return null;
+            }
+
+            Other other = new(context.Index, id, spec, device);
+            _others.Add(other);
+            return other;
+        }
+    }
+
+    private void ThrowIfEnded()
+    {
+        if (_disposed)
+        {
+            throw new HullException("the machine has ended");
+        }
+    }
+
+    private string ChooseId(DeviceSpec spec)
+    {
+        if (spec.Id is string wanted)
+        {
+            return IsFree(wanted) ? wanted
+                : throw new HullException($"two devices want the name '{wanted}': give one of them another (id=NAME)");
+        }
+
+        string kind = DeviceText.KindOf(spec);
         int number = 0;
-        while (_cards.Exists(card => card.Id == $"{kind}{number}"))
+        while (!IsFree($"{kind}{number}"))
         {
             number++;
         }
 
         return $"{kind}{number}";
+    }
+
+    private bool IsFree(string id) => !_cards.Exists(card => card.Id == id) && !_others.Exists(other => other.Id == id);
+
+    // The guest has let go of it.
+    private void Forget(Other other)
+    {
+        other.Dispose();
+        lock (_lock)
+        {
+            _others.Remove(other);
+        }
+
+        other.Gone.TrySetResult();
     }
 
     // On a vCPU's thread: the host's files are closed on another.
@@ -265,6 +335,27 @@ internal sealed class MachineDevices : IDisposable
             },
             card,
             preferLocal: false);
+    }
+
+    private sealed record Other(int Index, string Id, DeviceSpec Spec, IOtherDevice Device) : IDisposable
+    {
+        private readonly Lock _lock = new();
+        private bool _disposed;
+
+        internal TaskCompletionSource Gone { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        // The machine's end and the guest's letting go may come at once: who is second waits for the first.
+        public void Dispose()
+        {
+            lock (_lock)
+            {
+                if (!_disposed)
+                {
+                    _disposed = true;
+                    Device.Dispose();
+                }
+            }
+        }
     }
 
     private sealed record Card(int Index, string Id, DeviceSpec Spec, VirtioDevice Device, int? Slot)

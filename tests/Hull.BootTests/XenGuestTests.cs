@@ -130,6 +130,52 @@ public sealed class XenGuestTests
     }
 
     [Fact]
+    public void DiskAndCard_ComeAndGo_ThroughXensDrivers()
+    {
+        string image = Path.GetTempFileName();
+        string name = $"xen-{Guid.NewGuid():n}";
+        try
+        {
+            byte[] content = RandomNumberGenerator.GetBytes(1 << 20);
+            File.WriteAllBytes(image, content);
+            using HullRun run = HullRun.Start("run", "--xen", "--name", name, "--net", "none", "--", "sh", "-c",
+                "echo up; until [ -e /dev/xvda ] && [ -e /sys/class/net/eth0 ]; do usleep 20000; done; sha256sum </dev/xvda; "
+                + "printf written | dd of=/dev/xvda conv=notrunc,fsync 2>/dev/null; ip link set eth0 up; "
+                + "until grep -q 1 /sys/class/net/eth0/carrier; do usleep 20000; done; echo ready; "
+                + "while [ -e /dev/xvda ] || [ -e /sys/class/net/eth0 ]; do usleep 20000; done; echo gone; "
+                + "until [ -e /dev/xvda ]; do usleep 20000; done; dd if=/dev/xvda bs=7 count=1 2>/dev/null; echo; sleep 1000");
+            run.WaitFor("up\n");
+            Assert.Equal("data\n", Hull("add", $"disk,file={image},format=raw,id=data"));
+            Assert.Equal("net0\n", Hull("add", "net"));
+            run.WaitFor(Convert.ToHexStringLower(SHA256.HashData(content)));
+            run.WaitFor("ready\n");
+            Assert.Matches("data +disk +-\\s+net0 +net +-", Hull("list"));
+            Hull("remove", "data");
+            Hull("remove", "net0");
+            run.WaitFor("gone\n");
+            Assert.DoesNotContain("data", Hull("list"), StringComparison.Ordinal);
+            using (FileStream alone = new(image, FileMode.Open, FileAccess.ReadWrite, FileShare.None))
+            {
+                Assert.Equal((byte)'w', alone.ReadByte());
+            }
+
+            Hull("add", $"disk,file={image},format=raw"); // the place is free again
+            run.WaitFor("written\n");
+        }
+        finally
+        {
+            File.Delete(image);
+        }
+
+        string Hull(string verb, params string[] more)
+        {
+            RunResult result = HullRun.Hull(["device", verb, name, .. more]);
+            Assert.True(result.Status == 0, result.ToString());
+            return result.Text;
+        }
+    }
+
+    [Fact]
     public void Balloon_GivesMemoryBack_AndTakesItAgain()
     {
         const string script = """

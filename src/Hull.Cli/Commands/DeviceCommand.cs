@@ -99,7 +99,7 @@ internal static class DeviceCommand
         StringBuilder text = new($"{"ID",-16} {"KIND",-10} SLOT");
         foreach (DeviceReport device in devices)
         {
-            string slot = device.Slot is int pci ? pci.ToString("x2", CultureInfo.InvariantCulture) : "mmio";
+            string slot = device.Slot is int pci ? pci.ToString("x2", CultureInfo.InvariantCulture) : "-";
             text.Append(CultureInfo.InvariantCulture, $"\n{device.Id,-16} {device.Kind,-10} {slot}");
         }
 

@@ -152,7 +152,12 @@ internal sealed record GuestImage
         }
 
         // A guest with a name may get disks and cards while it runs.
-        List<string> drivers = mayGetMore ? ["virtio_pci", "virtio_blk", "virtio_net"] : ["virtio_pci"];
+        List<string> drivers = ["virtio_pci"];
+        if (mayGetMore)
+        {
+            drivers.AddRange(isXen ? ["xen_blkfront", "xen_netfront"] : ["virtio_blk", "virtio_net"]);
+        }
+
         foreach (DeviceSpec device in devices)
         {
             drivers.AddRange(isXen ? XenDriverOf(device) : device.LinuxDriver.Split(' '));

@@ -31,6 +31,13 @@ internal sealed class Suspension(Domain domain) : IDisposable
         _restarters.Add(restart);
     }
 
+    /// <summary>A device is gone. Under the domain's lock.</summary>
+    internal void Remove(Func<Action> quiet, Action restart)
+    {
+        _quieters.Remove(quiet);
+        _restarters.Remove(restart);
+    }
+
     /// <summary>The guest's call. Under the domain's lock.</summary>
     /// <returns>What it returns once the domain is resumed: 0, it was made anew.</returns>
     internal long Begin(int vcpu)

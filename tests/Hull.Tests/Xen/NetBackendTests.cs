@@ -1,8 +1,10 @@
 using System;
 using System.Linq;
+using System.Threading;
 using Hull.Memory;
 using Hull.Net;
 using Hull.Tests.Net;
+using Hull.Xen.Block;
 using Xunit;
 
 namespace Hull.Tests.Xen;
@@ -207,6 +209,41 @@ public sealed class NetBackendTests : IDisposable
         front.WaitForState("6");
         Assert.Equal((1u, 1u), (front.Flags(2), front.Flags(3))); // who says "closed" holds nothing any more
     }
+
+    [Fact]
+    public void Card_ThatIsToLeave_GoesWhenItsDriverHasClosed_AndItsPlaceIsFree()
+    {
+        using ManualResetEventSlim gone = new();
+        _front.Backend.Leave(gone.Set);
+        Assert.Equal("5", _front.BackState);
+        Assert.Equal("0", _front.Back("online"));
+        Assert.False(gone.IsSet);
+
+        _front.SetState("6");
+        Assert.True(gone.Wait(TimeSpan.FromSeconds(60)));
+        Assert.Null(_front.Back("state"));
+        Assert.Null(_front.Domain.Domain.Store.Store.Tree.Find("/local/domain/1/device/vif/0"));
+        _front.SetState("4"); // a driver that goes on all the same talks to nobody
+        Assert.Null(_front.Back("state"));
+    }
+
+    [Fact]
+    public void Card_ThatNobodyUses_GoesAtOnce()
+    {
+        using NetFrontEnd front = new(Linux);
+        int calls = 0;
+        front.Backend.Leave(() => calls++);
+        front.Backend.Leave(() => calls++);
+        Assert.Equal((1, null), (calls, front.BackState));
+    }
+
+    [Theory]
+    [InlineData(0, "xvda", 51712)]
+    [InlineData(15, "xvdp", 51952)]
+    [InlineData(16, "xvdq", 268439552)]
+    [InlineData(26, "xvdaa", 268442112)]
+    public void Disk_HasTheNameAndNumberOfXensInterface(int index, string name, int number) =>
+        Assert.Equal((name, number), (BlockBackend.NameOf(index), BlockBackend.NumberOf(index)));
 
     // The end of the talk is on a thread of its own, which looks into the guest's memory.
     [Fact]

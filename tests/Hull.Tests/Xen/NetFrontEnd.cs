@@ -25,7 +25,7 @@ internal sealed class NetFrontEnd : IDisposable
     internal const uint FirstReadOnly = 100;
 
     private const string Front = "/local/domain/1/device/vif/0";
-    private const string Back = "/local/domain/0/backend/vif/1/0";
+    private const string BackPath = "/local/domain/0/backend/vif/1/0";
     private const ulong GrantFrame = 0x8000UL << 12;
     private const int Slots = 256;
 
@@ -58,7 +58,10 @@ internal sealed class NetFrontEnd : IDisposable
     /// <summary>A node that is written last, over another.</summary>
     internal (string Key, string Value)? After { get; init; }
 
-    internal string? BackState => Read(Back + "/state");
+    internal string? BackState => Back("state");
+
+    /// <summary>What the back end says under a key.</summary>
+    internal string? Back(string key) => Read($"{BackPath}/{key}");
 
     internal static ulong Page(uint index) => 0x10_8000 + (index * 0x1000);
 

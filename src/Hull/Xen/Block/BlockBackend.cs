@@ -1,5 +1,6 @@
 using System;
 using System.Collections.Generic;
+using Hull.Devices;
 using Hull.Storage;
 using Hull.Xen.Events;
 using Hull.Xen.PvDevices;
@@ -10,13 +11,17 @@ namespace Hull.Xen.Block;
 /// A disk of a domain's: what a toolstack writes into the store for it, and the talk with the guest's driver about its rings.
 /// Xen, public/io/blkif.h, "Feature and parameter negotiation".
 /// </summary>
-internal sealed class BlockBackend : IPvBackend, IDisposable
+internal sealed class BlockBackend : IPvBackend, IOtherDevice
 {
     private const int MostQueues = 4;
     private const int MostRingPageOrder = 2;
     private const int SectorShift = 9;
     private const uint InfoReadOnly = 4;
-    private const int FirstDisk = 202 << 8; // xvda, 16 numbers each
+    // Disks that have 16 numbers each in one row; those behind them have 256 each in another. Xen, docs/man/xen-vbd-interface.7.
+    private const int FirstDisk = 202 << 8;
+    private const int ShortDisks = 16;
+    private const int ExtendedDisks = 1 << 28;
+    private const int Letters = 26;
 
     private readonly Domain _domain;
     private readonly IByteStore _store;
@@ -24,17 +29,17 @@ internal sealed class BlockBackend : IPvBackend, IDisposable
     private readonly BackendHandshake _handshake;
     private readonly List<(BlockQueue Queue, GrantedPages Pages)> _queues = [];
 
-    /// <summary>Writes the nodes of a disk, xvda for index 0. Before the guest runs.</summary>
+    /// <summary>Writes the nodes of a disk, xvda for index 0. Under the domain's lock.</summary>
     internal BlockBackend(Domain domain, IByteStore store, int index)
     {
         _domain = domain;
         _store = store;
-        int device = FirstDisk + (index << 4);
+        int device = NumberOf(index);
         _nodes = new DeviceNodes(domain, "vbd", device);
         _nodes.WriteFront("virtual-device", DeviceNodes.Text($"{device}"));
         _nodes.WriteFront("device-type", "disk");
         foreach ((string key, string value) in (ReadOnlySpan<(string, string)>)[
-            ("removable", "0"), ("bootable", "1"), ("dev", $"xvd{(char)('a' + index)}"), ("type", "phy"),
+            ("removable", "0"), ("bootable", "1"), ("dev", NameOf(index)), ("type", "phy"),
             ("mode", store.IsReadOnly ? "r" : "w"), ("device-type", "disk"),
             ("feature-flush-cache", "1"), ("feature-discard", store.IsReadOnly ? "0" : "1"),
             ("discard-granularity", DeviceNodes.Text($"{store.BlockSize}")), ("discard-alignment", "0"),
@@ -47,6 +52,18 @@ internal sealed class BlockBackend : IPvBackend, IDisposable
 
         _handshake = new BackendHandshake(domain, _nodes, this);
     }
+
+    /// <summary>What a guest calls a disk: xvda, then xvdb, after xvdz comes xvdaa.</summary>
+    internal static string NameOf(int index) => index < Letters
+        ? $"xvd{(char)('a' + index)}"
+        : $"{NameOf((index / Letters) - 1)}{(char)('a' + (index % Letters))}";
+
+    /// <summary>The number that stands for it in the store.</summary>
+    internal static int NumberOf(int index) =>
+        index < ShortDisks ? FirstDisk + (index << 4) : ExtendedDisks + (index << 8);
+
+    /// <inheritdoc/>
+    public void Leave(Action gone) => _handshake.Leave(gone);
 
     /// <inheritdoc/>
     public void Dispose()

@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using System.Threading;
+using Hull.Devices;
 using Hull.Devices.Virtio;
 using Hull.Net;
 using Hull.Xen.Events;
@@ -12,7 +13,7 @@ namespace Hull.Xen.Network;
 /// A network card of a domain's: what a toolstack writes into the store for it, the talk with the guest's driver about its
 /// rings, and the frames that come in. Xen, public/io/netif.h.
 /// </summary>
-internal sealed class NetBackend : IPvBackend, IFrameSink, IDisposable
+internal sealed class NetBackend : IPvBackend, IFrameSink, IOtherDevice
 {
     private const int Flows = 256;
     private const int LargestWithoutSg = 1500 + EthernetFrame.HeaderBytes + 4;
@@ -33,7 +34,7 @@ internal sealed class NetBackend : IPvBackend, IFrameSink, IDisposable
     private Thread? _receiver;
     private volatile bool _stopping;
 
-    /// <summary>Writes the nodes of a card, eth0 for index 0; owns its port from now on. Before the guest runs.</summary>
+    /// <summary>Writes the nodes of a card, eth0 for index 0; owns its port from now on. Under the domain's lock.</summary>
     internal NetBackend(Domain domain, NetCard card, int index)
     {
         _domain = domain;
@@ -60,6 +61,9 @@ internal sealed class NetBackend : IPvBackend, IFrameSink, IDisposable
 
         _handshake = new BackendHandshake(domain, _nodes, this);
     }
+
+    /// <inheritdoc/>
+    public void Leave(Action gone) => _handshake.Leave(gone);
 
     /// <inheritdoc/>
     public void Dispose()

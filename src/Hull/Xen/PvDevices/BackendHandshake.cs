@@ -33,17 +33,18 @@ internal sealed class BackendHandshake : IDisposable
     private readonly IPvBackend _backend;
     private readonly object _ended = new();
     private int _ends;
+    private Action? _gone;
+    private bool _hasGone;
     private bool _connected;
     private bool _quieting;
 
-    /// <summary>Begins the talk: the back end waits for the front end's words. Before the guest runs.</summary>
+    /// <summary>Begins the talk: the back end waits for the front end's words. Under the domain's lock.</summary>
     internal BackendHandshake(Domain domain, DeviceNodes nodes, IPvBackend backend)
     {
         _domain = domain;
         _nodes = nodes;
         _backend = backend;
         nodes.WriteBack("state", InitWait);
-        nodes.Store.Tree.ClearChanges();
         nodes.Store.Listen(Changed);
         domain.Suspension.Add(Sleep, Restart);
     }
@@ -59,6 +60,27 @@ internal sealed class BackendHandshake : IDisposable
             }
         }
     }
+
+    /// <summary>
+    /// Asks the front end to let go of the device, as a toolstack does: the back end is not to be online, and is closing. When both are
+    /// closed, or where no driver has begun, its nodes go. Any thread.
+    /// </summary>
+    /// <param name="gone">Called then, once, under the domain's lock.</param>
+    internal void Leave(Action gone) => _domain.Act(() =>
+    {
+        _gone ??= gone;
+        _nodes.WriteBack("online", "0");
+        if (!_connected && !_quieting && _nodes.ReadFront("state") is Initialising or Closed or null)
+        {
+            Go();
+        }
+        else if (State is not Closed)
+        {
+            SetState(Closing);
+        }
+
+        _domain.Store.Publish();
+    });
 
     private string? State => _nodes.ReadBack("state");
 
@@ -82,11 +104,16 @@ internal sealed class BackendHandshake : IDisposable
     {
         _quieting = false;
         _nodes.WriteFront("state", Initialising);
-        SetState(InitWait);
+        SetState(_gone is null ? InitWait : Closing);
     }
 
     private void Follow()
     {
+        if (_hasGone)
+        {
+            return;
+        }
+
         switch (_nodes.ReadFront("state"))
         {
             case Initialising when State == Closed && !_quieting:
@@ -95,7 +122,7 @@ internal sealed class BackendHandshake : IDisposable
             case Initialised or Connected when State == InitWait && !_quieting:
                 Connect();
                 break;
-            case Closing when State is not Closed:
+            case Closing when State is not (Closed or Closing):
                 SetState(Closing);
                 break;
             case Closed when State is not Closed && !_quieting:
@@ -125,6 +152,7 @@ internal sealed class BackendHandshake : IDisposable
         if (!_connected)
         {
             SetState(Closed);
+            Go();
             return;
         }
 
@@ -146,6 +174,7 @@ internal sealed class BackendHandshake : IDisposable
         {
             _quieting = false;
             SetState(Closed);
+            Go();
             Follow(); // the front end may have gone on, even to the next end
             _domain.Store.Publish();
         });
@@ -153,6 +182,19 @@ internal sealed class BackendHandshake : IDisposable
         {
             _ends--;
             Monitor.PulseAll(_ended);
+        }
+    }
+
+    // The device is gone, if it is to go.
+    private void Go()
+    {
+        if (_gone is not null && !_hasGone)
+        {
+            _hasGone = true;
+            _nodes.Store.Unlisten(Changed);
+            _domain.Suspension.Remove(Sleep, Restart);
+            _nodes.Remove();
+            _gone();
         }
     }
 

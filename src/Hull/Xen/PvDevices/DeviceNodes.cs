@@ -14,7 +14,7 @@ internal sealed class DeviceNodes
 {
     private readonly Domain _domain;
 
-    /// <summary>Writes the nodes that devices of every kind have. Before the guest runs.</summary>
+    /// <summary>Writes the nodes that devices of every kind have.</summary>
     /// <param name="domain">The guest.</param>
     /// <param name="kind">"vbd" or "vif".</param>
     /// <param name="device">The device's number among those of its kind.</param>
@@ -22,7 +22,7 @@ internal sealed class DeviceNodes
     {
         _domain = domain;
         Front = Text($"{StorePath.OfDomain(domain.Id)}/device/{kind}/{device}");
-        Back = Text($"{StorePath.OfDomain(0)}/backend/{kind}/{domain.Id}/{device}");
+        Back = BackOf(domain, kind, device);
         Store.SetOwned(Front, "", FrontOwner);
         Store.SetOwned(Back, "", BackOwner);
         WriteFront("backend", Back);
@@ -46,6 +46,10 @@ internal sealed class DeviceNodes
 
     private string BackOwner => Text($"n0,r{_domain.Id}");
 
+    /// <summary>The domain has a device of a kind and number. Under its lock.</summary>
+    internal static bool Exist(Domain domain, string kind, int device) =>
+        domain.Store.Store.Tree.Find(BackOf(domain, kind, device)) is not null;
+
     /// <summary>A number or the like as text, whatever the host's language.</summary>
     internal static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
 
@@ -68,6 +72,16 @@ internal sealed class DeviceNodes
 
     /// <summary>What the back end has said under a key.</summary>
     internal string? ReadBack(string key) => Read($"{Back}/{key}");
+
+    /// <summary>The device is gone.</summary>
+    internal void Remove()
+    {
+        Store.Tree.Remove(0, Front);
+        Store.Tree.Remove(0, Back);
+    }
+
+    private static string BackOf(Domain domain, string kind, int device) =>
+        Text($"{StorePath.OfDomain(0)}/backend/{kind}/{domain.Id}/{device}");
 
     private string? Read(string path) =>
         Store.Tree.Find(path) is StoreNode node ? Encoding.Latin1.GetString([.. node.Value]) : null;

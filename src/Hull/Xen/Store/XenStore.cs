@@ -12,7 +12,9 @@ namespace Hull.Xen.Store;
 internal sealed class XenStore
 {
     private readonly StoreTree _tree = new(new StoreNode());
-    private readonly List<Action<string>> _listeners = [];
+
+    // Replaced, never changed: one who is told may stop to listen.
+    private Action<string>[] _listeners = [];
 
     /// <summary>Makes the store of one guest, with the nodes that a toolstack writes before it starts.</summary>
     internal XenStore(int domain, DomainOptions options)
@@ -49,7 +51,10 @@ internal sealed class XenStore
     internal ulong Generation { get; private set; }
 
     /// <summary>Adds one who is told of each path that changed.</summary>
-    internal void Listen(Action<string> changed) => _listeners.Add(changed);
+    internal void Listen(Action<string> changed) => _listeners = [.. _listeners, changed];
+
+    /// <summary>One of them is told no more.</summary>
+    internal void Unlisten(Action<string> changed) => _listeners = Array.FindAll(_listeners, one => one != changed);
 
     /// <summary>Tells of what was changed since the last call.</summary>
     internal void Announce()
