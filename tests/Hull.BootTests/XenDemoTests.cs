@@ -37,7 +37,12 @@ public sealed class XenDemoTests : IDisposable
             xl pause domu; xl list domu; xl unpause domu
             xl save domu /tmp/image 2>/dev/null
             xl restore /tmp/image 2>/dev/null
-            xl list; xl destroy domu; xl list
+            xl list
+            xl mem-set domu 80
+            until [ $(xl list domu | awk 'NR == 2 { print $3 }') = 80 ]; do usleep 100000; done
+            xl shutdown -w domu >/dev/null
+            ! xl list domu 2>/dev/null
+            xl create -q /etc/xen/domu.cfg; xl destroy domu; xl list
             test-xenstore >/dev/null; test-resource >/dev/null
             echo all went well
             """;
