@@ -73,6 +73,18 @@ public sealed class RtcMc146818Tests
         Assert.Equal(0x58, Read(0));
     }
 
+    // The host had no time for the guest while UIP was set.
+    [Fact]
+    public void EndOfTheFirstSecond_ThatNobodySaw_IsSeenAtTheNextLook()
+    {
+        _pc.Time.AdvanceMs(300);
+        Assert.Equal(0x26, Read(0x0A));
+        _pc.Time.AdvanceMs(40);
+        Assert.Equal(0xA6, Read(0x0A));
+        Assert.Equal(0x26, Read(0x0A));
+        Assert.Equal(0x57, Read(0));
+    }
+
     [Theory]
     [InlineData(0x82)] // SET
     [InlineData(0x12)] // an interrupt at each second's end

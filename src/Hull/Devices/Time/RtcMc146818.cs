@@ -42,6 +42,10 @@ internal sealed class RtcMc146818 : IByteRegisters, IIrqSource
     private long _secondsSeen;
     private ulong _periodsSeen;
     private bool _hasPhase;
+
+    // The end of the second that the first look chose, until a look has seen it: where the host has no time for the guest just then, it
+    // would wait for the next one.
+    private long? _owedEndTicks;
     private volatile bool _irqLevel;
 
     /// <summary>Makes the clock running on UTC, 24 hours, BCD.</summary>
@@ -147,7 +151,7 @@ internal sealed class RtcMc146818 : IByteRegisters, IIrqSource
         {
             case RegisterA:
                 ChoosePhase();
-                return (byte)(_ram[RegisterA] | (IsUpdating() ? UpdateInProgress : 0));
+                return (byte)(_ram[RegisterA] | (SeesUpdate() ? UpdateInProgress : 0));
             case RegisterC:
                 CatchUp();
                 byte flags = _flags;
@@ -236,11 +240,13 @@ internal sealed class RtcMc146818 : IByteRegisters, IIrqSource
         long shift = TimeSpan.TicksPerSecond - FirstLookTicks - (GuestTicks % TimeSpan.TicksPerSecond);
         _calendar.Shift(shift > TimeSpan.TicksPerSecond / 2 ? shift - TimeSpan.TicksPerSecond : shift);
         _secondsSeen = GuestTicks / TimeSpan.TicksPerSecond;
+        _owedEndTicks = GuestTicks + FirstLookTicks;
     }
 
     private void SetClock()
     {
         _hasPhase = true;
+        _owedEndTicks = null;
         _calendar.Load(_clock.UtcNow.Ticks);
         _secondsSeen = GuestTicks / TimeSpan.TicksPerSecond;
     }
@@ -248,6 +254,13 @@ internal sealed class RtcMc146818 : IByteRegisters, IIrqSource
     private bool IsUpdating() =>
         (_ram[RegisterB] & Set) == 0
         && GuestTicks % TimeSpan.TicksPerSecond >= TimeSpan.TicksPerSecond - UpdateAheadTicks;
+
+    private bool SeesUpdate()
+    {
+        bool sees = IsUpdating() || ((_ram[RegisterB] & Set) == 0 && GuestTicks >= _owedEndTicks);
+        _owedEndTicks = sees ? null : _owedEndTicks;
+        return sees;
+    }
 
     private void TimerFired()
     {
