@@ -12,6 +12,7 @@ namespace Hull.Boot;
 /// </summary>
 internal static class BiosStub
 {
+    private const ulong RestartAt = 0xF_FFF0;
     private const int Vectors = 256;
     private const int TimerVector = 8;
     private const int ConventionalMemoryService = 0x12;
@@ -46,6 +47,16 @@ internal static class BiosStub
     // mov ax, KiB; iret.
     private static readonly byte[] TellMemory =
         [0xB8, (byte)((BootLayout.ConventionalEnd >> 10) & 0xFF), (byte)(BootLayout.ConventionalEnd >> 18), 0xCF];
+
+    // Where a processor starts after reset, and where who is in real mode jumps for one (Linux with reboot=b):
+    // mov dx, 0CF9h; mov al, 6; out dx, al; cli; hlt; jmp to the hlt.
+    private static readonly byte[] Restart =
+    [
+        0xBA, PlatformMap.ResetPort & 0xFF, PlatformMap.ResetPort >> 8, 0xB0, 0x06, 0xEE, 0xFA, 0xF4, 0xEB, 0xFD,
+    ];
+
+    /// <summary>Writes the code at F000h:FFF0h alone, which resets the machine: every kernel may go there.</summary>
+    internal static void WriteRestart(GuestMemory memory) => memory.TryWrite(new GuestPhysical(RestartAt), Restart);
 
     /// <summary>Writes vectors, data area and code. Before the kernel, which may lie over the vectors.</summary>
     internal static void Write(GuestMemory memory)

@@ -28,6 +28,7 @@ internal static class BootLoader
             throw new HullException($"{file.Name} is no Multiboot kernel and takes no modules: use --initrd");
         }
 
+        BiosStub.WriteRestart(memory);
         ulong rsdp = AcpiTables.Write(memory, AcpiConfig.For(memory, request));
         return identity.Protocol switch
         {

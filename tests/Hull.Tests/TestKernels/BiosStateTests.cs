@@ -27,6 +27,15 @@ public sealed class BiosStateTests
         Assert.InRange(ticks, 3u, 1000u); // a slow host ticks while the guest is not halted
     }
 
+    // FFFF:0 and F000:FFF0 are one place: where processors start. Linux goes to the second with reboot=b.
+    [Theory, EveryEngine]
+    public void JumpToWhereProcessorsStart_IsAReset(EngineKind engine)
+    {
+        MachineEnd end = RealModeKernel.RunToEnd(engine, static a => a.db(0xEA, 0xF0, 0xFF, 0x00, 0xF0));
+
+        Assert.Equal(MachineEndReason.Reset, end.Reason);
+    }
+
     [Theory, EveryEngine(TakesInterrupts = true)]
     public void Tick_AtMidnight_StartsTheCountAgain(EngineKind engine)
     {

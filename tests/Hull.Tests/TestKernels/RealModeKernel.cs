@@ -29,6 +29,14 @@ internal static class RealModeKernel
     /// <returns>EAX at its end.</returns>
     internal static uint Run(EngineKind engine, Action<Assembler> body)
     {
+        MachineEnd end = RunToEnd(engine, body);
+        Assert.True(end.ExitValue is not null, $"{engine}: {end.Message}");
+        return end.ExitValue.Value;
+    }
+
+    /// <summary>Runs the body in real mode, however it ends.</summary>
+    internal static MachineEnd RunToEnd(EngineKind engine, Action<Assembler> body)
+    {
         Machine machine = Machine.Start(new MachineSpec
         {
             Engine = engine,
@@ -40,9 +48,7 @@ internal static class RealModeKernel
         });
         try
         {
-            MachineEnd end = machine.WaitAsync().WaitAsync(TimeSpan.FromSeconds(LimitSeconds)).GetAwaiter().GetResult();
-            Assert.True(end.ExitValue is not null, $"{machine.EngineName}: {end.Message}");
-            return end.ExitValue.Value;
+            return machine.WaitAsync().WaitAsync(TimeSpan.FromSeconds(LimitSeconds)).GetAwaiter().GetResult();
         }
         finally
         {
