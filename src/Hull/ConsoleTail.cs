@@ -14,6 +14,8 @@ internal sealed class ConsoleTail
     private const int LineLimit = 400;
 
     private static readonly byte[] PanicMark = "Kernel panic - not syncing"u8.ToArray();
+    private static readonly byte[] PanicEndMark = "---[ end Kernel panic"u8.ToArray();
+    private static readonly byte[] PanicWaitMark = "Rebooting in "u8.ToArray();
     private static readonly byte[] RestartMark = "reboot: Restarting system"u8.ToArray();
 
     private readonly Lock _lock = new();
@@ -26,6 +28,12 @@ internal sealed class ConsoleTail
 
     /// <summary>What the kernel says it panicked of since the last <see cref="Clear"/>; null: it did not.</summary>
     internal string? Panic { get; private set; }
+
+    /// <summary>
+    /// The kernel that panicked has said that it stays as it is, or waits before it restarts. It comes to that only where no
+    /// crash kernel takes over: one that does is a system that lives.
+    /// </summary>
+    internal bool PanicIsOver { get; private set; }
 
     /// <summary>The kernel has printed that it restarts since the last <see cref="Clear"/>.</summary>
     internal bool SawRestart { get; private set; }
@@ -72,6 +80,7 @@ internal sealed class ConsoleTail
             _lines.Clear();
             _length = 0;
             Panic = null;
+            PanicIsOver = false;
             SawRestart = false;
         }
     }
@@ -80,11 +89,12 @@ internal sealed class ConsoleTail
     {
         ReadOnlySpan<byte> line = _line.AsSpan(0, _length);
         int panic = line.IndexOf(PanicMark);
-        if (panic >= 0)
+        if (panic >= 0 && Panic is null)
         {
-            Panic ??= Printable(line[(panic + PanicMark.Length)..].TrimStart(": "u8));
+            Panic = Printable(line[(panic + PanicMark.Length)..].TrimStart(": "u8));
         }
 
+        PanicIsOver |= Panic is not null && (line.IndexOf(PanicEndMark) >= 0 || line.IndexOf(PanicWaitMark) >= 0);
         SawRestart |= line.IndexOf(RestartMark) >= 0;
         if (_lines.Count == _keep)
         {

@@ -19,7 +19,7 @@ public sealed class Machine : IAsyncDisposable
 {
     private const int LinesKept = 24;
 
-    // A kernel that panics prints for a while, then resets or loops for ever; it is not waited for longer than this.
+    // A kernel whose panic is over waits before it resets, or loops for ever; it is not waited for longer than this.
     private static readonly TimeSpan PanicGrace = TimeSpan.FromSeconds(2);
 
     private MachineSpec _spec;
@@ -204,9 +204,9 @@ public sealed class Machine : IAsyncDisposable
     {
         if (port == 0)
         {
-            bool before = _tail.Panic is not null;
+            bool before = _tail.PanicIsOver;
             _tail.Write(bytes);
-            if (!before && _tail.Panic is not null)
+            if (!before && _tail.PanicIsOver)
             {
                 _panicTimer.Change(PanicGrace, Timeout.InfiniteTimeSpan);
             }

@@ -28,6 +28,26 @@ public sealed class ConsoleTailTests
         Assert.False(_tail.SawRestart);
     }
 
+    // After the first line Linux starts its crash kernel (kdump), where there is one, and says none of what follows.
+    [Theory]
+    [InlineData("[    1.9] ---[ end Kernel panic - not syncing: sysrq triggered crash ]---\r\n")]
+    [InlineData("[    1.9] Rebooting in 30 seconds..\r\n")]
+    public void Panic_IsOver_WhenTheKernelSaysThatItStays(string last)
+    {
+        Write(last.Replace("end Kernel panic - not syncing", "end of something", System.StringComparison.Ordinal));
+        Assert.False(_tail.PanicIsOver);
+
+        Write("[    1.2] Kernel panic - not syncing: sysrq triggered crash\r\n[    1.3] Call Trace:\r\n");
+        Assert.False(_tail.PanicIsOver);
+
+        Write(last);
+        Assert.True(_tail.PanicIsOver);
+        Assert.Equal("sysrq triggered crash", _tail.Panic);
+
+        _tail.Clear();
+        Assert.False(_tail.PanicIsOver);
+    }
+
     [Fact]
     public void Restart_IsFound_AndForgotten()
     {
