@@ -21,6 +21,7 @@ internal sealed class GuestRun : IDisposable
     private readonly RunRequest _request;
     private readonly GuestSettings? _settings;
     private readonly TaskCompletionSource<RunOutcome> _outcome = new();
+    private readonly PosixSignalRegistration[] _signals;
     private readonly OutputPump _output;
     private readonly OutputPump _error;
     private readonly CommandChannel? _channel;
@@ -39,6 +40,12 @@ internal sealed class GuestRun : IDisposable
     {
         _request = request;
         _settings = settings;
+
+        // Before there is anything that a signal would leave behind, as the control socket.
+        _signals =
+        [
+            Listen(PosixSignal.SIGTERM, 15), Listen(PosixSignal.SIGINT, 2), Listen(PosixSignal.SIGHUP, 1), Listen(PosixSignal.SIGQUIT, 3),
+        ];
         _output = new OutputPump(
             StandardStream.Output, "stdout", reason => GoesOn(StandardStream.Output, "output", reason), OutputMended);
         _error = new OutputPump(
@@ -90,6 +97,10 @@ internal sealed class GuestRun : IDisposable
         _trace?.Dispose();
         _output.Dispose();
         _error.Dispose();
+        foreach (PosixSignalRegistration signal in _signals)
+        {
+            signal.Dispose();
+        }
     }
 
     private static GuestImage Prepare(ref RunRequest request, out GuestSettings? settings, CancellationToken cancellation)
@@ -170,10 +181,6 @@ internal sealed class GuestRun : IDisposable
     {
         // With a command on pipes the user's terminal stays as it is: Ctrl-C is Hull's.
         using HostTerminal? terminal = _settings?.Mode == GuestMode.Command ? null : HostTerminal.TryEnterRawMode();
-        using PosixSignalRegistration terminate = Listen(PosixSignal.SIGTERM, 15);
-        using PosixSignalRegistration interrupt = Listen(PosixSignal.SIGINT, 2);
-        using PosixSignalRegistration hangUp = Listen(PosixSignal.SIGHUP, 1);
-        using PosixSignalRegistration quit = Listen(PosixSignal.SIGQUIT, 3);
         using PosixSignalRegistration window = PosixSignalRegistration.Create(PosixSignal.SIGWINCH, _ => SendWindow());
         if (_request.Timeout is TimeSpan limit)
         {
