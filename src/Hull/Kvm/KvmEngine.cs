@@ -197,6 +197,10 @@ internal sealed class KvmEngine : IEngine, IMsiSink, IIoApicRoutes, IInterruptIn
     }
 
     /// <inheritdoc/>
+    /// <remarks>KVM takes an external interrupt from user space only while LINT0 is open (kvm_cpu_accept_dm_intr).</remarks>
+    public bool TryInjectPastApic(int vcpu, byte vector) => false;
+
+    /// <inheritdoc/>
     public void InjectNmi(int vcpu)
     {
         KvmVcpu? target;

@@ -273,15 +273,25 @@ internal sealed class Domain
         }
     }
 
-    // The vector through the vCPU's local APIC, as Xen's HVMOP_set_evtchn_upcall_vector says.
+    // The vector through the vCPU's local APIC, as Xen's HVMOP_set_evtchn_upcall_vector says, or the domain's past it.
     private void SendUpcalls()
     {
         ulong upcalls = Interlocked.Exchange(ref _upcalls, 0);
         for (int i = 0; upcalls != 0; i++, upcalls >>= 1)
         {
-            if ((upcalls & 1) != 0 && Vcpus[i].UpcallVector is byte vector and not 0)
+            if ((upcalls & 1) == 0)
+            {
+                continue;
+            }
+
+            if (Vcpus[i].UpcallVector is byte vector and not 0)
             {
                 _interrupts.Inject(i, vector);
+            }
+            else if (Parameters.CallbackVector is byte past and not 0 && !_interrupts.TryInjectPastApic(i, past))
+            {
+                _crashed("the guest wants events past its local APIC, as Linux before 6.0 does, and KVM has no way for that: " +
+                    "--engine soft has");
             }
         }
 

@@ -109,6 +109,16 @@ internal sealed class DomainVcpu
         }
     }
 
+    /// <summary>Asks for the upcall if evtchn_upcall_pending is set. Under the domain's lock.</summary>
+    internal void RequestPending()
+    {
+        Span<byte> pending = stackalloc byte[1];
+        if (Info is GuestPhysical at && _domain.Memory.TryRead(at, pending) && pending[0] != 0)
+        {
+            _domain.RequestUpcall(Index);
+        }
+    }
+
     /// <summary>Writes vcpu_time_info, which has the form of pvclock.</summary>
     internal void WriteTime()
     {

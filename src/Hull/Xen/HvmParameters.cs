@@ -12,6 +12,7 @@ internal sealed class HvmParameters
     /// <summary>Parameters that there are, HVM_NR_PARAMS.</summary>
     internal const uint Count = 39;
 
+    private const ulong TypeVector = 2;
     private const uint Vm86Segment = 15;
     private const uint AcpiPorts = 19;
     private const uint GenerationIdAddress = 34;
@@ -31,6 +32,9 @@ internal sealed class HvmParameters
         get => _values[index];
         set => _values[index] = value;
     }
+
+    /// <summary>HVM_PARAM_CALLBACK_IRQ: the vector of vCPUs without one of their own, past their local APICs; 0: none.</summary>
+    internal byte CallbackVector => _values[CallbackIrq] >> 56 == TypeVector ? (byte)_values[CallbackIrq] : (byte)0;
 
     /// <summary>HVMOP_get_param.</summary>
     /// <returns>0, or an error.</returns>

@@ -38,6 +38,22 @@ public sealed class LocalApicTests
     }
 
     [Fact]
+    public void VectorPastTheApic_ComesFirstAndOnce_AndNeedsNoEnd()
+    {
+        Enable(0);
+        Send(0xFEE0_0000, 0xE1);
+        Assert.Equal(0xE1, Apic.Acknowledge());
+        Apic.TaskPriority = 15;
+        _pc.Chipset.LocalApics[0].InjectPast(0x40);
+        Assert.True(Apic.HasInterrupt);
+        Assert.Equal(0x40, Apic.Acknowledge());
+        Assert.False(Apic.HasInterrupt);
+        Assert.Equal(-1, Apic.Acknowledge());
+        Assert.Equal(0u, Apic.ReadMmio(0x120));
+        Assert.Equal(2u, Apic.ReadMmio(0x170)); // E1h is still in service
+    }
+
+    [Fact]
     public void SameClass_DoesNotInterruptItself()
     {
         Enable(0);

@@ -1,5 +1,6 @@
 using Hull.Engine;
 using Hull.Memory;
+using Hull.Xen;
 using Xunit;
 
 namespace Hull.Tests.Xen;
@@ -66,6 +67,55 @@ public sealed class HypercallTests
         Assert.Equal(1, domain.Memory.Read<byte>(new GuestPhysical(0x20_0000)));
         Assert.Equal(1u << (int)port, domain.Memory.Read<uint>(new GuestPhysical(0x20_0000 + 2048)));
     }
+
+    // Linux before 6.0 knows nothing else.
+    [Fact]
+    public void UpcallWithoutAVectorOfTheVcpus_ComesPastItsApic()
+    {
+        const ulong TypeVector = 2UL << 56;
+        using TestDomain domain = new();
+        domain.CallWith(MemoryOp, 7, 0x7FF0, 0, 0, 0, 0x200, 0);
+        Assert.Equal(0, domain.CallWith(EventChannelOp, 7, 0, 0));
+        uint port = domain.Word(1);
+        Assert.Equal(0, domain.CallWith(EventChannelOp, 4, port));
+        Assert.Empty(domain.Past!);
+
+        SetCallback(domain, TypeVector | 0xF3);
+        Assert.Equal([(0, (byte)0xF3)], domain.Past!); // what was pending before
+        Look(domain);
+        Assert.Equal(0, domain.CallWith(EventChannelOp, 4, port));
+        Assert.Equal([(0, (byte)0xF3), (0, (byte)0xF3)], domain.Past!);
+        SetCallback(domain, 1); // a GSI
+        Look(domain);
+        Assert.Equal(0, domain.CallWith(EventChannelOp, 4, port));
+        Assert.Equal(2, domain.Past!.Count);
+        Assert.Empty(domain.Injected);
+    }
+
+    [Fact]
+    public void UpcallPastTheApic_ThatTheEngineHasNoWayFor_EndsTheGuestWithTheReason()
+    {
+        using TestDomain domain = new() { Past = null };
+        domain.CallWith(MemoryOp, 7, 0x7FF0, 0, 0, 0, 0x200, 0);
+        SetCallback(domain, (2UL << 56) | 0xF3);
+        Assert.Equal(0, domain.CallWith(EventChannelOp, 7, 0, 0));
+        Assert.Empty(domain.Crashes);
+
+        Assert.Equal(0, domain.CallWith(EventChannelOp, 4, domain.Word(1)));
+
+        Assert.Contains("--engine soft", Assert.Single(domain.Crashes), System.StringComparison.Ordinal);
+    }
+
+    // The guest's handler: upcall_pending, the selector, the port's bit.
+    private static void Look(TestDomain domain)
+    {
+        domain.Memory.Write(new GuestPhysical(0x20_0000), (byte)0);
+        domain.Memory.Write(new GuestPhysical(0x20_0000 + 8), 0UL);
+        domain.Memory.Write(new GuestPhysical(0x20_0000 + 2048), 0u);
+    }
+
+    private static void SetCallback(TestDomain domain, ulong via) =>
+        Assert.Equal(0, domain.CallWith(HvmOp, 0, 0x7FF0, HvmParameters.CallbackIrq, (uint)via, (uint)(via >> 32)));
 
     [Fact]
     public void SingleShotTimer_RaisesItsVirqAtItsTime()

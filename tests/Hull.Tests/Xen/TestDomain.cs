@@ -86,6 +86,15 @@ internal sealed class TestDomain : IHypercallRegisters, IInterruptInjector, IDis
 
     public void Inject(int vcpu, byte vector) => Injected.Add((vcpu, vector));
 
+    /// <summary>Vectors past the local APICs; null: the engine has no way for them.</summary>
+    internal List<(int Vcpu, byte Vector)>? Past { get; set; } = [];
+
+    public bool TryInjectPastApic(int vcpu, byte vector)
+    {
+        Past?.Add((vcpu, vector));
+        return Past is not null;
+    }
+
     /// <summary>vCPUs that got an NMI.</summary>
     internal List<int> Nmis { get; } = [];
 

@@ -10,5 +10,12 @@ internal sealed class ApicInjector(IReadOnlyList<LocalApic> apics) : IInterruptI
     public void Inject(int vcpu, byte vector) => apics[vcpu].Inject(vector);
 
     /// <inheritdoc/>
+    public bool TryInjectPastApic(int vcpu, byte vector)
+    {
+        apics[vcpu].InjectPast(vector);
+        return true;
+    }
+
+    /// <inheritdoc/>
     public void InjectNmi(int vcpu) => apics[vcpu].InjectNmi();
 }

@@ -32,6 +32,7 @@ internal sealed class LocalApic : ILocalApic
     private VectorSet _isr;
     private VectorSet _tmr;
     private ulong _baseMsr;
+    private byte _past; // a vector of a hypervisor's; 0: none
     private bool _extIntLatched;
     private bool _lint1;
     private volatile bool _extIntPending;
@@ -97,6 +98,17 @@ internal sealed class LocalApic : ILocalApic
     /// <inheritdoc/>
     public int Acknowledge()
     {
+        lock (_lock)
+        {
+            if (_past != 0)
+            {
+                int past = _past;
+                _past = 0;
+                Refresh();
+                return past;
+            }
+        }
+
         if (_extIntPending && _extInt is not null)
         {
             lock (_lock)
@@ -203,6 +215,7 @@ internal sealed class LocalApic : ILocalApic
         lock (_lock)
         {
             _baseMsr = PlatformMap.LocalApicBase | BaseEnable | (Id == 0 ? BaseBsp : 0);
+            _past = 0;
             ResetRegisters();
         }
     }
@@ -405,6 +418,19 @@ internal sealed class LocalApic : ILocalApic
         Signal(pending);
     }
 
+    /// <summary>A vector from a hypervisor that is no concern of the registers, until the vCPU takes it. Any thread.</summary>
+    internal void InjectPast(byte vector)
+    {
+        bool pending;
+        lock (_lock)
+        {
+            _past = vector;
+            pending = Refresh();
+        }
+
+        Signal(pending);
+    }
+
     /// <summary>A hypervisor's NMI. Any thread.</summary>
     internal void InjectNmi() => _signals?.Nmi();
 
@@ -509,7 +535,7 @@ internal sealed class LocalApic : ILocalApic
         bool virtualWire = !hardwareEnabled
             || ((lint0 & Masked) == 0 && ((lint0 >> 8) & 7) == (uint)ApicDelivery.ExtInt);
         _extIntPending = _extInt is not null && _extInt.Output && (virtualWire || _extIntLatched);
-        _hasInterrupt = _extIntPending || (hardwareEnabled && _irr.Highest >> 4 > priority >> 4);
+        _hasInterrupt = _past != 0 || _extIntPending || (hardwareEnabled && _irr.Highest >> 4 > priority >> 4);
         return _hasInterrupt;
     }
 

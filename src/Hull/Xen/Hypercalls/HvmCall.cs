@@ -68,7 +68,16 @@ internal static class HvmCall
             call.Domain.SharedInfo.Latch(call.Registers.Is64Bit);
         }
 
-        return call.Domain.Parameters.Set(request.Index, request.Value);
+        error = call.Domain.Parameters.Set(request.Index, request.Value);
+        if (request.Index == HvmParameters.CallbackIrq)
+        {
+            foreach (DomainVcpu vcpu in call.Domain.Vcpus)
+            {
+                vcpu.RequestPending();
+            }
+        }
+
+        return error;
     }
 
     private static long GetParameter(in Hypercall call)
