@@ -32,9 +32,9 @@ internal sealed class LocalApic : ILocalApic
     private VectorSet _isr;
     private VectorSet _tmr;
     private ulong _baseMsr;
-    private byte _past; // a vector of a hypervisor's; 0: none
     private bool _extIntLatched;
     private bool _lint1;
+    private volatile byte _past; // a vector of a hypervisor's; 0: none. Only the vCPU takes it.
     private volatile bool _extIntPending;
     private volatile bool _hasInterrupt;
     private volatile byte _taskPriority;
@@ -98,9 +98,9 @@ internal sealed class LocalApic : ILocalApic
     /// <inheritdoc/>
     public int Acknowledge()
     {
-        lock (_lock)
+        if (_past != 0)
         {
-            if (_past != 0)
+            lock (_lock)
             {
                 int past = _past;
                 _past = 0;
