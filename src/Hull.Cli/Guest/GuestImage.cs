@@ -181,9 +181,9 @@ internal sealed record GuestImage
     private static BootBlob[] OwnInitramfs(
         GuestSettings settings, IReadOnlyList<string> modules, DiskBootCache cache, Progress progress, CancellationToken cancellation)
     {
-        InitramfsStore store = new(cache, new HostPackages(progress));
+        byte[] foundation = new InitramfsStore(cache, new HostPackages(progress)).GetBaseAsync(cancellation).GetAwaiter().GetResult();
         BootBlob own = InitramfsStore.WithInit(Resource("init.sh"), builder => AddOwnFiles(builder, settings, modules));
-        return [store.GetBaseAsync(cancellation).GetAwaiter().GetResult(), own];
+        return [BootBlob.FromBytes("Hull's initramfs", foundation), own];
     }
 
     /// <summary>Adds what Hull's init reads besides the base: its settings, and the modules that it loads.</summary>

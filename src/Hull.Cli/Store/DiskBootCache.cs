@@ -7,7 +7,7 @@ namespace Hull.Cli.Store;
 
 /// <summary>
 /// Unpacked kernels and built RAM disks in $XDG_CACHE_HOME/hull/boot: one file for each key, written under
-/// another name and renamed. The oldest go when there are many. A cache that cannot be used is no error.
+/// another name and renamed. Those that were not used for longest go when there are many. A cache that cannot be used is no error.
 /// </summary>
 internal sealed class DiskBootCache : IBootCache
 {
@@ -18,15 +18,13 @@ internal sealed class DiskBootCache : IBootCache
     /// <summary>Makes the cache; nothing is read or written yet.</summary>
     internal DiskBootCache(XdgDirectories directories) => _root = Path.Combine(directories.Cache, "boot");
 
-    /// <summary>The file of a key, which may not exist.</summary>
-    internal string PathOf(string key) => Path.Combine(_root, key);
-
     /// <inheritdoc/>
     public Stream? Open(string key)
     {
         try
         {
             FileStream file = new(PathOf(key), FileMode.Open, FileAccess.Read, FileShare.Read, 0);
+            Touch(file);
             return file;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
@@ -53,10 +51,25 @@ internal sealed class DiskBootCache : IBootCache
         }
     }
 
+    private string PathOf(string key) => Path.Combine(_root, key);
+
+    // The time of the last use is the file's own: the time of access stands still on most file systems (relatime, noatime).
+    private static void Touch(FileStream file)
+    {
+        try
+        {
+            File.SetLastWriteTimeUtc(file.SafeFileHandle, DateTime.UtcNow);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // A cache on a read-only file system grows no older than it is.
+        }
+    }
+
     private void RemoveOldest()
     {
         FileInfo[] files = new DirectoryInfo(_root).GetFiles();
-        Array.Sort(files, (x, y) => y.LastAccessTimeUtc.CompareTo(x.LastAccessTimeUtc));
+        Array.Sort(files, (x, y) => y.LastWriteTimeUtc.CompareTo(x.LastWriteTimeUtc));
         for (int i = 0; i < files.Length; i++)
         {
             // A draft that is an hour old belongs to a process that was killed.

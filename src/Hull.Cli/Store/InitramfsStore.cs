@@ -23,33 +23,12 @@ internal sealed class InitramfsStore(DiskBootCache cache, HostPackages packages)
 
     private static readonly string[] Places = ["/usr/bin/busybox", "/bin/busybox"];
 
-    /// <summary>The base archive. Installs busybox-static where it is missing and Hull is root.</summary>
+    /// <summary>
+    /// The base archive, as bytes: its file may go before the machine is built, when another Hull makes room in the cache.
+    /// Installs busybox-static where it is missing and Hull is root.
+    /// </summary>
     /// <exception cref="HullException">There is no static busybox; says what to run.</exception>
-    internal async Task<BootBlob> GetBaseAsync(CancellationToken cancellation)
-    {
-        (string key, byte[]? built) = await EnsureAsync(cancellation).ConfigureAwait(false);
-        return built is null ? BootBlob.FromFile(cache.PathOf(key)) : BootBlob.FromBytes("Hull's initramfs", built);
-    }
-
-    /// <summary>The same as bytes, for an archive that is to be one file.</summary>
-    /// <exception cref="HullException">There is no static busybox; says what to run.</exception>
-    internal async Task<byte[]> ReadBaseAsync(CancellationToken cancellation)
-    {
-        (string key, byte[]? built) = await EnsureAsync(cancellation).ConfigureAwait(false);
-        return built ?? await File.ReadAllBytesAsync(cache.PathOf(key), cancellation).ConfigureAwait(false);
-    }
-
-    /// <summary>The small second archive: one init script, and what else the caller adds.</summary>
-    internal static BootBlob WithInit(string script, Action<InitramfsBuilder>? add = null)
-    {
-        InitramfsBuilder builder = new();
-        builder.AddText("/init", script);
-        add?.Invoke(builder);
-        return BootBlob.FromBytes("Hull's init", builder.Build());
-    }
-
-    // The archive's key in the cache, and the archive itself if it was not there.
-    private async Task<(string Key, byte[]? Built)> EnsureAsync(CancellationToken cancellation)
+    internal async Task<byte[]> GetBaseAsync(CancellationToken cancellation)
     {
         if (!HostPackages.IsInstalled(Package))
         {
@@ -62,14 +41,23 @@ internal sealed class InitramfsStore(DiskBootCache cache, HostPackages packages)
         string key = string.Create(
             CultureInfo.InvariantCulture,
             $"initramfs-{Layout}-{busybox.Length:x}-{busybox.LastWriteTimeUtc.Ticks:x}");
-        if (IsWhole(key))
+        if (Find(key) is byte[] kept)
         {
-            return (key, null);
+            return kept;
         }
 
         byte[] archive = await BuildAsync(busybox.FullName, cancellation).ConfigureAwait(false);
         Keep(key, archive);
-        return (key, archive);
+        return archive;
+    }
+
+    /// <summary>The small second archive: one init script, and what else the caller adds.</summary>
+    internal static BootBlob WithInit(string script, Action<InitramfsBuilder>? add = null)
+    {
+        InitramfsBuilder builder = new();
+        builder.AddText("/init", script);
+        add?.Invoke(builder);
+        return BootBlob.FromBytes("Hull's init", builder.Build());
     }
 
     private static async Task<byte[]> BuildAsync(string busybox, CancellationToken cancellation)
@@ -85,19 +73,18 @@ internal sealed class InitramfsStore(DiskBootCache cache, HostPackages packages)
         return new InitramfsBuilder().AddStandardDevices().AddBusybox(content, applets).Build();
     }
 
-    /// <summary>True when the cached archive is there and ends as archives do.</summary>
-    private bool IsWhole(string key)
+    // The cached archive, if it is there and ends as archives do.
+    private byte[]? Find(string key)
     {
         using Stream? file = cache.Open(key);
-        if (file is null || file.Length < 128)
+        if (file is null)
         {
-            return false;
+            return null;
         }
 
-        byte[] tail = new byte[64];
-        file.Position = file.Length - tail.Length;
-        file.ReadExactly(tail);
-        return tail.AsSpan().IndexOf("TRAILER!!!"u8) >= 0;
+        byte[] archive = new byte[file.Length];
+        int got = file.ReadAtLeast(archive, archive.Length, throwOnEndOfStream: false);
+        return got == archive.Length && archive.AsSpan()[^Math.Min(64, got)..].IndexOf("TRAILER!!!"u8) >= 0 ? archive : null;
     }
 
     private void Keep(string key, byte[] archive)

@@ -54,7 +54,7 @@ internal sealed record Dom0Image
         // A kernel of the store has its modules beside it.
         IReadOnlyList<string> modules = new KernelModules(kernel.ModulesPath ?? kernel.Folder).Resolve(Drivers);
         InitramfsStore initramfs = new(new DiskBootCache(directories), new HostPackages(progress));
-        byte[] foundation = await initramfs.ReadBaseAsync(cancellation).ConfigureAwait(false);
+        byte[] foundation = await initramfs.GetBaseAsync(cancellation).ConfigureAwait(false);
         byte[] domU = [.. foundation, .. new InitramfsBuilder().AddText("/init", GuestImage.Resource("domu.sh")).Build()];
         byte[] bzImage = await File.ReadAllBytesAsync(kernel.KernelPath, cancellation).ConfigureAwait(false);
         InitramfsBuilder own = GuestImage.AddOwnFiles(new InitramfsBuilder(), settings, modules)
