@@ -32,6 +32,9 @@ internal sealed class FuzzCampaign(ulong seed)
 {
     internal const int CasesPerEpoch = 2000;
     private const int BlocksPerCase = 48;
+
+    // An epoch takes a fifth of a second.
+    private static readonly TimeSpan EpochLimit = TimeSpan.FromMinutes(2);
     private const int CasesPerWorld = 40;
     private const int Modes = (int)FuzzMode.LongUser + 1;
 
@@ -58,9 +61,13 @@ internal sealed class FuzzCampaign(ulong seed)
                 failure = e;
             }
         });
+        thread.IsBackground = true; // one that hangs does not keep the process
         thread.Start();
-        thread.Join();
-        if (failure is not null)
+        if (!thread.Join(EpochLimit))
+        {
+            Report.Defect ??= $"seed {seed} epoch {epoch}: hangs in case {(Report.Cases - 1) % CasesPerEpoch}";
+        }
+        else if (failure is not null)
         {
             Report.Defect ??= $"seed {seed} epoch {epoch}: {failure}";
         }

@@ -2,8 +2,10 @@ using System;
 using System.IO;
 using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics.X86;
+using System.Threading;
 using Hull.Bus;
 using Hull.Engine;
+using Hull.Host;
 using Hull.Kvm;
 using Hull.Memory;
 using Hull.Tests.Oracle;
@@ -85,7 +87,10 @@ public sealed class KvmOracleTests(ITestOutputHelper output)
         private readonly SoftGuest _guest;
         private readonly byte _controlWordBit;
         private ulong _writtenAddress = OracleLayout.Code;
+        private readonly JoinedTimer _watch;
         private int _writtenLength;
+        private long _entered; // when the vCPU was entered, in milliseconds; 0: it is not
+        private volatile bool _late;
 
         internal KvmRunner(byte controlWordBit)
         {
@@ -94,6 +99,7 @@ public sealed class KvmOracleTests(ITestOutputHelper output)
             _engine = KvmHost.CreateEngine(_memory, bus, 1);
             _vcpu = (KvmVcpu)_engine.CreateVcpu(0, null);
             bus.MapPorts(EndPort, 1, new EndDevice(_vcpu));
+            _watch = new JoinedTimer(Watch, 1000, 1000);
             _guest = new SoftGuest(_memory);
             for (uint vector = 0; vector < 32; vector++)
             {
@@ -116,10 +122,15 @@ public sealed class KvmOracleTests(ITestOutputHelper output)
             result.Vector = 0;
             result.ErrorCode = 0;
             result.Address = 0;
+            Volatile.Write(ref _entered, Environment.TickCount64);
             VcpuExit exit = _vcpu.Run();
-            if (exit != VcpuExit.Kicked)
+            Volatile.Write(ref _entered, 0);
+            if (exit != VcpuExit.Kicked || _late)
             {
-                result.RunnerError = $"{exit}: {_vcpu.FailureMessage}";
+                result.RunnerError = _late
+                    ? $"hangs at 0x{_vcpu.GetState().Rip:x}, code {Convert.ToHexString(test.Code, 0, test.CodeLength)}"
+                    : $"{exit}: {_vcpu.FailureMessage}";
+                _late = false;
                 return;
             }
 
@@ -139,8 +150,19 @@ public sealed class KvmOracleTests(ITestOutputHelper output)
 
         public void Dispose()
         {
+            _watch.Dispose();
             _engine.Dispose();
             _memory.Dispose();
+        }
+
+        private void Watch()
+        {
+            long entered = Volatile.Read(ref _entered);
+            if (entered != 0 && Environment.TickCount64 - entered > 20_000)
+            {
+                _late = true;
+                _vcpu.Kick();
+            }
         }
 
         private ArchState Load(TestCase test)
