@@ -94,7 +94,7 @@ publish() {
 # Native code starts a guest some 0.2 s sooner than code for the runtime, but takes a C compiler (it links), a package
 # that not every registry has, and three times as long to build. HULL_AOT=0 does without it.
 publish_native() {
-    publish -p:PublishAot=true -p:CppCompilerAndLinker=gcc
+    publish -p:PublishAot=true -p:CppCompilerAndLinker=gcc -p:OptimizationPreference=Speed
 }
 
 publish_managed() {
