@@ -1,3 +1,4 @@
+using System;
 using System.Diagnostics;
 using System.Threading;
 using Hull.Bus;
@@ -117,7 +118,7 @@ public sealed class KvmInterruptTests
         Assert.Equal(VcpuExit.Kicked, guest.Go());
         foreach (Thread thread in others)
         {
-            thread.Join();
+            Assert.True(thread.Join(TimeSpan.FromMinutes(1)));
         }
 
         Assert.Equal((ulong)vcpus - 1, guest[0x9800] & 0xFFFF);
@@ -189,7 +190,7 @@ public sealed class KvmInterruptTests
             int sent = 0;
 
             // A signal that is waiting keeps KVM_RUN from entering: on a slow host the guest would never come to its next exit.
-            while (!Volatile.Read(ref ended))
+            while (sent < Signals && !Volatile.Read(ref ended))
             {
                 int before = adder.Reads;
                 sent += LibcKvm.SignalThread(System.Environment.ProcessId, vcpuThread, Signal) == 0 ? 1 : 0;
@@ -202,11 +203,22 @@ public sealed class KvmInterruptTests
 
                 Thread.SpinWait(sent % 50 * 10);
             }
-        });
+        })
+        {
+            IsBackground = true,
+        };
         storm.Start();
-        VcpuExit exit = guest.Go();
-        Volatile.Write(ref ended, true);
-        storm.Join();
+        VcpuExit exit;
+        try
+        {
+            exit = guest.Go();
+        }
+        finally
+        {
+            Volatile.Write(ref ended, true);
+        }
+
+        Assert.True(storm.Join(TimeSpan.FromMinutes(1)));
         Assert.Equal(VcpuExit.Kicked, exit);
         Assert.False(adder.More);
         Assert.Equal((ulong)adder.Reads, guest.Vcpus[0].GetState().Gpr[1]);
