@@ -1,5 +1,6 @@
 using System;
 using System.IO;
+using System.IO.Compression;
 using Xunit;
 
 namespace Hull.BootTests;
@@ -20,6 +21,37 @@ public sealed class XenDemoTests : IDisposable
         Assert.Matches(@"(?m)^Domain-0 +0 +640 +1 +r-----", result.Text);
         Assert.EndsWith("words\n", result.Error, StringComparison.Ordinal);
         Assert.Contains("(XEN) Xen version 4.17", File.ReadAllText(_log), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(1, "vmlinuz")]
+    [InlineData(2, "vmlinux")]
+    public void Files_BootByHullRun_AndPowerOff(int vcpus, string kernel)
+    {
+        string folder = Directory.CreateTempSubdirectory("hull-test-").FullName;
+        try
+        {
+            RunResult image = HullRun.Hull("xen", "image", folder, "--", "sh", "-c", "xl list >/dev/console");
+            Assert.True(image.Status == 0, image.ToString());
+            string[] words = File.ReadAllLines(Path.Combine(folder, "words"));
+            string initrd = Path.Combine(folder, "initrd.gz");
+            using (FileStream packed = File.Create(initrd))
+            using (GZipStream gzip = new(packed, CompressionLevel.Fastest))
+            {
+                gzip.Write(File.ReadAllBytes(Path.Combine(folder, "initrd")));
+            }
+
+            RunResult result = HullRun.Hull(
+                "run", Path.Combine(folder, "xen.gz"), "-m", "1G", "-c", $"{vcpus}", "--append", words[0],
+                "--module", $"{Path.Combine(folder, kernel)} {words[1]}", "--module", initrd);
+
+            Assert.True(result.Status == 0, result.ToString());
+            Assert.Matches($@"(?m)Domain-0 +0 +640 +{vcpus} +r-----", result.Text);
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
     }
 
     [Theory]

@@ -1,6 +1,7 @@
 using System;
 using System.CommandLine;
 using System.IO;
+using Hull.Boot;
 using Hull.Cli.Guest;
 using Hull.Cli.Run;
 using Hull.Cli.Xen;
@@ -77,7 +78,7 @@ internal static class XenCommand
         Argument<string> folder = new("FOLDER") { Description = "Where the files go; it is made." };
         Command command = new(
             "image",
-            "Writes what the demonstration boots (xen.gz, vmlinuz, initrd, and their words) to a folder, for another machine.")
+            "Writes what the demonstration boots (xen.gz, vmlinuz and the same kernel unpacked, initrd, and their words) to a folder, for another machine.")
         {
             folder,
         };
@@ -113,7 +114,20 @@ internal static class XenCommand
             Directory.CreateDirectory(folder);
             File.Copy(image.Hypervisor, Path.Combine(folder, "xen.gz"), overwrite: true);
             File.Copy(image.Kernel, Path.Combine(folder, "vmlinuz"), overwrite: true);
-            File.WriteAllBytes(Path.Combine(folder, "initrd"), image.Initrd);
+            using (FileStream kernel = File.Create(Path.Combine(folder, "vmlinux")))
+            {
+                image.Dom0Kernel.CopyTo(kernel);
+            }
+
+            using (FileStream initrd = File.Create(Path.Combine(folder, "initrd")))
+            {
+                foreach (BootBlob part in image.Initrd)
+                {
+                    initrd.Position = (initrd.Position + 3) & ~3L;
+                    part.CopyTo(initrd);
+                }
+            }
+
             File.WriteAllText(Path.Combine(folder, "words"), Dom0Image.HypervisorWords("") + "\n" + Dom0Image.KernelWords + "\n");
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)

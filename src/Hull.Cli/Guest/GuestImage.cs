@@ -182,13 +182,12 @@ internal sealed record GuestImage
         GuestSettings settings, IReadOnlyList<string> modules, DiskBootCache cache, Progress progress, CancellationToken cancellation)
     {
         byte[] foundation = new InitramfsStore(cache, new HostPackages(progress)).GetBaseAsync(cancellation).GetAwaiter().GetResult();
-        BootBlob own = InitramfsStore.WithInit(Resource("init.sh"), builder => AddOwnFiles(builder, settings, modules));
+        BootBlob own = InitramfsStore.WithInit(Resource("init.sh"), builder => AddModules(AddOwnFiles(builder, settings), modules));
         return [BootBlob.FromBytes("Hull's initramfs", foundation), own];
     }
 
-    /// <summary>Adds what Hull's init reads besides the base: its settings, and the modules that it loads.</summary>
-    internal static InitramfsBuilder AddOwnFiles(
-        InitramfsBuilder builder, GuestSettings settings, IReadOnlyList<string> modules)
+    /// <summary>Adds what Hull's init reads besides the base.</summary>
+    internal static InitramfsBuilder AddOwnFiles(InitramfsBuilder builder, GuestSettings settings)
     {
         builder.AddText("/hull/linuxrc", Resource("linuxrc.sh"))
             .AddText("/hull/settings", settings.ToShell())
@@ -198,6 +197,12 @@ internal sealed record GuestImage
             builder.AddText("/hull/dhcp", Resource("dhcp.sh")).AddText("/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n");
         }
 
+        return builder;
+    }
+
+    /// <summary>Adds the modules that Hull's init loads.</summary>
+    internal static InitramfsBuilder AddModules(InitramfsBuilder builder, IReadOnlyList<string> modules)
+    {
         for (int i = 0; i < modules.Count; i++)
         {
             // Numbered: init loads them in the order of their names.

@@ -40,6 +40,15 @@ internal sealed class PackageStore(XdgDirectories directories, IProgress<string>
         }
     }
 
+    /// <summary>The folders of all packages in the store, in the order of their names.</summary>
+    internal string[] List()
+    {
+        string[] folders = Directory.Exists(_root) ? Directory.GetDirectories(_root) : [];
+        folders = Array.FindAll(folders, static folder => Path.GetFileName(folder)[0] != '.');
+        Array.Sort(folders, StringComparer.Ordinal);
+        return folders;
+    }
+
     private string? FindNewest(string package)
     {
         if (!Directory.Exists(_root))

@@ -1,9 +1,8 @@
-using System.Collections.Generic;
+using System.Globalization;
 using System.IO;
 using System.Threading;
 using System.Threading.Tasks;
 using Hull.Boot;
-using Hull.Boot.Initramfs;
 using Hull.Cli.Guest;
 using Hull.Cli.Store;
 
@@ -18,16 +17,19 @@ internal sealed record Dom0Image
     private const string HypervisorPackage = "xen-hypervisor-4.17-amd64";
     private const string HypervisorFile = "/boot/xen-4.17-amd64.gz";
 
-    private static readonly string[] Drivers = ["xen_privcmd", "xenfs", "xen_evtchn", "xen_gntdev", "xen_gntalloc"];
-
     /// <summary>Xen, as packaged.</summary>
     internal required string Hypervisor { get; init; }
 
-    /// <summary>The kernel of dom0 and of the guest.</summary>
+    /// <summary>The kernel of dom0 and of the guest, as packaged.</summary>
     internal required string Kernel { get; init; }
 
-    /// <summary>The RAM disk.</summary>
-    internal required byte[] Initrd { get; init; }
+    /// <summary>
+    /// The kernel as dom0 gets it: unpacked by the host, which Xen would do for a third of the start. As packaged where the host cannot.
+    /// </summary>
+    internal required BootBlob Dom0Kernel { get; init; }
+
+    /// <summary>The RAM disk: its first part and what follows it.</summary>
+    internal required BootBlob[] Initrd { get; init; }
 
     /// <summary>Xen's words. It polls COM1: dom0 has a port of its own, COM3, on the same interrupt.</summary>
     internal static string HypervisorWords(string more) =>
@@ -44,31 +46,20 @@ internal sealed record Dom0Image
     {
         XdgDirectories directories = XdgDirectories.FromEnvironment();
         GuestImage.Progress progress = new();
+        DiskBootCache cache = new(directories);
         PackageStore packages = new(directories, progress);
         string hypervisor = await packages.GetAsync(HypervisorPackage, cancellation).ConfigureAwait(false);
         StoredKernel kernel = await new KernelStore(directories, progress)
             .GetAsync(KernelStore.GenericPackage, cancellation).ConfigureAwait(false);
-        InitramfsBuilder stack = new();
-        await new Toolstack(packages).AddToAsync(stack, cancellation).ConfigureAwait(false);
-
-        // A kernel of the store has its modules beside it.
-        IReadOnlyList<string> modules = new KernelModules(kernel.ModulesPath ?? kernel.Folder).Resolve(Drivers);
-        InitramfsStore initramfs = new(new DiskBootCache(directories), new HostPackages(progress));
-        byte[] foundation = await initramfs.GetBaseAsync(cancellation).ConfigureAwait(false);
-        byte[] domU = [.. foundation, .. new InitramfsBuilder().AddText("/init", GuestImage.Resource("domu.sh")).Build()];
-        byte[] bzImage = await File.ReadAllBytesAsync(kernel.KernelPath, cancellation).ConfigureAwait(false);
-        InitramfsBuilder own = GuestImage.AddOwnFiles(new InitramfsBuilder(), settings, modules)
-            .AddText("/init", GuestImage.Resource("init.sh"))
-            .AddText("/hull/prepare", GuestImage.Resource("dom0.sh"))
-            .AddText("/etc/xen/domu.cfg", GuestImage.Resource("domu.cfg"))
-            .AddText("/etc/xen/xl.conf", "autoballoon=\"off\"\n")
-            .AddFile("/boot/domu.cpio", domU)
-            .AddFile("/boot/vmlinuz", bzImage);
+        byte[] foundation = await new InitramfsStore(cache, new HostPackages(progress))
+            .GetBaseAsync(cancellation).ConfigureAwait(false);
         return new Dom0Image
         {
             Hypervisor = hypervisor + HypervisorFile,
             Kernel = kernel.KernelPath,
-            Initrd = [.. foundation, .. stack.Build(), .. own.Build()],
+            Dom0Kernel = Unpack(kernel, new CachedFiles(cache)),
+            Initrd = await new Dom0RamDisk(cache, packages, kernel)
+                .GetAsync(foundation, settings, cancellation).ConfigureAwait(false),
         };
     }
 
@@ -81,10 +72,21 @@ internal sealed record Dom0Image
         Initrd = [],
         Modules =
         [
-            new BootModule(BootBlob.FromFile(Kernel), "vmlinuz " + KernelWords),
-            new BootModule(BootBlob.FromBytes("dom0's RAM disk", Initrd), "initrd"),
+            new BootModule(Dom0Kernel, "vmlinuz " + KernelWords),
+            new BootModule(Initrd[0], "initrd") { More = Initrd[1..] },
         ],
         CommandLine = HypervisorWords(more),
         Cache = new DiskBootCache(XdgDirectories.FromEnvironment()),
     };
+
+    private static BootBlob Unpack(StoredKernel kernel, CachedFiles files)
+    {
+        FileInfo packed = new(kernel.KernelPath);
+        BootBlob file = BootBlob.FromFile(kernel.KernelPath);
+        string key = string.Create(
+            CultureInfo.InvariantCulture,
+            $"dom0-{Path.GetFileName(kernel.Folder)}-{packed.Length:x}-{packed.LastWriteTimeUtc.Ticks:x}");
+        const string name = "dom0's kernel";
+        return files.Find(key, name) ?? files.Make(key, name, to => UnpackedKernel.TryWrite(file, to)) ?? file;
+    }
 }

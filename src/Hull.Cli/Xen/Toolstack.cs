@@ -34,7 +34,8 @@ internal sealed class Toolstack(PackageStore packages)
         "xenstore-control", "xenstored", "xentop", "xl",
     ];
 
-    private static readonly string[] HostDirectories =
+    /// <summary>Where the host's own libraries are.</summary>
+    internal static readonly string[] HostDirectories =
         [LibraryDirectory, "/lib/x86_64-linux-gnu", "/usr/lib64", "/lib64"];
 
     private readonly List<string> _folders = [];

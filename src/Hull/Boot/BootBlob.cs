@@ -8,27 +8,42 @@ namespace Hull.Boot;
 /// <summary>Something to boot from: a file on the host, or bytes that the caller holds.</summary>
 public sealed record BootBlob
 {
-    private BootBlob(string name, string? path, ReadOnlyMemory<byte> bytes)
-    {
-        Name = name;
-        Path = path;
-        Bytes = bytes;
-    }
+    private BootBlob(string name) => Name = name;
 
     /// <summary>What error messages call it: the path, or the name given with the bytes.</summary>
     public string Name { get; }
 
-    /// <summary>The file; null when the blob is bytes.</summary>
-    public string? Path { get; }
+    /// <summary>The file; null when the blob is bytes or a file that is open.</summary>
+    public string? Path { get; private init; }
+
+    /// <summary>The open file; null when the blob is something else. It is its maker's to close.</summary>
+    internal SafeFileHandle? Handle { get; private init; }
+
+    /// <summary>Bytes of the open file.</summary>
+    internal long HandleLength { get; private init; }
 
     /// <summary>The bytes; empty when the blob is a file.</summary>
-    internal ReadOnlyMemory<byte> Bytes { get; }
+    internal ReadOnlyMemory<byte> Bytes { get; private init; }
 
     /// <summary>A file, read when the machine is built.</summary>
-    public static BootBlob FromFile(string path) => new(path, path, default);
+    public static BootBlob FromFile(string path) => new(path) { Path = path };
+
+    /// <summary>The first bytes of a file that is open and stays so: it may lose its name before the machine is built.</summary>
+    public static BootBlob FromHandle(string name, SafeFileHandle handle, long length) =>
+        new(name) { Handle = handle, HandleLength = length };
 
     /// <summary>Bytes, with a name for messages.</summary>
-    public static BootBlob FromBytes(string name, ReadOnlyMemory<byte> bytes) => new(name, null, bytes);
+    public static BootBlob FromBytes(string name, ReadOnlyMemory<byte> bytes) => new(name) { Bytes = bytes };
+
+    /// <summary>Writes all of it to a stream.</summary>
+    /// <exception cref="HullException">It cannot be read.</exception>
+    public void CopyTo(Stream destination)
+    {
+        ArgumentNullException.ThrowIfNull(destination);
+        using BootBlobReader reader = BootBlobReader.Open(this, "file");
+        using Stream content = reader.OpenRange(0, reader.Length);
+        content.CopyTo(destination);
+    }
 }
 
 /// <summary>
@@ -37,17 +52,19 @@ public sealed record BootBlob
 internal sealed class BootBlobReader : IDisposable
 {
     private readonly SafeFileHandle? _file;
+    private readonly bool _ownsFile;
     private readonly ReadOnlyMemory<byte> _bytes;
 
-    private BootBlobReader(string name, SafeFileHandle? file, ReadOnlyMemory<byte> bytes, long length)
+    private BootBlobReader(BootBlob blob, SafeFileHandle? file)
     {
-        Name = name;
+        Name = blob.Name;
+        Length = file is null ? blob.Bytes.Length : blob.Handle is null ? RandomAccess.GetLength(file) : blob.HandleLength;
         Identity = file is null
-            ? $"{name}\n{length}"
-            : $"{Path.GetFullPath(name)}\n{length}\n{File.GetLastWriteTimeUtc(file).Ticks}";
+            ? $"{Name}\n{Length}"
+            : $"{Path.GetFullPath(Name)}\n{Length}\n{File.GetLastWriteTimeUtc(file).Ticks}";
         _file = file;
-        _bytes = bytes;
-        Length = length;
+        _ownsFile = blob.Handle is null;
+        _bytes = blob.Bytes;
     }
 
     /// <summary>What messages call it.</summary>
@@ -69,14 +86,14 @@ internal sealed class BootBlobReader : IDisposable
     {
         if (blob.Path is null)
         {
-            return new BootBlobReader(blob.Name, null, blob.Bytes, blob.Bytes.Length);
+            return new BootBlobReader(blob, blob.Handle);
         }
 
         SafeFileHandle? file = null;
         try
         {
             file = File.OpenHandle(blob.Path);
-            return new BootBlobReader(blob.Name, file, default, RandomAccess.GetLength(file));
+            return new BootBlobReader(blob, file);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or NotSupportedException or
             ArgumentException)
@@ -128,7 +145,13 @@ internal sealed class BootBlobReader : IDisposable
     internal Stream OpenRange(long offset, long length) => new Range(this, offset, length);
 
     /// <inheritdoc/>
-    public void Dispose() => _file?.Dispose();
+    public void Dispose()
+    {
+        if (_ownsFile)
+        {
+            _file?.Dispose();
+        }
+    }
 
     private sealed class Range(BootBlobReader blob, long start, long length) : ForwardStream
     {

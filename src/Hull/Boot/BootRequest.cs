@@ -49,7 +49,11 @@ public sealed record BootRequest
 /// <summary>A file that a Multiboot kernel finds in its memory.</summary>
 /// <param name="File">The file, as it is.</param>
 /// <param name="CommandLine">What the kernel is told about it: by custom its name, then words.</param>
-public sealed record BootModule(BootBlob File, string CommandLine);
+public sealed record BootModule(BootBlob File, string CommandLine)
+{
+    /// <summary>What follows it, each at a multiple of four bytes, as one file with it: archives of a RAM disk.</summary>
+    public IReadOnlyList<BootBlob> More { get; init; } = [];
+}
 
 /// <summary>A kernel in guest memory, ready to run.</summary>
 internal sealed record LoadedKernel

@@ -77,6 +77,20 @@ public sealed class MultibootLoaderTests : BootFixture
     }
 
     [Fact]
+    public void ModuleInParts_IsOne_WithEachPartAligned()
+    {
+        BootModule module = new(BootBlob.FromBytes("a", new byte[] { 1, 2, 3, 4, 5 }), "m")
+        {
+            More = [BootBlob.FromBytes("b", new byte[] { 6 }), BootBlob.FromBytes("c", new byte[] { 7 })],
+        };
+
+        LoadedKernel kernel = BootLoader.Load(Memory, Request(MultibootImages.Elf32(MultibootImages.Header1(0))) with { Modules = [module] });
+
+        Assert.Equal(13u, kernel.InitrdSize);
+        Assert.Equal([1, 2, 3, 4, 5, 0, 0, 0, 6, 0, 0, 0, 7], Read(kernel.InitrdStart, 13));
+    }
+
+    [Fact]
     public void AddressFields_LoadAnyFormat_AndClearTheBss()
     {
         FillMemory();

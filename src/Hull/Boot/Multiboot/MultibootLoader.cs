@@ -22,6 +22,7 @@ internal static class MultibootLoader
     private const uint Magic1 = 0x2BAD_B002;
     private const uint Magic2 = 0x36D7_6289;
     private const ulong PageMask = GuestMemory.PageSize - 1;
+    private const ulong PartMask = 3;
     private const ulong LargestLowInformation = 0x4_0000;
 
     /// <summary>Loads kernel, modules and information.</summary>
@@ -120,21 +121,31 @@ internal static class MultibootLoader
         end = Math.Max(kernelEnd, 0x10_0000);
         foreach (BootModule module in wanted)
         {
-            using BootBlobReader part = BootBlobReader.Open(module.File, "module");
             ulong start = (end + PageMask) & ~PageMask;
-            if (start > memory.LowSize || (ulong)part.Length > memory.LowSize - start)
+            end = start;
+            foreach (BootBlob blob in (IEnumerable<BootBlob>)[module.File, .. module.More])
             {
-                throw new HullException(
-                    $"no room for module {part.Name}: it has {(part.Length + 0xF_FFFF) >> 20} MiB and starts at " +
-                    $"{start >> 20} MiB, and the guest has {memory.LowSize >> 20} MiB below 4 GiB: give it more (-m 1G)");
+                using BootBlobReader part = BootBlobReader.Open(blob, "module");
+                end = LoadPart(memory, (end + PartMask) & ~PartMask, part);
             }
 
-            InitrdLoader.Copy(memory, start, part);
-            end = start + (ulong)part.Length;
             modules.Add(new LoadedModule((uint)start, (uint)end, module.CommandLine));
         }
 
         return modules;
+    }
+
+    private static ulong LoadPart(GuestMemory memory, ulong start, BootBlobReader part)
+    {
+        if (start > memory.LowSize || (ulong)part.Length > memory.LowSize - start)
+        {
+            throw new HullException(
+                $"no room for module {part.Name}: it has {(part.Length + 0xF_FFFF) >> 20} MiB and starts at " +
+                $"{start >> 20} MiB, and the guest has {memory.LowSize >> 20} MiB below 4 GiB: give it more (-m 1G)");
+        }
+
+        InitrdLoader.Copy(memory, start, part);
+        return start + (ulong)part.Length;
     }
 
     // At the top of conventional memory, out of the way of kernels that take what follows their image; a long command

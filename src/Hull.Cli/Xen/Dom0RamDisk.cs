@@ -1,0 +1,95 @@
+using System;
+using System.Collections.Generic;
+using System.Globalization;
+using System.IO;
+using System.Security.Cryptography;
+using System.Text;
+using System.Threading;
+using System.Threading.Tasks;
+using Hull.Boot;
+using Hull.Boot.Initramfs;
+using Hull.Cli.Guest;
+using Hull.Cli.Store;
+
+namespace Hull.Cli.Xen;
+
+/// <summary>
+/// The RAM disk of dom0 in two parts: what is the same in every run (Hull's base, the toolstack, the small guest, drivers), kept in
+/// the cache, and what the run is to do.
+/// </summary>
+internal sealed class Dom0RamDisk(DiskBootCache cache, PackageStore packages, StoredKernel kernel)
+{
+    // Raise it when what is built changes.
+    private const int Layout = 1;
+    private const string Name = "dom0's RAM disk";
+
+    private static readonly string[] Drivers = ["xen_privcmd", "xenfs", "xen_evtchn", "xen_gntdev", "xen_gntalloc"];
+
+    /// <summary>Both parts.</summary>
+    /// <param name="foundation">Hull's base.</param>
+    /// <param name="settings">What dom0's init is to do.</param>
+    /// <param name="cancellation">Ends a download.</param>
+    /// <exception cref="Hull.Host.HullException">A part is missing and cannot be had.</exception>
+    internal async Task<BootBlob[]> GetAsync(byte[] foundation, GuestSettings settings, CancellationToken cancellation)
+    {
+        CachedFiles files = new(cache);
+        BootBlob? shared = files.Find(Key(foundation), Name);
+        if (shared is null)
+        {
+            byte[] built = await BuildAsync(foundation, cancellation).ConfigureAwait(false);
+            shared = files.Make(Key(foundation), Name, to => Write(to, built)) ?? BootBlob.FromBytes(Name, built);
+        }
+
+        InitramfsBuilder own = GuestImage.AddOwnFiles(new InitramfsBuilder(), settings)
+            .AddText("/init", GuestImage.Resource("init.sh"))
+            .AddText("/hull/prepare", GuestImage.Resource("dom0.sh"));
+        return [shared, BootBlob.FromBytes("Hull's init", own.Build())];
+    }
+
+    // Packages in the store, by their versions; the kernel; the host's own libraries, of which the toolstack takes what no package has.
+    private string Key(byte[] foundation)
+    {
+        StringBuilder inputs = new();
+        foreach (string folder in packages.List())
+        {
+            Add(inputs, folder, Directory.GetLastWriteTimeUtc(folder));
+        }
+
+        foreach (string folder in Toolstack.HostDirectories)
+        {
+            Add(inputs, folder, Directory.GetLastWriteTimeUtc(folder)); // changes with every file that comes or goes
+        }
+
+        Add(inputs, kernel.KernelPath, File.GetLastWriteTimeUtc(kernel.KernelPath));
+        inputs.Append(GuestImage.Resource("domu.sh")).Append(GuestImage.Resource("domu.cfg"));
+        using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        hash.AppendData(Encoding.UTF8.GetBytes(inputs.ToString()));
+        hash.AppendData(foundation);
+        return $"dom0-{Layout}-{Convert.ToHexStringLower(hash.GetHashAndReset().AsSpan(0, 8))}";
+    }
+
+    private static void Add(StringBuilder inputs, string path, DateTime changed) =>
+        inputs.Append(path).Append('\n').Append(changed.Ticks.ToString(CultureInfo.InvariantCulture)).Append('\n');
+
+    private async Task<byte[]> BuildAsync(byte[] foundation, CancellationToken cancellation)
+    {
+        InitramfsBuilder builder = new();
+        await new Toolstack(packages).AddToAsync(builder, cancellation).ConfigureAwait(false);
+
+        // A kernel of the store has its modules beside it.
+        IReadOnlyList<string> modules = new KernelModules(kernel.ModulesPath ?? kernel.Folder).Resolve(Drivers);
+        byte[] domU = [.. foundation, .. new InitramfsBuilder().AddText("/init", GuestImage.Resource("domu.sh")).Build()];
+        GuestImage.AddModules(builder, modules)
+            .AddText("/etc/xen/domu.cfg", GuestImage.Resource("domu.cfg"))
+            .AddText("/etc/xen/xl.conf", "autoballoon=\"off\"\n")
+            .AddFile("/boot/domu.cpio", domU)
+            .AddFile("/boot/vmlinuz", await File.ReadAllBytesAsync(kernel.KernelPath, cancellation).ConfigureAwait(false));
+        return [.. foundation, .. builder.Build()];
+    }
+
+    private static bool Write(Stream to, byte[] content)
+    {
+        to.Write(content);
+        return true;
+    }
+}
