@@ -32,6 +32,7 @@ public sealed class NestedKvmTests(ITestOutputHelper output)
         Assert.Contains("vsock is there", text, StringComparison.Ordinal);
         Assert.Contains("bound devices 10", text, StringComparison.Ordinal);
         Assert.Contains("interrupts of virtio come", text, StringComparison.Ordinal);
+        Assert.Matches("irqfd-signals +[1-9]", text);
         Assert.Contains("step kvm status 42", text, StringComparison.Ordinal);
         Assert.Equal(Word(text, "wrote "), Word(text, "found "));
         Assert.Contains("vsock carries right", text, StringComparison.Ordinal);

@@ -15,7 +15,7 @@ namespace Hull.Kvm;
 /// (a split irqchip); ports and MMIO go through the same <see cref="IoBus"/> as on the soft engine. Start reading in
 /// docs/kvm.md, then <see cref="KvmVcpu.Run"/>.
 /// </summary>
-internal sealed class KvmEngine : IEngine, IMsiSink, IIoApicRoutes, IInterruptInjector
+internal sealed class KvmEngine : IEngine, IMsiLines, IIoApicRoutes, IInterruptInjector
 {
     private const int Inputs = PlatformMap.IoApicInputs;
     private const int HaltLookMs = 250;
@@ -23,7 +23,6 @@ internal sealed class KvmEngine : IEngine, IMsiSink, IIoApicRoutes, IInterruptIn
     private readonly Lock _lock = new();
     private readonly KvmVm _vm;
     private readonly List<KvmVcpu> _vcpus = [];
-    private readonly MsiMessage?[] _routes = new MsiMessage?[Inputs];
     private readonly KvmDirtyRings? _rings;
     private KvmCpuid _cpuidTable;
     private ulong? _tscOffset;
@@ -60,6 +59,7 @@ internal sealed class KvmEngine : IEngine, IMsiSink, IIoApicRoutes, IInterruptIn
             Slots = new KvmSlots(_vm.File, memory);
             Doorbells = new KvmDoorbells(_vm.File);
             bus.Doorbells = Doorbells;
+            Routes = new KvmRoutes(_vm.File, Inputs);
             _vm.RouteMsrs(cpuid);
             HasXcrs = _vm.File.Check(KvmCapability.Xcrs) != 0;
         }
@@ -92,6 +92,9 @@ internal sealed class KvmEngine : IEngine, IMsiSink, IIoApicRoutes, IInterruptIn
 
     /// <summary>The notifications that the kernel takes.</summary>
     internal KvmDoorbells Doorbells { get; }
+
+    /// <summary>The messages that the kernel sends by itself.</summary>
+    internal KvmRoutes Routes { get; }
 
     /// <summary>The virtual machine.</summary>
     internal KvmFile File => _vm.File;
@@ -181,8 +184,13 @@ internal sealed class KvmEngine : IEngine, IMsiSink, IIoApicRoutes, IInterruptIn
 
     /// <summary>As <see cref="Send"/>.</summary>
     /// <returns>False when no local APIC took it.</returns>
-    internal bool TrySend(MsiMessage message) =>
-        message.Address >> 20 == PlatformMap.LocalApicBase >> 20 && _vm.Signal(message);
+    internal bool TrySend(MsiMessage message) => IsInterrupt(message) && _vm.Signal(message);
+
+    /// <summary>False for a message that is a write to memory or elsewhere, which no card of Hull's needs.</summary>
+    internal static bool IsInterrupt(MsiMessage message) => message.Address >> 20 == PlatformMap.LocalApicBase >> 20;
+
+    /// <inheritdoc/>
+    public IMsiLine OpenLine() => new KvmMsiLine(this);
 
     /// <inheritdoc/>
     public void Inject(int vcpu, byte vector)
@@ -213,17 +221,7 @@ internal sealed class KvmEngine : IEngine, IMsiSink, IIoApicRoutes, IInterruptIn
     }
 
     /// <inheritdoc/>
-    public void Route(int input, MsiMessage message)
-    {
-        lock (_lock)
-        {
-            if (_routes[input] != message)
-            {
-                _routes[input] = message;
-                _vm.SetRoutes(_routes);
-            }
-        }
-    }
+    public void Route(int input, MsiMessage message) => Routes.SetInput(input, message);
 
     /// <summary>A vCPU ended a level-triggered interrupt.</summary>
     internal void EndOfInterrupt(byte vector) => _endOfInterrupt?.Invoke(vector);
@@ -271,6 +269,8 @@ internal sealed class KvmEngine : IEngine, IMsiSink, IIoApicRoutes, IInterruptIn
             }
         }
 
+        sums["irqfds"] = Routes.Made;
+        sums["irqfd-signals"] = Routes.Signals;
         List<EngineCounter> counters = [];
         foreach ((string name, ulong value) in sums)
         {
@@ -291,6 +291,7 @@ internal sealed class KvmEngine : IEngine, IMsiSink, IIoApicRoutes, IInterruptIn
 
         _rings?.Dispose();
         _vm.Dispose();
+        Routes.Dispose(); // behind the machine, which lets go of all irqfds at once
         Device.Dispose();
     }
 

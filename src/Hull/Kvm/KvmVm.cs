@@ -1,5 +1,4 @@
 using System;
-using System.Runtime.InteropServices;
 using Hull.Bus;
 using Hull.Engine;
 using Hull.Host;
@@ -93,36 +92,6 @@ internal sealed class KvmVm : IDisposable
         // Negative or zero: the guest's APIC is off, masked, or not there. The guest erred, as on a PC. Or a device speaks
         // while the machine is taken down.
         return File.TryCallAnytime(KvmRequests.SignalMsi, ref msi) > 0;
-    }
-
-    /// <summary>
-    /// Tells the kernel's local APICs which level-triggered vectors the I/O APIC uses: their EOIs come back as exits.
-    /// </summary>
-    /// <param name="routes">For each input of the I/O APIC its message; null: none.</param>
-    internal void SetRoutes(ReadOnlySpan<MsiMessage?> routes)
-    {
-        const uint MessageType = 2;
-        int headBytes = Marshal.SizeOf<KvmListHead>();
-        Span<byte> list = new byte[headBytes + (routes.Length * Marshal.SizeOf<KvmRoute>())];
-        Span<KvmRoute> entries = MemoryMarshal.Cast<byte, KvmRoute>(list[headBytes..]);
-        uint count = 0;
-        for (int input = 0; input < routes.Length; input++)
-        {
-            if (routes[input] is MsiMessage message)
-            {
-                entries[(int)count++] = new KvmRoute
-                {
-                    Gsi = (uint)input,
-                    Type = MessageType,
-                    AddressLow = (uint)message.Address,
-                    AddressHigh = (uint)(message.Address >> 32),
-                    Data = message.Data,
-                };
-            }
-        }
-
-        MemoryMarshal.Write(list, new KvmListHead { Count = count });
-        File.CallList(KvmRequests.SetGsiRouting, list);
     }
 
     /// <inheritdoc/>

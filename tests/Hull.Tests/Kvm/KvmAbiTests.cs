@@ -31,6 +31,7 @@ public sealed class KvmAbiTests
         Assert.Equal(32, Unsafe.SizeOf<KvmMsi>());
         Assert.Equal(48, Unsafe.SizeOf<KvmRoute>());
         Assert.Equal(64, Unsafe.SizeOf<KvmIoEventFd>());
+        Assert.Equal(32, Unsafe.SizeOf<KvmIrqFd>());
         Assert.Equal(104, Unsafe.SizeOf<KvmEnableCapability>());
         Assert.Equal(24, Unsafe.SizeOf<KvmMsrRange>());
         Assert.Equal(392, Unsafe.SizeOf<KvmMsrFilter>());
@@ -56,6 +57,7 @@ public sealed class KvmAbiTests
     public void Requests_HaveTheKernelsNumbers()
     {
         Assert.Equal(0x4040_AE79u, KvmRequests.IoEventFd.Number);
+        Assert.Equal(0x4020_AE76u, KvmRequests.IrqFd.Number);
         Assert.Equal(0xAE80u, KvmRequests.Run.Number);
         Assert.Equal(0xC008_AE05u, KvmRequests.GetSupportedCpuid.Number);
         Assert.Equal(0x4020_AE46u, KvmRequests.SetUserMemoryRegion.Number);

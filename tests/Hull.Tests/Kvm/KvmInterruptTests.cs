@@ -251,7 +251,7 @@ public sealed class KvmInterruptTests
         return state;
     }
 
-    private static void EnableApic(Assembler c, bool x2Apic)
+    internal static void EnableApic(Assembler c, bool x2Apic)
     {
         c.mov(ecx, 0x1B);
         c.rdmsr();

@@ -30,7 +30,7 @@ internal sealed class MsixTable : IMmioDevice
     private const uint Masked = 1;
 
     private readonly Lock _lock = new();
-    private readonly IMsiSink _sink;
+    private readonly IMsiSink[] _sinks;
     private readonly uint[] _table;
     private readonly ulong[] _pending = new ulong[MaximumVectors / 64];
     private bool _enabled;
@@ -40,9 +40,14 @@ internal sealed class MsixTable : IMmioDevice
     internal MsixTable(int vectors, IMsiSink sink)
     {
         ArgumentOutOfRangeException.ThrowIfGreaterThan(vectors, MaximumVectors);
-        _sink = sink;
         Vectors = vectors;
         _table = new uint[vectors * 4];
+        _sinks = new IMsiSink[vectors];
+        for (int i = 0; i < vectors; i++)
+        {
+            _sinks[i] = (sink as IMsiLines)?.OpenLine() ?? sink;
+        }
+
         Reset();
     }
 
@@ -83,6 +88,15 @@ internal sealed class MsixTable : IMmioDevice
             Array.Clear(_pending);
             _enabled = false;
             _functionMasked = false;
+        }
+    }
+
+    /// <summary>The function is out of its slot for good: its vectors' lines end.</summary>
+    internal void Close()
+    {
+        foreach (IMsiSink sink in _sinks)
+        {
+            (sink as IMsiLine)?.Dispose();
         }
     }
 
@@ -199,6 +213,6 @@ internal sealed class MsixTable : IMmioDevice
             message = new MsiMessage(_table[at] | ((ulong)_table[at + 1] << 32), _table[at + 2]);
         }
 
-        _sink.Send(message);
+        _sinks[vector].Send(message);
     }
 }

@@ -121,7 +121,11 @@ internal sealed class VirtioPci : PciFunction, IDoorbellDevice, IVirtioTransport
     }
 
     /// <inheritdoc/>
-    protected override void Detached() => _users.Close();
+    protected override void Detached()
+    {
+        _users.Close();
+        _msix.Close();
+    }
 
     private ulong ReadRegister(ulong offset, int size)
     {

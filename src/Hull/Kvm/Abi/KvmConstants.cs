@@ -7,6 +7,8 @@ internal enum KvmCapability
 {
     UserMemory = 3,
     MpState = 14,
+    IrqRouting = 25,
+    IrqFd = 32,
     IoEventFd = 36,
     XenHvm = 38,
     VcpuEvents = 41,
@@ -81,6 +83,14 @@ internal enum KvmIoEventFlags : uint
     None = 0,
     MatchData = 1,
     Detach = 4,
+}
+
+/// <summary>Flags of <see cref="KvmIrqFd"/>.</summary>
+[Flags]
+internal enum KvmIrqFlags : uint
+{
+    None = 0,
+    Detach = 1,
 }
 
 /// <summary>What KVM_SET_GUEST_DEBUG turns on.</summary>

@@ -38,6 +38,8 @@ internal static class KvmRequests
 
     internal static KvmRequest SetGsiRouting { get; } = Put<KvmListHead>("KVM_SET_GSI_ROUTING", 0x6A);
 
+    internal static KvmRequest IrqFd { get; } = Put<KvmIrqFd>("KVM_IRQFD", 0x76);
+
     internal static KvmRequest IoEventFd { get; } = Put<KvmIoEventFd>("KVM_IOEVENTFD", 0x79);
 
     internal static KvmRequest SetHypercallConfig { get; } = Put<KvmHypercallConfig>("KVM_XEN_HVM_CONFIG", 0x7A);

@@ -108,6 +108,18 @@ internal struct KvmIoEventFd
     }
 }
 
+/// <summary>struct kvm_irqfd.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct KvmIrqFd
+{
+    internal int Descriptor;
+    internal uint Gsi;
+    internal KvmIrqFlags Flags;
+    internal uint ResampleDescriptor;
+    internal ulong Padding0;
+    internal ulong Padding1;
+}
+
 /// <summary>struct kvm_irq_routing_entry of the type KVM_IRQ_ROUTING_MSI.</summary>
 [StructLayout(LayoutKind.Sequential)]
 internal struct KvmRoute
