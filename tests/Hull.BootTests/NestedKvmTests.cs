@@ -20,6 +20,10 @@ public sealed class NestedKvmTests(ITestOutputHelper output)
         output.WriteLine(result.Text);
         string text = result.Text.Replace("\r", "", StringComparison.Ordinal);
 
+        Assert.Contains("KVM_CREATE_VM failed: Device or resource busy: another hypervisor may hold the CPU", text, StringComparison.Ordinal);
+        Assert.Contains("step busy status 125", text, StringComparison.Ordinal);
+        Assert.Contains("step busy-auto status 124", text, StringComparison.Ordinal);
+        Assert.Contains("busy is not kept", text, StringComparison.Ordinal);
         Assert.Contains("--engine auto takes it", text, StringComparison.Ordinal);
         Assert.Contains("processors 2, clock kvm-clock", text, StringComparison.Ordinal);
         Assert.Contains("disk reads right", text, StringComparison.Ordinal);

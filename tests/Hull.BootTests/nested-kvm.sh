@@ -2,7 +2,8 @@
 # Hull's KVM engine on a real kvm_amd: QEMU's emulator has SVM, Debian's generic kernel boots in it (L1) with its KVM
 # modules, and the published hull runs guests there (L2), with a disk, a network card and two processors.
 #   nested-kvm.sh GENERIC_KERNEL_PACKAGE [STEPS]
-# GENERIC_KERNEL_PACKAGE is an unpacked linux-image-amd64. STEPS is a shell script for L1; without it the test's own.
+# GENERIC_KERNEL_PACKAGE is an unpacked linux-image-amd64. STEPS is a shell script for L1; without it the test's own. If there
+# is a STEPS-early.sh beside STEPS.sh, it runs before KVM has its first machine.
 # With NESTED_TESTS=1 L1 also has Hull.Tests, as built, in /tests, and what runs them: /dotnet/dotnet exec
 # /sdk/vstest.console.dll. That is how the tests of Kvm/ run in full where this host's own KVM is a poor one.
 # NESTED_MODULES is a folder with other KVM modules for the same kernel (kvm-xen-modules.sh makes such).
@@ -32,7 +33,7 @@ mkdir -p "$tree"/{bin,usr/bin,dev,proc,sys,tmp,run,root,modules,hull,dotnet,lib6
 cp "$(command -v busybox)" "$tree/usr/bin/busybox"
 ln -s ../usr/bin/busybox "$tree/bin/sh"
 touch "$tree/var/lib/dpkg/info/busybox-static.md5sums" # the host's package, as the set-up checks it
-for module in irqbypass ccp kvm kvm-amd tun; do
+for module in irqbypass ccp kvm kvm-amd tun msr; do
     file=$(find -L ${NESTED_MODULES:+"$NESTED_MODULES"} "$package/lib/modules" -name "$module.ko" | head -n 1)
     [[ -n $file ]] && cp "$file" "$tree/modules/" || { printf 'nested-kvm: no module %s\n' "$module" >&2; exit 1; }
 done
@@ -89,6 +90,8 @@ done
 # L2's kernel, as it lies in the store.
 cp -r "${clouds[-1]}" "$tree/store/hull/kernels/"
 cp "$steps" "$tree/steps"
+early=${steps%.sh}-early.sh
+[[ -e $early ]] && cp "$early" "$tree/early"
 cp "$here/nested-kvm-world.sh" "$tree/world"
 cp "$here/nested-kvm-keeper.pl" "$tree/keeper"
 cat >"$tree/init" <<'INIT'
@@ -105,6 +108,7 @@ for module in irqbypass ccp kvm kvm-amd tun; do
     insmod /modules/$module.ko || echo "step module-$module status 1"
 done
 [ -c /dev/net/tun ] || mknod /dev/net/tun c 10 200
+[ ! -e /early ] || sh /early
 perl /keeper &
 for second in 1 2 3 4 5 6 7 8 9 10; do [ -e /tmp/keeper ] || sleep 1; done
 [ -e /tmp/keeper ] || echo "step keeper status 1"
