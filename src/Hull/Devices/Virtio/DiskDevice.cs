@@ -1,6 +1,7 @@
 using System;
 using System.Buffers.Binary;
 using System.Collections.Concurrent;
+using System.Diagnostics;
 using System.IO;
 using System.Text;
 using System.Text.Json.Serialization;
@@ -74,6 +75,7 @@ internal sealed class DiskDevice : VirtioDevice
     private const int MostSegments = 32;
     private const uint MostSectors = 1 << 22;                   // 2 GiB in one discard
     private const int BufferBytes = 256 << 10;
+    private const int LargeWriteBytes = 128 << 10;
     private const int WriteBackAt = 32;
     private const uint MostPhysicalBlock = 4096;
 
@@ -92,6 +94,7 @@ internal sealed class DiskDevice : VirtioDevice
     private readonly byte[] _configuration = new byte[60];
     private readonly QueuePump[] _pumps;
     private readonly ConcurrentBag<Work> _free = [];
+    private readonly Pace _pace = new();
     private readonly HostTrouble _reading;
     private readonly HostTrouble _writing;
     private volatile bool _writeBack = true;
@@ -248,19 +251,14 @@ internal sealed class DiskDevice : VirtioDevice
         bool taken = TryTake(queue, work.Chain, out bool more);
         if (taken)
         {
-            if (more)
-            {
-                _pumps[queue].Notify();
-            }
-
-            Execute(queue, work);
+            Execute(queue, work, more);
         }
 
         _free.Add(work);
         return taken;
     }
 
-    private void Execute(int queue, Work work)
+    private void Execute(int queue, Work work, bool more)
     {
         DescriptorChain chain = work.Chain;
         Span<byte> header = stackalloc byte[HeaderBytes];
@@ -270,9 +268,42 @@ internal sealed class DiskDevice : VirtioDevice
             return;
         }
 
-        // The status is the last byte that the device may write; the data is what lies before it.
-        ulong room = chain.WritableBytes - 1;
         RequestKind kind = (RequestKind)BinaryPrimitives.ReadUInt32LittleEndian(header);
+        if (LetsOthersGoOn(queue, kind, chain.ReadableBytes, more))
+        {
+            _pumps[queue].Notify();
+        }
+
+        long start = Stopwatch.GetTimestamp();
+        Execute(queue, work, kind, header);
+        if (kind != RequestKind.Flush)
+        {
+            _pace.Ended(start);
+        }
+    }
+
+    // Another thread is to look for the next request while this one is under way. Not of quick large writes: the host's file takes
+    // one at a time, and whoever waits for it costs more than it gains.
+    private bool LetsOthersGoOn(int queue, RequestKind kind, ulong bytes, bool more)
+    {
+        if (!_pumps[queue].HasThreads)
+        {
+            return false;
+        }
+
+        if (_pace.IsSlow || kind is RequestKind.Flush or RequestKind.Discard or RequestKind.WriteZeroes)
+        {
+            return more || AskForMore(queue);
+        }
+
+        return more && (kind != RequestKind.Write || bytes < LargeWriteBytes);
+    }
+
+    private void Execute(int queue, Work work, RequestKind kind, ReadOnlySpan<byte> header)
+    {
+        // The status is the last byte that the device may write; the data is what lies before it.
+        DescriptorChain chain = work.Chain;
+        ulong room = chain.WritableBytes - 1;
         HostTrouble trouble = kind is RequestKind.Read or RequestKind.GetId ? _reading : _writing;
         RequestStatus status;
         try

@@ -82,6 +82,8 @@ internal sealed class FsDevice : VirtioDevice
             {
                 Take = chain => (TryTake(queue, chain, out bool more), more),
                 Return = (chain, written) => Return(queue, chain, written),
+                AskForMore = () => AskForMore(queue),
+                MayTakeLong = FuseServer.MayTakeLong,
                 Break = what => Break(queue, what),
             };
         }

@@ -31,6 +31,10 @@ internal interface IRing
     /// <param name="fault">What the driver did that no driver may.</param>
     bool TryTake(DescriptorChain chain, out bool more, ref string? fault);
 
+    /// <summary>Asks the driver to notify of the next request, though the last one is still under way.</summary>
+    /// <returns>True when one has come already.</returns>
+    bool AskForMore();
+
     /// <summary>Prepares to return a request.</summary>
     void Stage(DescriptorChain chain, uint written);
 

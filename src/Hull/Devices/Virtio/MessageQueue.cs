@@ -1,5 +1,6 @@
 using System;
 using System.Collections.Concurrent;
+using System.Diagnostics;
 using System.Numerics;
 using Hull.Bus;
 
@@ -16,6 +17,7 @@ internal sealed class MessageQueue : IDisposable
     private readonly MessageHandler _handler;
     private readonly QueuePump _pump;
     private readonly ConcurrentBag<Work> _free = [];
+    private readonly Pace _pace = new();
 
     /// <summary>Makes the host's side of a queue.</summary>
     /// <param name="name">For the threads' names.</param>
@@ -34,6 +36,12 @@ internal sealed class MessageQueue : IDisposable
     internal required Func<DescriptorChain, (bool Taken, bool More)> Take { get; init; }
 
     internal required Action<DescriptorChain, uint> Return { get; init; }
+
+    /// <summary>Asks to be notified of the next request; true when one is there.</summary>
+    internal required Func<bool> AskForMore { get; init; }
+
+    /// <summary>A message, of which the header may be missing, is one that the host may take long for, as it does for a sync.</summary>
+    internal required Predicate<ReadOnlySpan<byte>> MayTakeLong { get; init; }
 
     internal required Action<string> Break { get; init; }
 
@@ -61,19 +69,19 @@ internal sealed class MessageQueue : IDisposable
         (bool taken, bool more) = Take(work.Chain);
         if (taken)
         {
-            if (more)
+            if (more && _pump.HasThreads)
             {
                 _pump.Notify();
             }
 
-            Execute(work);
+            Execute(work, isLast: !more && _pump.HasThreads);
         }
 
         _free.Add(work);
         return taken;
     }
 
-    private void Execute(Work work)
+    private void Execute(Work work, bool isLast)
     {
         DescriptorChain chain = work.Chain;
         if (chain.ReadableBytes > (ulong)MostBytes)
@@ -85,7 +93,14 @@ internal sealed class MessageQueue : IDisposable
         Span<byte> request = Work.Room(ref work.Request, (int)chain.ReadableBytes);
         Span<byte> reply = Work.Room(ref work.Reply, (int)Math.Min(chain.WritableBytes, (ulong)MostBytes));
         chain.Read(0, request);
+        if (isLast && (_pace.IsSlow || MayTakeLong(request)) && AskForMore())
+        {
+            _pump.Notify();
+        }
+
+        long start = Stopwatch.GetTimestamp();
         int length = _handler(request, reply);
+        _pace.Ended(start);
         chain.Write(0, reply[..length]);
         Return(chain, (uint)length);
     }

@@ -67,6 +67,8 @@ internal sealed class P9Device : VirtioDevice
         {
             Take = chain => (TryTake(0, chain, out bool more), more),
             Return = (chain, written) => Return(0, chain, written),
+            AskForMore = () => AskForMore(0),
+            MayTakeLong = P9Server.MayTakeLong,
             Break = what => Break(0, what),
         };
     }

@@ -45,9 +45,7 @@ internal sealed class PackedRing(RingPlace place) : IRing
         more = false;
         if (!IsAvailable())
         {
-            AskForNotifications();
-            Interlocked.MemoryBarrier();
-            if (!IsAvailable())
+            if (!AskForMore())
             {
                 return false;
             }
@@ -65,6 +63,14 @@ internal sealed class PackedRing(RingPlace place) : IRing
         Move(ref _nextAvailable, ref _availableWrap, chain.Slots);
         more = IsAvailable();
         return true;
+    }
+
+    /// <inheritdoc/>
+    public bool AskForMore()
+    {
+        AskForNotifications();
+        Interlocked.MemoryBarrier();
+        return IsAvailable();
     }
 
     /// <inheritdoc/>

@@ -47,6 +47,9 @@ internal sealed class QueuePump : IDisposable
     /// <summary>What the threads wait at; null when no engine can ring.</summary>
     internal Doorbell? Bell => _bell;
 
+    /// <summary>Another thread can work while one does. Where not, requests end in their order, whatever they take.</summary>
+    internal bool HasThreads => _most > 0;
+
     /// <summary>There may be something to do. Any thread; returns at once if there are threads.</summary>
     internal void Notify()
     {

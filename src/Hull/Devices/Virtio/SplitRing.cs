@@ -59,6 +59,14 @@ internal sealed class SplitRing(RingPlace place) : IRing
     }
 
     /// <inheritdoc/>
+    public bool AskForMore()
+    {
+        SetNotifications(true);
+        Interlocked.MemoryBarrier();
+        return _memory.Read<ushort>(DriverRing + 2u) != _nextAvailable;
+    }
+
+    /// <inheritdoc/>
     public void Stage(DescriptorChain chain, uint written)
     {
         GuestPhysical entry = DeviceRing + 4u + (8u * (uint)((_nextUsed + _staged) & (Size - 1)));
@@ -122,9 +130,7 @@ internal sealed class SplitRing(RingPlace place) : IRing
             return true;
         }
 
-        SetNotifications(true);
-        Interlocked.MemoryBarrier();
-        return TryCount(out waiting, ref fault) && waiting != 0;
+        return AskForMore() && TryCount(out waiting, ref fault);
     }
 
     private bool TryCount(out ushort waiting, ref string? fault)

@@ -144,6 +144,9 @@ internal abstract class VirtioDevice : IDisposable
         return false;
     }
 
+    /// <summary>Asks for a notification of a queue's next request: see <see cref="Virtqueue.AskForMore"/>.</summary>
+    protected bool AskForMore(int queue) => _queues[queue].AskForMore();
+
     /// <summary>Returns a request to the driver.</summary>
     protected void Return(int queue, DescriptorChain chain, uint written)
     {

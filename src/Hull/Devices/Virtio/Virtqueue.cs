@@ -118,6 +118,16 @@ internal sealed class Virtqueue
         }
     }
 
+    /// <summary>Asks the driver to notify of the next request, though those that were taken are still under way.</summary>
+    /// <returns>True when one waits already.</returns>
+    internal bool AskForMore()
+    {
+        lock (_lock)
+        {
+            return _ring is not null && _fault is null && _ring.AskForMore();
+        }
+    }
+
     /// <summary>Returns a request.</summary>
     /// <param name="chain">The request.</param>
     /// <param name="written">Bytes that the device wrote to it, from the first writable one on.</param>

@@ -54,6 +54,11 @@ internal sealed class FuseServer : IDisposable
     /// <summary>Is told of each request's end: whether it was to change something, and its error.</summary>
     internal Action<bool, int>? Ended { get; init; }
 
+    /// <summary>A request that the host may take long for.</summary>
+    internal static bool MayTakeLong(ReadOnlySpan<byte> request) => MemoryMarshal.TryRead(request, out FuseInHeader header)
+        && header.Opcode is FuseOpcode.FSync or FuseOpcode.FSyncDir or FuseOpcode.SyncFs or FuseOpcode.FAllocate
+            or FuseOpcode.CopyFileRange;
+
     /// <summary>Serves one request.</summary>
     /// <param name="request">The request, header and all.</param>
     /// <param name="reply">Room for the answer.</param>

@@ -43,6 +43,9 @@ internal sealed class P9Server : IDisposable
     /// <summary>Is told of each message's end: whether it was to change something, and its error.</summary>
     internal Action<bool, int>? Ended { get; init; }
 
+    /// <summary>A request that the host may take long for.</summary>
+    internal static bool MayTakeLong(ReadOnlySpan<byte> request) => request.Length >= HeaderBytes && (P9Type)request[4] == P9Type.FSync;
+
     /// <summary>Serves one message.</summary>
     /// <param name="request">The message.</param>
     /// <param name="reply">Room for the answer.</param>

@@ -146,10 +146,21 @@ internal sealed class VirtioDriver : IDisposable
     /// <summary>Makes a chain available and notifies.</summary>
     internal void Offer(int queue, ushort head, ushort size = 16)
     {
+        OfferQuietly(queue, head, size);
+        Ring(queue);
+    }
+
+    /// <summary>The device wants to be told of the next request. Without event indices.</summary>
+    internal bool WantsNotification(int queue) => _isPacked
+        ? Memory.Read<ushort>(new GuestPhysical(Table(queue) + 0xC002)) == 0
+        : (Memory.Read<ushort>(new GuestPhysical(Table(queue) + 0xC000)) & 1) == 0;
+
+    /// <summary>Makes a chain available.</summary>
+    internal void OfferQuietly(int queue, ushort head, ushort size = 16)
+    {
         if (_isPacked)
         {
             Packed(queue).Offer(head);
-            Ring(queue);
             return;
         }
 
@@ -157,7 +168,6 @@ internal sealed class VirtioDriver : IDisposable
         Memory.Write(new GuestPhysical(Table(queue) + 0x8004 + ((ulong)(index & (size - 1)) * 2)), head);
         _available[queue] = ++index;
         Memory.Write(new GuestPhysical(Table(queue) + 0x8002), index);
-        Ring(queue);
     }
 
     /// <summary>A request of readable bytes and room for an answer, in descriptors 0 and 1.</summary>
