@@ -396,7 +396,7 @@ internal sealed unsafe class SoftVcpu : IVcpu
                 if (Budget is null)
                 {
                     StepOut();
-                    _events.Wait();
+                    _events.WaitHalted();
                     StepIn();
                 }
                 else

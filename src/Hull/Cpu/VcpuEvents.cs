@@ -19,6 +19,7 @@ internal sealed unsafe class VcpuEvents : IDisposable
     private readonly Tlb _tlb;
     private readonly ILocalApic _apic;
     private readonly ManualResetEventSlim _wake = new(false, 0);
+    private readonly HaltPoll _halt = new();
     private uint _nmisSent;
     private uint _nmisPending;
     private bool _initPending;
@@ -134,6 +135,13 @@ internal sealed unsafe class VcpuEvents : IDisposable
 
     /// <summary>HLT: the vCPU waits, unless something is there already.</summary>
     internal void Halt() => Halted = !HasWakeUp();
+
+    /// <summary>Waits for the next signal, which may come at once.</summary>
+    internal void WaitHalted()
+    {
+        _halt.Wait(_wake);
+        _wake.Reset();
+    }
 
     /// <summary>Waits for the next signal.</summary>
     internal void Wait()
