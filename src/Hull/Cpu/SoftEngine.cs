@@ -137,7 +137,7 @@ internal sealed unsafe class SoftEngine : IEngine, ICodeWatcher
         ArgumentNullException.ThrowIfNull(apic);
         SoftVcpu vcpu = new(this, index, apic);
         _vcpus.Add(vcpu);
-        IsShared = _vcpus.Count > 1;
+        IsShared = _translator.IsShared = _vcpus.Count > 1;
         return vcpu;
     }
 

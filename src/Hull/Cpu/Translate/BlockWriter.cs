@@ -91,6 +91,9 @@ internal sealed unsafe class BlockWriter
     /// <summary>Deterministic mode: blocks pay for their instructions, see <see cref="InstructionBudget"/>.</summary>
     internal bool CountsInstructions { get; set; }
 
+    /// <summary>Two vCPUs or more.</summary>
+    internal bool IsShared { get; set; }
+
     internal bool Is64 => (Mode & BlockMode.CodeMask) == BlockMode.Code64;
 
     internal bool IsUser => (Mode & BlockMode.User) != 0;

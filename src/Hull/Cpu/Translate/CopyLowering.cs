@@ -257,9 +257,16 @@ internal sealed unsafe class CopyLowering
     {
         fixed (byte* bytes = &_w.Bytes[_w.GuestOffset])
         {
-            return InstructionLayout.Parse(bytes, 16 << (int)(_w.Mode & BlockMode.CodeMask));
+            InstructionLayout layout = InstructionLayout.Parse(bytes, 16 << (int)(_w.Mode & BlockMode.CodeMask));
+            layout.Lock = layout.Lock && NeedsLock(instruction);
+            return layout;
         }
     }
+
+    // Alone, a vCPU has nobody to be atomic against. The host's threads have: they change words of a kernel's (event channels,
+    // rings), and drivers order their accesses by what a LOCK does besides, which by custom is one on the stack.
+    private bool NeedsLock(in Instruction instruction) =>
+        _w.IsShared || !_w.IsUser || instruction.MemoryBase is Register.RSP or Register.ESP or Register.SP;
 
     // Forms that 64-bit mode has given away: INC and DEC r become FF /0 and FF /1, opcode 82 becomes 80.
     private static void RewriteLegacyForm(Code code, ref InstructionLayout layout)

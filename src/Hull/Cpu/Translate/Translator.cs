@@ -43,6 +43,12 @@ internal sealed unsafe class Translator
         set => _w.CountsInstructions = value;
     }
 
+    /// <summary>Two vCPUs or more run what is translated.</summary>
+    internal bool IsShared
+    {
+        set => _w.IsShared = value;
+    }
+
     /// <summary>Instructions in a block; for tests that compare blocks with single steps.</summary>
     internal int Limit { get; set; } = MaximumInstructions;
 

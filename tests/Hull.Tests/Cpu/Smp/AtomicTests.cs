@@ -36,6 +36,21 @@ public sealed class AtomicTests
         Assert.Equal(2UL * Count, Increment(InALine, Count, c => c.@lock.inc(__qword_ptr[rdi])));
 
     [Fact]
+    public void LockedIncrementsOfPrograms_AreExact()
+    {
+        // One vCPU alone runs a program's LOCK instructions without LOCK; two do not.
+        using SmpGuest guest = new(2);
+        Action<Assembler> side = static c =>
+        {
+            c.mov(edi, InALine);
+            Rounds.Emit(c, 2, 100, () => Repeat(c, Count / 100, () => c.@lock.inc(__qword_ptr[rdi])));
+            SmpGuest.FinishAsUser(c);
+        };
+        guest.Code(0, side).Code(1, side).AsUser().Run();
+        Assert.Equal(2UL * Count, guest[InALine]);
+    }
+
+    [Fact]
     public void LockedExchangeAdds_AreExact() =>
         Assert.Equal(2UL * Count, Increment(InALine, Count, c =>
         {

@@ -104,6 +104,29 @@ internal sealed class SmpGuest : IDisposable
         return this;
     }
 
+    /// <summary>Puts the vCPUs that have code at level 3, with access to all ports. They end with <see cref="FinishAsUser"/>.</summary>
+    internal SmpGuest AsUser()
+    {
+        foreach (SoftVcpu vcpu in Vcpus)
+        {
+            ArchState state = vcpu.GetState();
+            FlatGuest.MakeUser(Memory, state);
+            state.Rflags |= 3 << 12; // IOPL
+            vcpu.SetState(state);
+        }
+
+        return this;
+    }
+
+    /// <summary>Says that the vCPU is done, where HLT is not allowed.</summary>
+    internal static void FinishAsUser(Assembler c)
+    {
+        c.@out(DonePortAt, al);
+        Label again = c.CreateLabel();
+        c.Label(ref again);
+        c.jmp(again);
+    }
+
     /// <summary>Says that the vCPU is done, and halts it.</summary>
     internal static void Finish(Assembler c)
     {

@@ -89,25 +89,31 @@ internal sealed class FlatGuest : IDisposable
     /// <summary>Starts at level 3 instead: all pages are the user's, and the TSS has a stack for level 0.</summary>
     internal FlatGuest AsUser()
     {
-        Memory.Write<ulong>(new GuestPhysical(0x1000), 0x2007);
-        Memory.Write<ulong>(new GuestPhysical(0x2000), 0x3007);
+        MakeUser(Memory, State);
+        return WithTss();
+    }
+
+    /// <summary>Puts a state at level 3, in tables that give level 3 all the memory.</summary>
+    internal static void MakeUser(GuestMemory memory, ArchState state)
+    {
+        memory.Write<ulong>(new GuestPhysical(0x1000), 0x2007);
+        memory.Write<ulong>(new GuestPhysical(0x2000), 0x3007);
         for (uint i = 0; i < 32; i++)
         {
-            Memory.Write(new GuestPhysical(0x3000 + (8 * i)), ((ulong)i << 21) | 0x87);
+            memory.Write(new GuestPhysical(0x3000 + (8 * i)), ((ulong)i << 21) | 0x87);
         }
 
         for (int i = 0; i < 6; i++)
         {
-            State.Segments[i] = State.Segments[i] with
+            state.Segments[i] = state.Segments[i] with
             {
                 Selector = (ushort)(i == 1 ? 0x23 : 0x2B),
-                Attributes = State.Segments[i].Attributes | 0x60,
+                Attributes = state.Segments[i].Attributes | 0x60,
             };
         }
 
-        Memory.Write<ulong>(new GuestPhysical(0x5020), 0x00AF_FB00_0000_FFFF);
-        Memory.Write<ulong>(new GuestPhysical(0x5028), 0x00CF_F300_0000_FFFF);
-        return WithTss();
+        memory.Write<ulong>(new GuestPhysical(0x5020), 0x00AF_FB00_0000_FFFF);
+        memory.Write<ulong>(new GuestPhysical(0x5028), 0x00CF_F300_0000_FFFF);
     }
 
     /// <summary>Assembles code (which ends in HLT) and runs it.</summary>

@@ -71,6 +71,9 @@ internal static class GoldenRows
     [
         ("load", Kernel, static a => a.mov(rax, __[rdi + 8])),
         ("load by the user", User, static a => a.mov(rax, __[rdi + 8])),
+        ("LOCK by the kernel", Kernel, static a => a.@lock.inc(__dword_ptr[rdi + 8])),
+        ("LOCK by the user, with one vCPU", User, static a => a.@lock.inc(__dword_ptr[rdi + 8])),
+        ("LOCK on the stack, as a fence", User, static a => a.@lock.or(__dword_ptr[rsp], 0)),
         ("load from a local array", User, static a => a.mov(rax, __[rsp + rcx * 8])),
         ("loop through an array", User, static a =>
         {
