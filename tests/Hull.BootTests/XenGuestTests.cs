@@ -85,6 +85,34 @@ public sealed class XenGuestTests
         }
     }
 
+    [Fact]
+    public void PersistentGrants_AreReusedByTheGuest_AndItsDataIsRight()
+    {
+        string image = Path.GetTempFileName();
+        try
+        {
+            byte[] content = RandomNumberGenerator.GetBytes(32 << 20);
+            File.WriteAllBytes(image, content);
+
+            RunResult result = HullRun.Hull(
+                "run", "--xen", "-c", "2", "--disk", image + ",format=raw,persistent-grants", "--", "sh", "-c",
+                "dmesg | grep 'blkfront: xvda'; sha256sum </dev/xvda && "
+                + "dd if=/dev/xvda of=/tmp/one bs=64k count=64 skip=256 2>/dev/null && "
+                + "dd if=/tmp/one of=/dev/xvda bs=64k conv=notrunc,fsync 2>/dev/null && "
+                + "echo 3 >/proc/sys/vm/drop_caches && head -c 4194304 /dev/xvda | cmp - /tmp/one");
+
+            Assert.True(result.Status == 0, result.ToString());
+            Assert.Contains("persistent grants: enabled", result.Text, StringComparison.Ordinal);
+            Assert.Contains(Convert.ToHexStringLower(SHA256.HashData(content)), result.Text, StringComparison.Ordinal);
+            content.AsSpan(16 << 20, 4 << 20).CopyTo(content);
+            Assert.True(File.ReadAllBytes(image).AsSpan().SequenceEqual(content));
+        }
+        finally
+        {
+            File.Delete(image);
+        }
+    }
+
     [Theory]
     [InlineData("1")]
     [InlineData("2")]

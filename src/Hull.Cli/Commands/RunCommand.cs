@@ -76,7 +76,7 @@ internal static class RunCommand
         };
         Option<DeviceSpec[]> disks = new("--disk")
         {
-            Description = "A disk: an image or block device, then format=raw or qcow2, readonly, backing, serial=S, queues=N. May be repeated.",
+            Description = "A disk: an image or block device, then format=raw or qcow2, readonly, backing, serial=S, queues=N, persistent-grants (with --xen). May be repeated.",
             HelpName = "FILE[,NAME=VALUE]...",
             Arity = ArgumentArity.OneOrMore,
             AllowMultipleArgumentsPerToken = false,

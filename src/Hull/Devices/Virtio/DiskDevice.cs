@@ -33,6 +33,12 @@ public sealed record DiskSpec : DeviceSpec
     /// <summary>Request queues, up to 16; 0: one for each vCPU, up to four.</summary>
     public int Queues { get; init; }
 
+    /// <summary>
+    /// A paravirtual front end may keep pages of its own granted and copy through them (blkif's feature-persistent). Virtio has no
+    /// such thing.
+    /// </summary>
+    public bool PersistentGrants { get; init; }
+
     /// <inheritdoc/>
     [JsonIgnore]
     public override string LinuxDriver => "virtio_blk";

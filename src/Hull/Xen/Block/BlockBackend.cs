@@ -25,15 +25,21 @@ internal sealed class BlockBackend : IPvBackend, IOtherDevice
 
     private readonly Domain _domain;
     private readonly IByteStore _store;
+    private readonly bool _offersPersistent;
     private readonly DeviceNodes _nodes;
     private readonly BackendHandshake _handshake;
     private readonly List<(BlockQueue Queue, GrantedPages Pages)> _queues = [];
 
     /// <summary>Writes the nodes of a disk, xvda for index 0. Under the domain's lock.</summary>
-    internal BlockBackend(Domain domain, IByteStore store, int index)
+    /// <param name="domain">The guest.</param>
+    /// <param name="store">What the disk holds.</param>
+    /// <param name="index">Its place.</param>
+    /// <param name="offersPersistent">Persistent grants are offered.</param>
+    internal BlockBackend(Domain domain, IByteStore store, int index, bool offersPersistent = false)
     {
         _domain = domain;
         _store = store;
+        _offersPersistent = offersPersistent;
         int device = NumberOf(index);
         _nodes = new DeviceNodes(domain, "vbd", device);
         _nodes.WriteFront("virtual-device", DeviceNodes.Text($"{device}"));
@@ -44,6 +50,7 @@ internal sealed class BlockBackend : IPvBackend, IOtherDevice
             ("feature-flush-cache", "1"), ("feature-discard", store.IsReadOnly ? "0" : "1"),
             ("discard-granularity", DeviceNodes.Text($"{store.BlockSize}")), ("discard-alignment", "0"),
             ("feature-max-indirect-segments", DeviceNodes.Text($"{BlockRequest.MostSegments}")),
+            ("feature-persistent", offersPersistent ? "1" : "0"),
             ("max-ring-page-order", DeviceNodes.Text($"{MostRingPageOrder}")),
             ("multi-queue-max-queues", DeviceNodes.Text($"{MostQueues}"))])
         {
@@ -128,7 +135,9 @@ internal sealed class BlockBackend : IPvBackend, IOtherDevice
 
         bool isShort = _nodes.ReadFront("protocol") == "x86_32-abi";
         SharedRing ring = new(_domain.Memory, pages.Pages, isShort ? BlockQueue.ShortEntrySize : BlockQueue.EntrySize);
-        _queues.Add((new BlockQueue(_domain, _store, ring, port, isShort), pages));
+        bool arePersistent = _offersPersistent && _nodes.ReadFrontNumber("feature-persistent") == 1;
+        BlockGrants grants = new(_domain.Grants, arePersistent, TimeProvider.System);
+        _queues.Add((new BlockQueue(_domain, _store, ring, port, isShort, grants), pages));
         return true;
     }
 }

@@ -37,6 +37,7 @@ internal sealed class BlockQueue : IDisposable
     private readonly IByteStore _store;
     private readonly SharedRing _ring;
     private readonly bool _isShort;
+    private readonly BlockGrants _grants;
     private readonly EventReceiver _receiver;
     private readonly EventPort _port;
     private readonly Action _tell;
@@ -45,13 +46,15 @@ internal sealed class BlockQueue : IDisposable
     private readonly ConcurrentBag<Work> _free = [];
 
     /// <summary>Makes the queue and connects it to the port that the guest made for it. Under the domain's lock.</summary>
-    internal BlockQueue(Domain domain, IByteStore store, SharedRing ring, EventPort port, bool isShort = false)
+    internal BlockQueue(
+        Domain domain, IByteStore store, SharedRing ring, EventPort port, bool isShort = false, BlockGrants? grants = null)
     {
         _domain = domain;
         _store = store;
         _ring = ring;
         _port = port;
         _isShort = isShort;
+        _grants = grants ?? new BlockGrants(domain.Grants, arePersistent: false, TimeProvider.System);
         _pump = new QueuePump("hull-xvd", Threads, Step);
         _receiver = _pump.Notify;
         _tell = () => _domain.Events.Notify(_port, _receiver);
@@ -60,7 +63,11 @@ internal sealed class BlockQueue : IDisposable
     }
 
     /// <inheritdoc/>
-    public void Dispose() => _pump.Dispose();
+    public void Dispose()
+    {
+        _pump.Dispose();
+        _grants.Dispose();
+    }
 
     /// <summary>Waits until no request is under way. Not under the domain's lock.</summary>
     internal void Drain() => _pump.Drain();
@@ -88,7 +95,7 @@ internal sealed class BlockQueue : IDisposable
         return true;
     }
 
-    private Work NewWork() => new(new BlockRequest(), new BlockTransfer(_domain.Memory, _domain.Grants, _store));
+    private Work NewWork() => new(new BlockRequest(), new BlockTransfer(_domain.Memory, _grants, _store));
 
     private bool TryRead(ReadOnlySpan<byte> entry, BlockRequest request)
     {
@@ -120,7 +127,7 @@ internal sealed class BlockQueue : IDisposable
 
         Span<byte> segments = stackalloc byte[Math.Min(count, SegmentsInPage) * SegmentSize];
         uint reference = BinaryPrimitives.ReadUInt32LittleEndian(entry[28..]);
-        if (!_domain.Grants.TryFind(reference, isWrite: false, out GuestPhysical page))
+        if (!_grants.TryFind(reference, isWrite: false, out GuestPhysical page))
         {
             return false;
         }

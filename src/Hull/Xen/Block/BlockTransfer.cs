@@ -2,7 +2,6 @@ using System;
 using Hull.Host;
 using Hull.Memory;
 using Hull.Storage;
-using Hull.Xen.Grants;
 
 namespace Hull.Xen.Block;
 
@@ -10,7 +9,7 @@ namespace Hull.Xen.Block;
 /// Moves a request's data between the disk and the pages that the guest has granted: reads go from the host's file into the pages
 /// with one call, what cannot, and writes, through a buffer. Of one thread.
 /// </summary>
-internal sealed class BlockTransfer(GuestMemory memory, GrantTable grants, IByteStore store)
+internal sealed class BlockTransfer(GuestMemory memory, BlockGrants grants, IByteStore store)
 {
     // What fits a processor's own cache: a buffer of a whole request would go through the memory twice.
     private const int PagesInBuffer = 64;

@@ -19,7 +19,7 @@ internal sealed class PvBackends(Domain domain)
         {
             case DiskSpec disk:
                 IByteStore store = disk.Open();
-                return Make("vbd", BlockBackend.NumberOf, index => new BlockBackend(domain, store, index));
+                return Make("vbd", BlockBackend.NumberOf, index => new BlockBackend(domain, store, index, disk.PersistentGrants));
             case NetSpec net:
                 NetCard card = net.Open(context);
                 return Make("vif", static index => index, index => new NetBackend(domain, card, index));
