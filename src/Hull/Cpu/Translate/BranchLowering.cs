@@ -57,7 +57,7 @@ internal sealed unsafe class BranchLowering
 
         if (_w.AfterSti && !_w.Unlinked)
         {
-            _w.FlagsToMemory();
+            _w.Flags.ToMemory();
             _e.State(false, 0x83, 7, StateLayout.InterruptWaiting);
             _e.Byte(0);
             byte* none = _e.JumpForward(4);
@@ -80,7 +80,7 @@ internal sealed unsafe class BranchLowering
     /// <summary>Leaves for the run loop with rip.</summary>
     internal void ToDispatch(ulong rip)
     {
-        _w.FlagsToMemory();
+        _w.Flags.ToMemory();
         _e.MoveAddress(HostRegister.Address, rip);
         _e.StoreState(StateLayout.Rip, HostRegister.Address);
         _e.Jump(_w.Thunks.DispatchExit);
@@ -109,7 +109,7 @@ internal sealed unsafe class BranchLowering
             return;
         }
 
-        _w.FlagsToMemory();
+        _w.Flags.ToMemory();
         _e.MoveAddress(HostRegister.Address, target);
         LeaveForTarget(_w.GuestOffset);
     }
@@ -124,11 +124,11 @@ internal sealed unsafe class BranchLowering
     {
         if (!Linkable(target))
         {
-            _w.FlagsToMemory();
+            _w.Flags.ToMemory();
             _e.MoveAddress(HostRegister.Address, target);
             byte* attention = backward ? TestAttention() : null;
             byte* miss = ThroughLine(target, _w.IsUser);
-            _w.AddCold(new ColdPiece { Kind = ColdKind.Leave, Site = miss, Back = attention });
+            _w.Cold.Add(new ColdPiece { Kind = ColdKind.Leave, Site = miss, Back = attention });
             return;
         }
 
@@ -138,7 +138,7 @@ internal sealed unsafe class BranchLowering
             return;
         }
 
-        bool host = _w.Flags != FlagPlace.Memory;
+        bool host = _w.Flags.Place != FlagPlace.Memory;
         AlignSite(1);
         _w.AddLink(_e.JumpForward(-1), target, host);
     }
@@ -146,7 +146,7 @@ internal sealed unsafe class BranchLowering
     // A backward jump looks at the attention word. Most loops touch memory first and want the flags in the state anyway.
     private void Poll(ulong target)
     {
-        _w.FlagsToMemory();
+        _w.Flags.ToMemory();
         byte* attention = TestAttention();
         AlignSite(1);
         _w.AddLinkWithPoll(_e.JumpForward(-1), attention, target, false);
@@ -221,7 +221,7 @@ internal sealed unsafe class BranchLowering
 
         byte* attention = TestAttention();
         byte* miss = _e.ProbeJumpCache(_w.IsUser);
-        _w.AddCold(new ColdPiece
+        _w.Cold.Add(new ColdPiece
         {
             Kind = ColdKind.LeaveIndirect,
             Site = miss,
@@ -238,7 +238,7 @@ internal sealed unsafe class BranchLowering
             return;
         }
 
-        _w.FlagsToMemory();
+        _w.Flags.ToMemory();
         LoadTarget(instruction, stack);
         Indirect();
     }
@@ -263,7 +263,7 @@ internal sealed unsafe class BranchLowering
             return;
         }
 
-        _w.FlagsToMemory();
+        _w.Flags.ToMemory();
         LoadTarget(instruction, stack);
         _e.StoreState(StateLayout.Rip, HostRegister.Address);
         bool commit = stack.CheckPush(size);
@@ -284,7 +284,7 @@ internal sealed unsafe class BranchLowering
         _e.State(false, 0x81, 7, StateLayout.Rip + 4);          // cmp dword [rip + 4], imm32
         _e.Int32(_w.IsUser ? 0x7FFF : unchecked((int)0xFFFF_8000));
         byte* other = _e.JumpForward(_w.IsUser ? 7 : 2);        // ja, jb
-        _w.AddCold(new ColdPiece
+        _w.Cold.Add(new ColdPiece
         {
             Kind = ColdKind.WildCall,
             Site = other,
@@ -343,7 +343,7 @@ internal sealed unsafe class BranchLowering
     /// <summary>Jcc: leaves the block when it is taken, and goes on behind when not.</summary>
     internal void EmitConditional(in Instruction instruction)
     {
-        _w.FlagsToHost();
+        _w.Flags.ToHost();
         int condition = (int)instruction.ConditionCode switch
         {
             (int)ConditionCode.o => 0,
@@ -364,7 +364,7 @@ internal sealed unsafe class BranchLowering
             _ => 15,
         };
         ulong target = _w.Truncate(instruction.NearBranchTarget);
-        FlagPlace flags = _w.Flags;
+        FlagPlace flags = _w.Flags.Place;
         if (!_w.Unlinked && !_w.AfterSti && Linkable(target) && !IsBackward(target) && !IsWild(target))
         {
             AlignSite(2);
@@ -375,7 +375,7 @@ internal sealed unsafe class BranchLowering
         byte* not = _e.JumpForward(condition ^ 1);
         Branch(target);
         _e.Patch(not);
-        _w.Flags = flags;
+        _w.Flags.Place = flags;
     }
 
     // LOOPcc and JCXZ: the count is changed without touching the flags; they are compared in the state.
@@ -384,7 +384,7 @@ internal sealed unsafe class BranchLowering
         ulong target = _w.Truncate(instruction.NearBranchTarget);
         ulong next = _w.Truncate(instruction.NextIP);
         int width = CountWidth(instruction.Code);
-        _w.FlagsToMemory();
+        _w.Flags.ToMemory();
         bool loop = instruction.Mnemonic is Mnemonic.Loop or Mnemonic.Loope or Mnemonic.Loopne;
         if (loop)
         {
@@ -418,7 +418,7 @@ internal sealed unsafe class BranchLowering
             _e.Patch(wrongFlag);
         }
 
-        _w.Flags = FlagPlace.Memory;
+        _w.Flags.Place = FlagPlace.Memory;
         To(next);
     }
 

@@ -20,7 +20,7 @@ internal unsafe struct ColdAssist(BlockWriter writer, in Instruction instruction
     }
 
     /// <summary>The fast way ends here; the assist comes back to the same place.</summary>
-    internal readonly void End() => writer.AddCold(new ColdPiece
+    internal readonly void End() => writer.Cold.Add(new ColdPiece
     {
         Kind = ColdKind.AssistChain,
         Site = _previous,

@@ -116,7 +116,7 @@ internal sealed unsafe class CopyLowering
         int size = instruction.MemorySize.GetSize();
         int log = size switch { 8 => 6, 4 => 5, _ => 4 };
         int guest = instruction.Op1Register.GetNumber();
-        _w.FlagsToMemory();
+        _w.Flags.ToMemory();
         _w.Memory.Address(instruction);
         int source = _w.Memory.Load(guest, HostRegister.Temp);
         switch (size)
@@ -151,7 +151,7 @@ internal sealed unsafe class CopyLowering
         }
 
         _e.Bytes(0x41, 0x83, 0xE3, (byte)((1 << log) - 1));     // and r11d, bits-1
-        _w.FlagsToHost(tempIsBusy: true);
+        _w.Flags.ToHost(tempIsBusy: true);
         InstructionLayout layout = Layout(instruction);
         if (layout.Lock)
         {
@@ -164,7 +164,7 @@ internal sealed unsafe class CopyLowering
         }
 
         _e.Mem(size == 8, 0x0F00 | layout.Opcode, HostRegister.Temp, HostRegister.Address, 0);
-        _w.Flags = FlagPlace.Host;
+        _w.Flags.Place = FlagPlace.Host;
         if (commit)
         {
             _w.Memory.Commit();
@@ -311,7 +311,7 @@ internal sealed unsafe class CopyLowering
         FlagEffect effect = FlagEffects.Of(instruction, plan);
         if (effect is FlagEffect.Reads or FlagEffect.ReadsAndWrites)
         {
-            _w.FlagsToHost(tempIsBusy: _spilled.TempIsBusy);
+            _w.Flags.ToHost(tempIsBusy: _spilled.TempIsBusy);
         }
 
         if (plan.DirtiesYmm)
@@ -334,7 +334,7 @@ internal sealed unsafe class CopyLowering
 
         if (effect is FlagEffect.WritesAll or FlagEffect.ReadsAndWrites)
         {
-            _w.Flags = FlagPlace.Host;
+            _w.Flags.Place = FlagPlace.Host;
         }
 
         _spilled.WriteBack();

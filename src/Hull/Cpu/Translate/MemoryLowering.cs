@@ -53,7 +53,7 @@ internal sealed unsafe class MemoryLowering
         bool keepsFlags = _w.NeedsHostFlags && _w.Thunks.CanKeepFlags && IsPlain(segment, store) && Thunks.IsLookedUp(size);
         if (!keepsFlags)
         {
-            _w.FlagsToMemory();
+            _w.Flags.ToMemory();
             if (IsConstant(instruction, segment, size, store, out ulong linear))
             {
                 Slots.CheckConstant(linear, size, store, instruction.IsIPRelativeMemoryOperand);
@@ -100,14 +100,14 @@ internal sealed unsafe class MemoryLowering
     /// <summary>Writes the bounce buffer back after a careful store.</summary>
     internal void Commit()
     {
-        _w.FlagsToMemory();
+        _w.Flags.ToMemory();
         CallCareful(_w.Thunks.CarefulStore, 0);
     }
 
     /// <summary>A stack address: R10 = stack pointer + delta, cut to the stack's width.</summary>
     internal void StackAddress(int delta)
     {
-        _w.FlagsToMemory();
+        _w.Flags.ToMemory();
         Slots.Choose(PageSlot.Stack, false);
         bool wide = _w.Is64;
         if (wide && delta == 0)
@@ -126,7 +126,7 @@ internal sealed unsafe class MemoryLowering
     /// <summary>The frame pointer as a stack address, cut to the stack's width: what LEAVE pops from.</summary>
     internal void FrameAddress()
     {
-        _w.FlagsToMemory();
+        _w.Flags.ToMemory();
         Slots.Choose(PageSlot.Frame, false);
         _e.Lea(_w.Is64, HostRegister.Address, HostRegister.Rbp, -1, 1, 0);
         if (!_w.Is64 && (_w.Mode & BlockMode.Stack32) == 0)

@@ -106,10 +106,10 @@ internal sealed unsafe class SlotCheck
         }
 
         _e.LoadState(HostRegister.Rcx, StateLayout.Scratch1);
-        _w.EmitSaveFlags();
+        _w.Flags.EmitSave();
         _e.Patch(EmitLookup(piece.Store, piece.Number, piece.Size, out _, 0, piece.Locked));
         _w.AddSideRow(_e.At, piece.GuestOffset, piece.Ahead);
-        _w.EmitLoadFlags(false);
+        _w.Flags.EmitLoad(false);
         _e.Jump(piece.Back);
     }
 
@@ -175,7 +175,7 @@ internal sealed unsafe class SlotCheck
     {
         byte* miss = CompareWithSlot(8 * count, store);
         _w.AddSideRow(_e.At);
-        piece = _w.AddCold(new ColdPiece
+        piece = _w.Cold.Add(new ColdPiece
         {
             Kind = ColdKind.StackRun,
             Site = miss,
@@ -337,7 +337,7 @@ internal sealed unsafe class SlotCheck
     {
         byte* back = _e.At;
         _w.AddSideRow(back, keepsFlags);
-        _w.AddCold(new ColdPiece
+        _w.Cold.Add(new ColdPiece
         {
             Kind = ColdKind.TlbMiss,
             Site = miss,

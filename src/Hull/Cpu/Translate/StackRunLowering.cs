@@ -72,7 +72,7 @@ internal sealed unsafe class StackRunLowering
         }
 
         _w.Memory.StackAdjust(store ? -8 * count : 8 * count);
-        _w.SetBack(piece, _e.At);
+        _w.Cold.SetBack(piece, _e.At);
     }
 
     private static bool IsMember(in Instruction instruction, Code code) =>

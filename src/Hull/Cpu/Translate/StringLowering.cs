@@ -35,7 +35,7 @@ internal sealed unsafe class StringLowering
             return false;
         }
 
-        _w.FlagsToMemory();
+        _w.Flags.ToMemory();
         ColdAssist cold = new(_w, instruction);
         _missCount = 0;
         bool repeats = instruction.HasRepPrefix || instruction.HasRepnePrefix;
@@ -58,7 +58,7 @@ internal sealed unsafe class StringLowering
         EmitRun(instruction.Mnemonic, moves, repeats, size);
         for (int i = 0; i < _missCount; i++)
         {
-            _w.AddCold(_misses[i] with { Back = _e.At, Number = cold.Record });
+            _w.Cold.Add(_misses[i] with { Back = _e.At, Number = cold.Record });
         }
 
         cold.End();

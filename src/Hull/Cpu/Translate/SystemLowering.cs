@@ -36,7 +36,7 @@ internal sealed unsafe class SystemLowering
                 _e.StoreStateByte(StateLayout.InterruptFlag, 1);
                 break;
             case Mnemonic.Stac when _w.IsKernel:
-                _w.FlagsToMemory();
+                _w.Flags.ToMemory();
                 _e.State(false, 0x80, 1, StateLayout.SystemFlags + 2);
                 _e.Byte(4);
                 break;
@@ -101,7 +101,7 @@ internal sealed unsafe class SystemLowering
             return false;
         }
 
-        _w.FlagsToMemory();
+        _w.Flags.ToMemory();
         _w.NoteAhead();
         _e.StoreStateInt32(StateLayout.ExitOperand, _w.Cache.AssistRecords.Add(instruction));
         _e.MoveImmediate(HostRegister.Address, instruction.NextIP);
@@ -135,7 +135,7 @@ internal sealed unsafe class SystemLowering
     // RDFSBASE and RDGSBASE; the assist knows what to raise without CR4.FSGSBASE.
     private void EmitReadBase(in Instruction instruction, int segment)
     {
-        _w.FlagsToMemory();
+        _w.Flags.ToMemory();
         ColdAssist cold = new(_w, instruction);
         EmitTestFsgsbase(ref cold);
         MoveTo(instruction.Op0Register, StateLayout.SegmentBase(segment));
@@ -145,7 +145,7 @@ internal sealed unsafe class SystemLowering
     // WRFSBASE and WRGSBASE; an address that is not canonical is the assist's too.
     private void EmitWriteBase(in Instruction instruction, int segment)
     {
-        _w.FlagsToMemory();
+        _w.Flags.ToMemory();
         ColdAssist cold = new(_w, instruction);
         EmitTestFsgsbase(ref cold);
         bool wide = instruction.Op0Register.GetSize() == 8;
@@ -174,18 +174,18 @@ internal sealed unsafe class SystemLowering
     // Most regions between STAC and CLAC put a user page into some slot.
     private void EmitClac()
     {
-        _w.FlagsToMemory();
+        _w.Flags.ToMemory();
         _e.State(false, 0x80, 4, StateLayout.SystemFlags + 2);
         _e.Byte(0xFB);
         _e.State(true, 0x83, 7, StateLayout.UserPageSlots);
         _e.Byte(0);
         byte* site = _e.JumpForward(5);
-        _w.AddCold(new ColdPiece { Kind = ColdKind.CloseUserPages, Site = site, Back = _e.At });
+        _w.Cold.Add(new ColdPiece { Kind = ColdKind.CloseUserPages, Site = site, Back = _e.At });
     }
 
     private void EmitRdtsc()
     {
-        _w.FlagsToMemory();
+        _w.Flags.ToMemory();
         _e.Bytes(0x0F, 0x31);                                   // rdtsc
         _e.Bytes(0x48, 0xC1, 0xE2, 0x20);                       // shl rdx, 32
         _e.Bytes(0x48, 0x09, 0xD0);                             // or rax, rdx
