@@ -37,6 +37,37 @@ internal sealed class FolderChanges(FileTree tree)
         return 0;
     }
 
+    /// <summary>Makes what mknod(2) can: a regular file, a FIFO or a socket. A device would be the host's.</summary>
+    internal int MakeNode(FileNode parent, FileName name, NewFile file)
+    {
+        uint kind = file.Mode & FileKind.Mask;
+        if (kind is 0 or FileKind.Regular)
+        {
+            int failed = MakeFile(parent, name, LibcDirectories.WriteOnly, file, out HostDescriptor? opened);
+            opened?.Release();
+            return failed;
+        }
+
+        if (kind is not (FileKind.Fifo or FileKind.Socket))
+        {
+            return Errno.NotPermitted;
+        }
+
+        using HostDescriptor.Lease folder = tree.UseToChange(parent, out int error);
+        if (error != 0)
+        {
+            return error;
+        }
+
+        error = HostDescriptor.ErrorOf(LibcDirectories.MkNodAt(folder.Fd, name.WithZero, kind | (file.Mode & FileKind.Permissions), 0));
+        if (error == 0)
+        {
+            GiveName(folder.Fd, name, LibcDirectories.PathOnly, file);
+        }
+
+        return error;
+    }
+
     /// <summary>Makes a folder.</summary>
     internal int MakeFolder(FileNode parent, FileName name, NewFile file)
     {
@@ -49,13 +80,7 @@ internal sealed class FolderChanges(FileTree tree)
         error = HostDescriptor.ErrorOf(LibcDirectories.MkdirAt(folder.Fd, name.WithZero, file.Mode & FileKind.Permissions));
         if (error == 0)
         {
-            int flags = LibcDirectories.Directory | LibcDirectories.NoFollow | LibcDirectories.CloseOnExec;
-            int fd = LibcDirectories.OpenAt(folder.Fd, name.WithZero, flags, 0);
-            if (fd >= 0)
-            {
-                Give(folder.Fd, fd, file);
-                _ = Libc.Close(fd);
-            }
+            GiveName(folder.Fd, name, LibcDirectories.Directory, file);
         }
 
         return error;
@@ -143,6 +168,16 @@ internal sealed class FolderChanges(FileTree tree)
         }
 
         return error;
+    }
+
+    private void GiveName(int folder, FileName name, int flags, NewFile file)
+    {
+        int fd = LibcDirectories.OpenAt(folder, name.WithZero, flags | LibcDirectories.NoFollow | LibcDirectories.CloseOnExec, 0);
+        if (fd >= 0)
+        {
+            Give(folder, fd, file);
+            _ = Libc.Close(fd);
+        }
     }
 
     // The maker's, with the permissions that the guest asked for: the umask is the guest's own. A folder with set-group-ID

@@ -54,6 +54,7 @@ internal static class FileKind
     internal const uint Directory = 0x4000;
     internal const uint Regular = 0x8000;
     internal const uint Link = 0xA000;
+    internal const uint Socket = 0xC000;
 
     /// <summary>Permissions, set-user-ID, set-group-ID and the sticky bit.</summary>
     internal const uint Permissions = 0xFFF;

@@ -63,6 +63,9 @@ internal static partial class LibcDirectories
     [LibraryImport("libc", EntryPoint = "mkdirat", SetLastError = true)]
     internal static partial int MkdirAt(int directory, ReadOnlySpan<byte> name, uint mode);
 
+    [LibraryImport("libc", EntryPoint = "mknodat", SetLastError = true)]
+    internal static partial int MkNodAt(int directory, ReadOnlySpan<byte> name, uint mode, ulong device);
+
     [LibraryImport("libc", EntryPoint = "unlinkat", SetLastError = true)]
     internal static partial int UnlinkAt(int directory, ReadOnlySpan<byte> name, int flags);
 

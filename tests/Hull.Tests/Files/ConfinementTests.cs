@@ -86,14 +86,29 @@ public sealed partial class ConfinementTests : IDisposable
     [Theory]
     [InlineData(0x2000u)]
     [InlineData(0x6000u)]
-    [InlineData(0x1000u)]
-    [InlineData(0xC000u)]
-    public void DevicesAndFifos_AreNotMade(uint kind)
+    [InlineData(0x4000u)]
+    [InlineData(0xA000u)]
+    public void Devices_AreNotMade(uint kind)
     {
         using FuseClient client = new(_folder.Open());
         byte[] make = [.. Bytes(new FuseMkNodIn(kind | 0x1B6, 0x103, 0, 0)), .. Text("made")];
         Assert.Equal(Errno.NotPermitted, client.Call(FuseOpcode.MkNod, Root, make, out _));
         Assert.False(File.Exists(_folder.Of("made")));
+    }
+
+    [Theory]
+    [InlineData(0x1000u)]
+    [InlineData(0xC000u)]
+    public void FifosAndSockets_AreMade_AndNeverOpenedHere(uint kind)
+    {
+        using FuseClient client = new(_folder.Open());
+        byte[] make = [.. Bytes(new FuseMkNodIn(kind | 0x1B6, 0, 0, 0)), .. Text("made")];
+        Assert.Equal(0, client.Call(FuseOpcode.MkNod, Root, make, out _));
+        ulong made = client.Find(Root, "made").Node;
+        Assert.Equal(Errno.AccessDenied, client.Open(made, 0, out _));
+        Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.GroupRead | UnixFileMode.GroupWrite
+            | UnixFileMode.OtherRead | UnixFileMode.OtherWrite, File.GetUnixFileMode(_folder.Of("made")));
+        Assert.Equal(17, client.Call(FuseOpcode.MkNod, Root, make, out _));
     }
 
     [Fact]

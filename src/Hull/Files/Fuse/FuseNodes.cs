@@ -229,15 +229,7 @@ internal sealed class FuseNodes(
                     ? changes.Link(node, parent, name)
                     : Errno.Stale;
             default:
-                // Devices, FIFOs and sockets are not made on the host.
-                if ((mode & FileKind.Mask) is not (0 or FileKind.Regular))
-                {
-                    return Errno.NotPermitted;
-                }
-
-                error = changes.MakeFile(parent, name, LibcDirectories.WriteOnly, file, out HostDescriptor? opened);
-                opened?.Release();
-                return error;
+                return changes.MakeNode(parent, name, file);
         }
     }
 

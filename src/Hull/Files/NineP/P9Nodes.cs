@@ -166,7 +166,7 @@ internal sealed class P9Nodes(FileTree tree, P9Fids fids, FolderChanges changes,
                 uint mode = body.Double();
                 body.Quad();
                 NewFile file = new(mode, fid.Uid, body.Double());
-                error = body.IsShort ? Errno.Invalid : MakeNode(fid.Node, name, file);
+                error = body.IsShort ? Errno.Invalid : changes.MakeNode(fid.Node, name, file);
                 break;
         }
 
@@ -280,19 +280,6 @@ internal sealed class P9Nodes(FileTree tree, P9Fids fids, FolderChanges changes,
         }
 
         return 0;
-    }
-
-    private int MakeNode(FileNode parent, FileName name, NewFile file)
-    {
-        // Devices, FIFOs and sockets are not made on the host.
-        if ((file.Mode & FileKind.Mask) is not (0 or FileKind.Regular))
-        {
-            return Errno.NotPermitted;
-        }
-
-        int error = changes.MakeFile(parent, name, LibcDirectories.WriteOnly, file, out HostDescriptor? opened);
-        opened?.Release();
-        return error;
     }
 
     private int AnswerWithQid(FileNode parent, scoped FileName name, ref P9Writer answer)
