@@ -56,6 +56,7 @@ internal sealed unsafe class SoftEngine : IEngine, ICodeWatcher
         Guard = new FetchGuard(Cache, memory, _vcpus, _forget);
         Exclusive = new ExclusiveSection(_vcpus);
         SharedKernel = new SharedKernelMap(memory, _vcpus);
+        CrossLinks = new CrossLinks(this);
         _translator = new Translator(Cache, _thunks, Guard, cpuid.Features, cpuid.IsIntel);
         _enter = (delegate* unmanaged<CpuState*, byte*, ulong>)_thunks.Enter;
         HostSignals.Register(Cache.CodeStart, Cache.Base + Cache.Size, _thunks.HostFault);
@@ -94,6 +95,9 @@ internal sealed unsafe class SoftEngine : IEngine, ICodeWatcher
 
     /// <summary>Whether links between pages are good for all vCPUs.</summary>
     internal SharedKernelMap SharedKernel { get; }
+
+    /// <summary>What goes when translations go.</summary>
+    internal CrossLinks CrossLinks { get; }
 
     /// <summary>An instruction that is not known ends the run instead of raising #UD.</summary>
     internal bool Strict { get; init; }

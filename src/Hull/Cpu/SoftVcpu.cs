@@ -17,25 +17,21 @@ namespace Hull.Cpu;
 /// <summary>
 /// One vCPU of the soft engine: the loop that looks for events, finds or translates the next block, and enters it.
 /// Its parts: <see cref="VcpuEvents"/>, <see cref="BlockFinder"/>, <see cref="MemoryDoor"/>, <see cref="AssistDoor"/>,
-/// <see cref="PreciseExits"/>.
+/// <see cref="BlockRunner"/>, <see cref="PreciseExits"/>.
 /// </summary>
 internal sealed unsafe class SoftVcpu : IVcpu
 {
     private readonly SoftEngine _engine;
-    private readonly CodeCache _cache;
     private readonly VcpuMemory _stateMemory;
     private readonly VcpuEvents _events;
-    private readonly BlockFinder _finder;
-    private readonly PreciseExits _exits;
+    private readonly BlockRunner _runner;
     private GCHandle _handle;
-    private bool _failed;
     private bool _isInside;
     private bool _mayStoreLoosely;
 
     internal SoftVcpu(SoftEngine engine, int index, ILocalApic apic)
     {
         _engine = engine;
-        _cache = engine.Cache;
         Index = index;
         Apic = apic;
         Bus = engine.Bus;
@@ -52,10 +48,11 @@ internal sealed unsafe class SoftVcpu : IVcpu
         CpuReset.PowerOn(Cpu, Cpuid);
         _events = new VcpuEvents(this);
         Budget = engine.VirtualTimers is { } timers ? new InstructionBudget(this, _events, timers) : null;
-        _finder = new BlockFinder(this, engine);
-        _exits = new PreciseExits(this, engine.Cache, _finder);
-        Door = new MemoryDoor(this, engine, _exits);
-        AssistDoor = new AssistDoor(this, engine, _finder);
+        BlockFinder finder = new(this, engine);
+        PreciseExits exits = new(this, engine.Cache, finder);
+        _runner = new BlockRunner(this, engine, _events, finder, exits);
+        Door = new MemoryDoor(this, engine, exits);
+        AssistDoor = new AssistDoor(this, engine, finder);
     }
 
     /// <summary>The state block; stable for the vCPU's life.</summary>
@@ -127,6 +124,12 @@ internal sealed unsafe class SoftVcpu : IVcpu
 
     /// <inheritdoc/>
     public string? FailureMessage { get; private set; }
+
+    /// <summary>The run ends with <see cref="FailureMessage"/>.</summary>
+    internal bool HasFailed { get; private set; }
+
+    /// <summary>Links between pages, of all vCPUs.</summary>
+    internal CrossLinks CrossLinks => _engine.CrossLinks;
 
     /// <summary>Blocks of all vCPUs that were invalidated so far.</summary>
     internal ulong Invalidations => _engine.Invalidations;
@@ -251,7 +254,7 @@ internal sealed unsafe class SoftVcpu : IVcpu
     internal void Fail(Exception e)
     {
         FailureMessage = $"vCPU {Index} at rip 0x{Cpu->Rip:x}: {e}";
-        _failed = true;
+        HasFailed = true;
         Cpu->ExitReason = (ulong)ExitReason.Dispatch;
     }
 
@@ -259,7 +262,7 @@ internal sealed unsafe class SoftVcpu : IVcpu
     internal bool Fail(string message)
     {
         FailureMessage = message;
-        _failed = true;
+        HasFailed = true;
         return false;
     }
 
@@ -267,7 +270,7 @@ internal sealed unsafe class SoftVcpu : IVcpu
     /// <returns>False when the vCPU shut down, or had failed.</returns>
     internal bool Deliver(EventKind kind)
     {
-        if (_failed)
+        if (HasFailed)
         {
             return false;
         }
@@ -310,46 +313,6 @@ internal sealed unsafe class SoftVcpu : IVcpu
         }
     }
 
-    /// <summary>All translations were flushed.</summary>
-    internal void CutCrossLinks()
-    {
-        lock (_engine.CodeLock)
-        {
-            _cache.CutCrossLinks();
-            _engine.SharedKernel.Clear();
-        }
-    }
-
-    /// <summary>A page's translation was flushed.</summary>
-    internal void CutCrossLinks(ulong linear)
-    {
-        if (_cache.MayHaveCrossLinks(linear))
-        {
-            lock (_engine.CodeLock)
-            {
-                _cache.CutCrossLinks(linear);
-            }
-        }
-    }
-
-    /// <summary>CR3 was written: links that other vCPUs have made may not be good here.</summary>
-    internal void CheckCrossLinks()
-    {
-        if (!_engine.IsShared)
-        {
-            return;
-        }
-
-        lock (_engine.CodeLock)
-        {
-            if (!_engine.SharedKernel.IsShared(this))
-            {
-                _cache.CutCrossLinks();
-                _engine.SharedKernel.Clear();
-            }
-        }
-    }
-
     /// <inheritdoc/>
     public void Dispose()
     {
@@ -368,7 +331,7 @@ internal sealed unsafe class SoftVcpu : IVcpu
         X87State.Load(this);
         try
         {
-            return RunOnce(extra, limit);
+            return _runner.Run(extra, limit);
         }
         finally
         {
@@ -407,165 +370,11 @@ internal sealed unsafe class SoftVcpu : IVcpu
                 continue;
             }
 
-            if (!RunOnce(default, Translator.MaximumInstructions))
+            if (!_runner.Run(default, Translator.MaximumInstructions))
             {
-                return _failed ? VcpuExit.Failed : VcpuExit.Shutdown;
+                return HasFailed ? VcpuExit.Failed : VcpuExit.Shutdown;
             }
         }
-    }
-
-    // Enters one block (and all that it is linked to), and handles why it was left.
-    private bool RunOnce(BlockMode extra, int limit)
-    {
-        bool trap = (Cpu->SystemFlags & Rflags.Tf) != 0;
-        byte shadow = Cpu->InterruptShadow;
-        if (trap || shadow != 0 || Budget is { IsShort: true })
-        {
-            extra |= BlockMode.Single;
-            limit = 1;
-        }
-
-        if ((Debug.ExecutionArmed || Debug.IsPending) && !PassesBreakpoints(shadow, ref extra, ref limit, out bool alive))
-        {
-            return alive;
-        }
-
-        Cpu->SystemFlags &= ~Rflags.Rf; // it held off a breakpoint of this instruction
-
-        if (Cpu->UserPageSlots != 0 && (Cpu->SystemFlags & Rflags.Ac) == 0)
-        {
-            Tlb.CloseUserPages();
-        }
-
-        Cpu->InterruptShadow = 0;
-        MayStoreLoosely = false;
-        byte* entry = _finder.FindEntry(extra, limit);
-        if (entry == null)
-        {
-            Budget?.PayForFetch();
-            return DeliverFault();
-        }
-
-        _engine.Enter(Cpu, entry);
-        if (!HandleExit(out bool faulted))
-        {
-            return false;
-        }
-
-        return faulted || !(trap || Debug.NeedsLook) || !Debug.TakeTraps(trap) || DeliverDebugTrap();
-    }
-
-    // What debugging asks before an instruction. False when an exception was delivered instead of it.
-    private bool PassesBreakpoints(byte shadow, ref BlockMode extra, ref int limit, out bool alive)
-    {
-        alive = true;
-        bool held = shadow == DebugUnit.StackSegmentShadow;
-        if (Debug.IsPending && !held && Debug.TakeTraps(false))
-        {
-            alive = DeliverDebugTrap();
-            return false;
-        }
-
-        ulong linear = CpuMode.Is64Bit(Cpu) ? Cpu->Rip : (uint)(Cpu->Rip + Cpu->Segments[Seg.Cs].Base);
-        if (!Debug.WatchesCode(linear))
-        {
-            return true;
-        }
-
-        extra |= BlockMode.Single;
-        limit = 1;
-        if (held || (Cpu->SystemFlags & Rflags.Rf) != 0 || !Debug.HitsExecution(linear))
-        {
-            return true;
-        }
-
-        Raise(Vector.Debug);
-        alive = Deliver(EventKind.Exception);
-        return false;
-    }
-
-    private bool DeliverDebugTrap()
-    {
-        _events.Halted = false;
-        Raise(Vector.Debug);
-        return Deliver(EventKind.Exception);
-    }
-
-    private bool DeliverFault()
-    {
-        Debug.Drop();
-        return Deliver(EventKind.Exception);
-    }
-
-    private bool HandleExit(out bool faulted)
-    {
-        faulted = false;
-        Cpu->BudgetAhead = 0;
-        if (_failed)
-        {
-            return false;
-        }
-
-        Counters.CountExit(Cpu->ExitReason);
-        switch ((ExitReason)Cpu->ExitReason)
-        {
-            case ExitReason.Link:
-                _finder.FollowLink((int)Cpu->ExitOperand);
-                return true;
-            case ExitReason.Fault:
-                faulted = true;
-                return DeliverFault();
-            case ExitReason.Halt:
-                _events.Halt();
-                return true;
-            case ExitReason.Careful:
-                return RunCareful(out faulted);
-            case ExitReason.Budget:
-                Budget!.IsShort = true; // only blocks that count leave for this reason
-                return true;
-            case ExitReason.HostFault:
-                faulted = true;
-                return _exits.TakeHostFault() && DeliverFault();
-            case ExitReason.Branch when !CpuMode.IsCanonical(Cpu->Rip):
-                _exits.TakeWildBranch();
-                faulted = true;
-                return DeliverFault();
-            default:
-                return true;
-        }
-    }
-
-    private bool RunCareful(out bool faulted)
-    {
-        byte* entry = _finder.FindCareful(out bool locked);
-        if (!locked || !_engine.IsShared)
-        {
-            return EnterCareful(entry, out faulted);
-        }
-
-        _engine.Exclusive.Begin(this);
-        try
-        {
-            // Alone now; the cache may have been emptied on the way.
-            return EnterCareful(_finder.FindCareful(out _), out faulted);
-        }
-        finally
-        {
-            _engine.Exclusive.End();
-        }
-    }
-
-    private bool EnterCareful(byte* entry, out bool faulted)
-    {
-        if (entry == null)
-        {
-            faulted = true;
-            Budget?.PayForFetch();
-            return DeliverFault();
-        }
-
-        _engine.Enter(Cpu, entry);
-        return HandleExit(out faulted);
     }
 
     private void StepIn()
@@ -601,6 +410,3 @@ internal sealed unsafe class SoftVcpu : IVcpu
         }
     }
 }
-
-/// <summary>An exception on its way to the guest. SDM vol. 3A, "Exception and Interrupt Reference".</summary>
-internal readonly record struct PendingFault(byte Vector, bool HasErrorCode, uint ErrorCode);

@@ -288,21 +288,21 @@ internal sealed unsafe class SoftMmu
     internal void FlushAll()
     {
         _vcpu.Tlb.FlushAll();
-        _vcpu.CutCrossLinks();
+        _vcpu.CrossLinks.Cut();
     }
 
     /// <summary>CR3 was written: see <see cref="Tlb.SwitchSpace"/>.</summary>
     internal void SwitchSpace(int from, int to, bool keep)
     {
         _vcpu.Tlb.SwitchSpace(from, to, keep);
-        _vcpu.CheckCrossLinks();
+        _vcpu.CrossLinks.Check(_vcpu);
     }
 
     /// <summary>Forgets translations that are not global: INVPCID, a task switch.</summary>
     internal void FlushNonGlobal()
     {
         _vcpu.Tlb.FlushNonGlobal();
-        _vcpu.CheckCrossLinks();
+        _vcpu.CrossLinks.Check(_vcpu);
     }
 
     /// <summary>Forgets one linear page, global or not: INVLPG.</summary>
@@ -316,7 +316,7 @@ internal sealed unsafe class SoftMmu
         }
 
         _vcpu.Tlb.FlushPage(linear);
-        _vcpu.CutCrossLinks(linear);
+        _vcpu.CrossLinks.Cut(linear);
     }
 
     /// <summary>
