@@ -1,12 +1,13 @@
 # What the steps of nested-kvm.sh have in common; L1 has it as /world.
 
-# step NAME COMMAND...: runs it, and prints "step NAME status N".
+# step NAME COMMAND...: runs it, and prints "step NAME status N"; the status is in $status, too.
 step() {
     name=$1
     shift
     start=$(cut -d' ' -f1 /proc/uptime)
     "$@" </dev/null
-    echo "step $name status $? from $start to $(cut -d' ' -f1 /proc/uptime)"
+    status=$?
+    echo "step $name status $status from $start to $(cut -d' ' -f1 /proc/uptime)"
 }
 
 # A tap device with a web server behind it, for a guest's network card; the folder /tmp/www, with a file of random bytes.
