@@ -50,6 +50,7 @@ internal static unsafe partial class Libc
     [LibraryImport("libc", EntryPoint = "lseek", SetLastError = true)]
     internal static partial long Lseek(int fd, long offset, int whence);
 
+    internal const int SeekEnd = 2;
     internal const int SeekData = 3;
     internal const int SeekHole = 4;
 

@@ -64,6 +64,14 @@ internal static partial class LibcFiles
     internal static void StartWriting(SafeFileHandle file, ulong offset, ulong length) =>
         _ = SyncFileRange(file, (long)offset, (long)length, SyncFileRangeWrite);
 
+    /// <summary>Bytes of a file or a block device, of which fstat(2), and so .NET, says 0. lseek(2).</summary>
+    /// <exception cref="IOException">It is neither.</exception>
+    internal static long Length(SafeFileHandle file)
+    {
+        long end = Lseek(file, 0, Libc.SeekEnd);
+        return end >= 0 ? end : throw new IOException($"no length: {Libc.LastErrorMessage()}");
+    }
+
     /// <summary>The next byte at or behind an offset that is data, or that is in a hole. lseek(2), SEEK_DATA, SEEK_HOLE.</summary>
     /// <returns>Negative when there is none, or the file system does not know.</returns>
     internal static long Seek(SafeFileHandle file, ulong offset, bool hole) =>

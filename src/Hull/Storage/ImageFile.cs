@@ -20,7 +20,7 @@ internal sealed class ImageFile : IImageFile
         _file = file;
         _behind = new WriteBehind((offset, length) => LibcFiles.StartWriting(file, offset, length));
         _hasName = !LibcFiles.IsRemoved(file);
-        _end = RandomAccess.GetLength(file);
+        _end = LibcFiles.Length(file);
     }
 
     /// <inheritdoc/>
@@ -30,7 +30,7 @@ internal sealed class ImageFile : IImageFile
     internal SafeFileHandle Handle => _file;
 
     /// <inheritdoc/>
-    public ulong Length => (ulong)RandomAccess.GetLength(_file);
+    public ulong Length => (ulong)LibcFiles.Length(_file);
 
     /// <summary>Opens and locks an image: for writing alone, for reading together with other readers.</summary>
     /// <exception cref="HullException">It cannot be opened, or somebody else has it.</exception>
@@ -197,7 +197,7 @@ internal sealed class ImageFile : IImageFile
     private void RefuseCut()
     {
         long end = Volatile.Read(ref _end); // first: it is told of a write when the file has it
-        if (RandomAccess.GetLength(_file) < end)
+        if (LibcFiles.Length(_file) < end)
         {
             throw new IOException($"{Name} ends at {Length}: it was cut while in use");
         }
