@@ -98,9 +98,22 @@ public sealed class HostTroubleTests : IDisposable
     }
 
     [MountFact]
-    public void SharedFolder_ThatIsFull_TakesNoWrites_OrIsRemoved_IsNamed_AndComesBack()
+    public void SharedFolder_ThatIsFull_TakesNoWrites_OrIsRemoved_IsNamed_AndComesBack() =>
+        TroubleWithAFolder("--share small/s:s --share signs:signs:ro", "");
+
+    [GuestFact(TestGuest.GenericKernel)]
+    public void NinePFolder_ThatIsFull_TakesNoWrites_OrIsRemoved_IsNamed_AndComesBack()
     {
-        string guest = "say() { echo $1; until [ -e /mnt/signs/$1 ]; do sleep 0.1; done; }; again() { until \"$@\" 2>/dev/null; do sleep 0.2; done; }; "
+        const string mount = "mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000";
+        Assert.Null(MountFactAttribute.Reason());
+        TroubleWithAFolder(
+            $"{Checkout.GenericKernel} --device p9,path={_folder}/small/s,tag=s --device p9,path={_folder}/signs,tag=signs",
+            $"mkdir /mnt/s /mnt/signs; {mount} s /mnt/s && {mount} signs /mnt/signs || exit 9; ");
+    }
+
+    private void TroubleWithAFolder(string options, string mount)
+    {
+        string guest = mount + "say() { echo $1; until [ -e /mnt/signs/$1 ]; do sleep 0.1; done; }; again() { until \"$@\" 2>/dev/null; do sleep 0.2; done; }; "
             + "cd /mnt/s && dd if=/dev/zero of=big bs=64k count=64 2>/dev/null || say full; again dd if=/dev/zero of=big bs=64k count=64; "
             + "rm big; say room; again touch new; say ro; again touch new; say gone; until cat f 2>/dev/null; do sleep 0.2; done";
         string script = $"cd {_folder} && mkdir small signs && mount -t tmpfs -o size=2m tmpfs small && mkdir small/s || exit 1; "
@@ -108,7 +121,7 @@ public sealed class HostTroubleTests : IDisposable
             + "(until_said full; mount -o remount,size=8m small; touch signs/full; until_said room; mount -o remount,ro small; touch signs/room; "
             + "until grep -q Read-only words; do sleep 0.1; done; mount -o remount,rw small; until_said ro; touch signs/ro; until_said gone; "
             + "rm -rf small/s; touch signs/gone; until grep -q 'was removed' words; do sleep 0.1; done; mkdir small/s; echo anew >small/s/f) & "
-            + $"{Checkout.Hull} run --share small/s:s --share signs:signs:ro -- sh -c '{guest}' >said 2>words; "
+            + $"{Checkout.Hull} run {options} -- sh -c '{guest}' >said 2>words; "
             + "status=$?; cat said; cat words >&2; exit $status";
         RunResult result = HullRun.StartProgram("unshare", "-m", "bash", "-c", script).WaitForEnd();
 

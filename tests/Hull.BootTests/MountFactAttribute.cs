@@ -8,11 +8,22 @@ public sealed class MountFactAttribute : FactAttribute
 {
     public MountFactAttribute()
     {
+        Skip = Reason();
+    }
+
+    internal static string? Reason()
+    {
         using Process unshare = Process.Start(new ProcessStartInfo("unshare", ["-m", "true"]) { RedirectStandardError = true })!;
         unshare.WaitForExit();
-        if (unshare.ExitCode != 0)
-        {
-            Skip = "unshare -m is not allowed here: run as root";
-        }
+        return unshare.ExitCode == 0 ? null : "unshare -m is not allowed here: run as root";
+    }
+}
+
+/// <summary>The same for a fact with several cases.</summary>
+public sealed class MountTheoryAttribute : TheoryAttribute
+{
+    public MountTheoryAttribute()
+    {
+        Skip = MountFactAttribute.Reason();
     }
 }

@@ -1,5 +1,6 @@
 #!/bin/busybox sh
-# Called by udhcpc with what the network's DHCP server says: ip, mask (its length), router, dns, domain, mtu; and interface.
+# Called by udhcpc with what the network's DHCP server says: ip, mask (its length), router, dns, domain, search,
+# mtu; and interface.
 case $1 in
     deconfig) ip link set "$interface" up ;;
     bound | renew)
@@ -11,10 +12,13 @@ case $1 in
             break
         done
         {
-            [ -z "$domain" ] || echo "search $domain"
+            [ -z "${search:-$domain}" ] || echo "search ${search:-$domain}"
             for one in $dns; do
                 echo "nameserver $one"
             done
-        } >/etc/resolv.conf
+        } >/etc/resolv.conf.new
+        mv /etc/resolv.conf.new /etc/resolv.conf # whole or not at all
+        # The root of --root, which may be there before or after this.
+        [ ! -d /hull/root/run/hull ] || cp /etc/resolv.conf /hull/root/run/hull/
         ;;
 esac

@@ -41,7 +41,7 @@ name_ports() {
 configure() {
     ip link set lo up
     for card in /sys/class/net/eth*; do
-        [ ! -e "$card" ] || udhcpc -n -t 4 -T 1 -s /hull/dhcp -i "${card##*/}" >/dev/null 2>&1
+        [ ! -e "$card" ] || udhcpc -n -t 4 -T 1 -O search -s /hull/dhcp -i "${card##*/}" >/dev/null 2>&1
     done
 }
 case $network$mode in
@@ -150,6 +150,11 @@ enter_root() {
         [ -z "$own_tmp" ] || mount -t tmpfs -o mode=1777 tmpfs tmp
         mkdir run/hull
         cp /bin/busybox run/hull/
+        # The host's own may be a program on its loopback, which the guest has not.
+        if [ "$network" = dhcp ] && [ -d etc ]; then
+            [ ! -e /etc/resolv.conf ] || cp /etc/resolv.conf run/hull/
+            ln -sfn /run/hull/resolv.conf etc/resolv.conf
+        fi
     )
 }
 
