@@ -22,6 +22,19 @@ public sealed class SmpTests
     [GuestFact(TestGuest.GenericKernel)]
     public void GenericKernel_BringsUpFourProcessors_WithoutComplaint() => BootAndLook(4, Checkout.GenericKernel!);
 
+    [GuestFact(TestGuest.GenericKernel)]
+    public void WithoutAcpi_ProcessorsAndInterruptsAreInTheMpTable()
+    {
+        const string script = "nproc; grep -c IO-APIC.*edge /proc/interrupts; grep -c IO-APIC.*virtio /proc/interrupts";
+        RunResult result = HullRun.Hull(
+            "run", Checkout.GenericKernel!, "-c", "3", "--net", "user", "--append", "acpi=off pci=nomsi", "--", "sh", "-c", script);
+        Assert.True(result.Status == 0, result.ToString());
+        string[] lines = result.Text.Split('\n');
+        Assert.Equal("3", lines[0]);
+        Assert.NotEqual("0", lines[1]);
+        Assert.Equal("1", lines[2]); // the card, by its pin
+    }
+
     [Fact]
     public void ProcessesOnAllProcessors_CountExactly()
     {

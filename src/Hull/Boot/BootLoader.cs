@@ -29,7 +29,13 @@ internal static class BootLoader
         }
 
         BiosStub.WriteRestart(memory);
-        ulong rsdp = AcpiTables.Write(memory, AcpiConfig.For(memory, request));
+        AcpiConfig config = AcpiConfig.For(memory, request);
+        ulong rsdp = AcpiTables.Write(memory, config);
+        if (!request.StartAsPvh)
+        {
+            MpTable.Write(memory, config);
+        }
+
         return identity.Protocol switch
         {
             KernelProtocol.Linux when request.StartAsPvh => PvhLoader.LoadLinux(memory, file, request, rsdp),

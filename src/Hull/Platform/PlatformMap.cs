@@ -200,8 +200,8 @@ public static class PlatformMap
     /// <summary>Where the loader puts ACPI tables: the RSDP, then the rest, inside the BIOS area (reserved in E820).</summary>
     public const ulong AcpiTablesBase = 0xE_0000;
 
-    /// <summary>End (exclusive) of the room for ACPI tables below 1 MiB.</summary>
-    public const ulong AcpiTablesEnd = BiosStubBase;
+    /// <summary>End (exclusive) of the room for ACPI tables below 1 MiB; the MP table has 8 KiB behind them.</summary>
+    public const ulong AcpiTablesEnd = BiosStubBase - 0x2000;
 
     /// <summary>Real-mode code behind the interrupt vectors, where no BIOS has run; up to 1 MiB.</summary>
     public const ulong BiosStubBase = 0xF_F000;

@@ -8,8 +8,11 @@ namespace Hull.Boot.Acpi;
 /// </summary>
 internal static class Dsdt
 {
-    private const int Slots = 32;
-    private const int Pins = 4;
+    /// <summary>Slots of the PCI bus.</summary>
+    internal const int Slots = 32;
+
+    /// <summary>INTA to INTD.</summary>
+    internal const int Pins = 4;
     private const int PciIrqs = 8;
 
     /// <summary>Builds the terms, without the table header.</summary>
@@ -70,6 +73,9 @@ internal static class Dsdt
             PciHotplug.BridgeTerms());
     }
 
+    /// <summary>The I/O APIC's input of a slot's pin, INTA being 0.</summary>
+    internal static int InputOf(int slot, int pin) => PlatformMap.PciIrqBase + ((slot + pin) % PciIrqs);
+
     /// <summary>
     /// Each pin of each slot goes straight to an I/O APIC input. ACPI 6.4, "_PRT (PCI Routing Table)".
     /// </summary>
@@ -80,7 +86,7 @@ internal static class Dsdt
         {
             for (int pin = 0; pin < Pins; pin++)
             {
-                int input = PlatformMap.PciIrqBase + ((slot + pin) % PciIrqs);
+                int input = InputOf(slot, pin);
                 rows[(slot * Pins) + pin] = Aml.Package(
                     Aml.Integer(((ulong)slot << 16) | 0xFFFF),
                     Aml.Integer((ulong)pin),
