@@ -23,6 +23,19 @@ public sealed class XenDemoTests : IDisposable
         Assert.Contains("(XEN) Xen version 4.17", File.ReadAllText(_log), StringComparison.Ordinal);
     }
 
+    [Fact]
+    public void FourProcessors_AreDom0s()
+    {
+        RunResult result = HullRun.Hull("xen", "demo", "-c", "4", "--", "sh", "-c", "nproc; xl vcpu-list");
+
+        Assert.True(result.Status == 0, result.ToString());
+        Assert.StartsWith("4\n", result.Text, StringComparison.Ordinal);
+        for (int i = 0; i < 4; i++)
+        {
+            Assert.Matches($@"(?m)^Domain-0 +0 +{i} +\d+ +[r-][b-]-", result.Text);
+        }
+    }
+
     [Theory]
     [InlineData(1, "vmlinuz")]
     [InlineData(2, "vmlinux")]

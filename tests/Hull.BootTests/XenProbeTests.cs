@@ -22,7 +22,7 @@ public sealed class XenProbeTests : IDisposable
         string kernel = Path.Combine(_folder, "kernel");
         Start(Path.Combine(probe, "build"), kernel);
 
-        RunResult result = HullRun.Hull("run", kernel, "--xen", "-m", "64", "--net", "none");
+        RunResult result = HullRun.Hull("run", kernel, "--xen", "-c", "2", "-m", "64", "--net", "none");
 
         Assert.True(result.Status == 0, result.ToString());
         string output = Path.Combine(_folder, "output");

@@ -40,6 +40,7 @@ internal sealed class Domain
         _crashed = options.Crashed;
         _resetRequested = options.ResetRequested;
         _down = new bool[options.VcpuCount];
+        Array.Fill(_down, true, 1, _down.Length - 1); // these wait for their start
         SystemTime = new SystemTime(Clock);
         SharedInfo = new SharedInfo(this);
         _vcpus = new DomainVcpu[options.VcpuCount];
@@ -132,7 +133,7 @@ internal sealed class Domain
         bool waits;
         lock (Lock)
         {
-            _down[vcpu] = false; // a start-up message may have started it again
+            NoteRunning(vcpu); // a start-up message may have started it again
             _vcpus[vcpu].Runstate.Update(registers);
             result = HypercallTable.Call(new Hypercall(this, _vcpus[vcpu], registers, arguments), number);
             waits = _vcpus[vcpu].IsWaiting;
@@ -233,6 +234,16 @@ internal sealed class Domain
             return DomainView.Read(this);
         }
     }
+
+    /// <summary>A vCPU runs. On its thread, or before it has one.</summary>
+    internal void NoteRunning(int vcpu)
+    {
+        _down[vcpu] = false;
+        _vcpus[vcpu].HasRun = true;
+    }
+
+    /// <summary>True for a vCPU that waits for its start, or has halted with interrupts off. Under <see cref="Lock"/>.</summary>
+    internal bool IsOffline(int vcpu) => _down[vcpu];
 
     /// <summary>HLT with interrupts off, or VCPUOP_down: the last vCPU's is the domain's power-off.</summary>
     internal void VcpuDown(int vcpu)

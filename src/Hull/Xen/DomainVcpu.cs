@@ -23,6 +23,7 @@ internal sealed class DomainVcpu
     {
         _domain = domain;
         Index = index;
+        HasRun = index == 0;
         Runstate = new Runstate(domain, index);
         _timer = domain.Timers.CreateTimer(() => domain.Act(TimerFired));
         _periodicTimer = domain.Timers.CreateTimer(() => domain.Act(Tick));
@@ -36,6 +37,9 @@ internal sealed class DomainVcpu
 
     /// <summary>HVMOP_set_evtchn_upcall_vector; 0: none yet.</summary>
     internal byte UpcallVector { get; set; }
+
+    /// <summary>It has been started: the first one by who made the domain, others by the guest.</summary>
+    internal bool HasRun { get; set; }
 
     /// <summary>VCPUOP_down has switched it off.</summary>
     internal bool IsDown { get; set; }

@@ -16,6 +16,7 @@ internal sealed class Runstate(Domain domain, int vcpu)
 
     // For a 32-bit guest nothing is aligned to eight.
     private const int ShortLength = 44;
+    private const byte Offline = 3;
     private const long LeastAgeNs = 1_000_000;
     private const ulong Updating = 1UL << 63;
 
@@ -61,7 +62,9 @@ internal sealed class Runstate(Domain domain, int vcpu)
         _enteredNs = now;
     }
 
-    /// <summary>The structure: state (running), when that began, and nanoseconds of running, runnable, blocked and offline.</summary>
+    /// <summary>
+    /// The structure: state (running or offline), when that began, and nanoseconds of running, runnable, blocked and offline.
+    /// </summary>
     /// <returns>The bytes that are used.</returns>
     internal Span<byte> Fill(Span<byte> destination, bool is64Bit)
     {
@@ -72,6 +75,12 @@ internal sealed class Runstate(Domain domain, int vcpu)
         BinaryPrimitives.WriteInt64LittleEndian(times[8..], _runningNs);
         BinaryPrimitives.WriteInt64LittleEndian(times[16..], _runnableNs);
         BinaryPrimitives.WriteInt64LittleEndian(times[24..], _blockedNs);
+        if (domain.IsOffline(vcpu))
+        {
+            used[0] = Offline;
+            BinaryPrimitives.WriteInt64LittleEndian(times[32..], Math.Max(0, domain.Clock.NowNs - _enteredNs));
+        }
+
         return used;
     }
 

@@ -23,8 +23,11 @@ internal sealed class XenPersonality(Domain domain) : IPersonality
     public uint HypercallMsr => XenCpuid.HypercallMsr;
 
     /// <inheritdoc/>
-    public bool TryCpuid(int vcpu, uint leaf, uint subleaf, out CpuidResult result) =>
-        XenCpuid.TryRead(domain, vcpu, leaf, subleaf, out result);
+    public bool TryCpuid(int vcpu, uint leaf, uint subleaf, out CpuidResult result)
+    {
+        domain.NoteRunning(vcpu); // started processors ask who they are; KVM asks for all of them beforehand
+        return XenCpuid.TryRead(domain, vcpu, leaf, subleaf, out result);
+    }
 
     /// <inheritdoc/>
     public bool TryReadMsr(int vcpu, uint index, out ulong value)

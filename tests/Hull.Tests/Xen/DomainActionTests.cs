@@ -137,7 +137,7 @@ public sealed class DomainActionTests
         Assert.Equal(0, domain.CallWith(MemoryOp, 7, Self, 1, 0, 0, 0x8000, 0));
         domain.Memory.Write(new GuestPhysical(0x800_0000), 0x0000_0123_0000_0001ul); // the console's, of version 1
         Assert.Equal(0, domain.CallWith(GrantTableOp, 8, 2));
-        Assert.Equal(0, domain.CallWith(MemoryOp, 7, Self, 1, 0, 0x8000_0000, 0x8001, 0));
+        Assert.Equal(0, domain.CallWith(MemoryOp, 7, Self, 1, 0x8000_0000, 0, 0x8001, 0));
         Assert.Equal(0x123ul, domain.Memory.Read<ulong>(new GuestPhysical(0x800_0008)));
 
         domain.Memory.Write(new GuestPhysical(0x800_0000 + (9 * 16) + 8), 0x200ul);
@@ -149,7 +149,11 @@ public sealed class DomainActionTests
         grants.End(9);
         Assert.Equal(0, domain.Memory.Read<ushort>(new GuestPhysical(0x800_1000 + 18)));
         domain.Memory.Write(new GuestPhysical(0x800_0000 + (9 * 16)), 0x0101u); // a part of a page
-        Assert.False(grants.TryFind(9, isWrite: false, out _));
+        Assert.False(grants.TryFind(9, isWrite: false, out _)); // only for copies, and only it
+        domain.Memory.Write(new GuestPhysical(0x800_0000 + (9 * 16)), 0x0020_0040_0001_0101ul);
+        Assert.True(grants.TryFindPart(9, isWrite: true, 1, out page, out GrantedPart part));
+        Assert.Equal((0x20_0000ul, new GrantedPart(0x40, 0x20)), (page.Value, part));
+        Assert.True(part.Holds(0x40, 0x20) && !part.Holds(0x3F, 1) && !part.Holds(0x40, 0x21));
         Assert.Equal(0, domain.CallWith(GrantTableOp, 8, 1));
         Assert.Equal(0x0000_0123_0000_0001ul, domain.Memory.Read<ulong>(new GuestPhysical(0x800_0000)));
     }

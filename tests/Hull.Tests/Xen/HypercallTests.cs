@@ -296,11 +296,50 @@ public sealed class HypercallTests
     public void VcpuThatWasStartedAgain_IsNotDown()
     {
         using TestDomain domain = new();
+        domain.Personality.TryCpuid(1, 1, 0, out _);
 
         domain.Personality.HaltedWithInterruptsOff(0);
         domain.Call(XenVersion, 0, 0); // by vCPU 0
         domain.Personality.HaltedWithInterruptsOff(1);
         Assert.Equal(0, domain.PowerOffs);
+    }
+
+    [Fact]
+    public void VcpuThatWasNeverStarted_IsOffline_AndDoesNotHoldUpThePowerOff()
+    {
+        using TestDomain domain = new();
+        domain.Time.Advance(5_000_000);
+
+        Assert.Equal(0, domain.Call(VcpuOp, 3, 1));
+        Assert.Equal(-22, domain.Call(VcpuOp, 1, 1));
+        Assert.Equal(0, domain.Call(VcpuOp, 4, 1, TestDomain.Argument));
+        Assert.Equal((3u, 5_000_000u), (domain.Word(0), domain.Word(10))); // RUNSTATE_offline, since the beginning
+        domain.Personality.HaltedWithInterruptsOff(0);
+        Assert.Equal(1, domain.PowerOffs);
+    }
+
+    [Fact]
+    public void Reset_ClosesAllPorts_AndDom0sEndsWaitForTheGuest()
+    {
+        using TestDomain domain = new();
+        Assert.Equal(0, domain.CallWith(EventChannelOp, 5, 0x7FF0, 2, 0, 0, 0, 0));
+        uint remote = domain.Word(5);
+        Assert.Equal(0, domain.CallWith(EventChannelOp, 10, 0x7FF0));
+        Assert.Equal(0, domain.CallWith(EventChannelOp, 5, 0x7FF0, 2));
+        Assert.Equal(0u, domain.Word(2)); // closed
+        Assert.Equal(-22, domain.CallWith(EventChannelOp, 0, 0, remote + 1));
+        Assert.Equal(0, domain.CallWith(EventChannelOp, 6, 0x7FF0)); // takes the store's old number
+        Assert.Equal(0, domain.CallWith(EventChannelOp, 6, 0x7FF0)); // and the console's
+
+        Assert.Equal(0, domain.CallWith(EventChannelOp, 0, 0, remote));
+
+        uint console = domain.Word(2);
+        Assert.Equal(3u, console);
+        Assert.Equal(-22, domain.CallWith(EventChannelOp, 0, 0, remote)); // it waits no more
+        domain.Memory.TryWrite(new GuestPhysical((SpecialPages.ConsoleFrame << 12) + 1024), "again"u8);
+        domain.Memory.Write(new GuestPhysical((SpecialPages.ConsoleFrame << 12) + 3084), 5u);
+        Assert.Equal(0, domain.CallWith(EventChannelOp, 4, console));
+        Assert.Equal("again"u8.ToArray(), domain.Console);
     }
 
     [Fact]

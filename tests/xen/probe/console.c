@@ -33,6 +33,9 @@ void console_open(void)
     port = parameter(18);
 }
 
+uint32_t console_port(void) { return port; }
+void console_use(uint32_t other) { port = other; }
+
 void console_drain(void)
 {
     while (ring->out_consumed != ring->out_produced) {

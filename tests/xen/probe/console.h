@@ -10,6 +10,8 @@ extern volatile uint32_t nmis;
 
 void console_open(void);
 void console_drain(void);
+uint32_t console_port(void);
+void console_use(uint32_t port);
 void text(const char *words);
 void number(long value);
 void hexadecimal(uint64_t value);

@@ -1,6 +1,6 @@
 /*
  * Asks Xen each hypercall with each sub-operation and wild arguments, and prints Xen's answers, a line for a sub-operation:
- * what its argument was, and the result. Runs as a PVH domU of real Xen and under `hull run --xen`; tests/xen/probe/compare
+ * what its argument was, and the result. Runs as a PVH domU of real Xen and under `hull run --xen`; tests/xen/probe/mask
  * says where the two may differ.
  *
  *   null      no address            read      zeros in a page that cannot be written
@@ -56,6 +56,8 @@ static const struct call calls[] = {
 
 static long (*call)(unsigned long number, ...) = call64;
 void scenarios(void);
+void beyond(uint32_t own, uint32_t console);
+uint32_t own_domain(void);
 
 static void fill(uint8_t *at, int from, int to, uint8_t with)
 {
@@ -230,6 +232,7 @@ void probe(void)
     number(nmis);
     line();
     scenarios();
+    beyond(own_domain(), console_port());
     text("== end");
     line();
     console_drain();

@@ -7,12 +7,13 @@
 
 enum { MEMORY = 12, GRANT = 20, VCPU = 24, SCHED = 29, EVENT = 32, HVM = 34 };
 
+uint32_t own_domain(void);
 static uint32_t before[32];
 static const char *prefix;
 
 static uint32_t *words(void) { return (uint32_t *)window(PAGE_DATA); }
 
-static uint32_t own_domain(void)
+uint32_t own_domain(void)
 {
     uint32_t a = 0x40000004, b, c = 0, d;
     __asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));

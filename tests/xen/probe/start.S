@@ -15,7 +15,7 @@ start:
     xorl    %eax, %eax                  # 64 MiB in 32 tables, one behind the other
     movl    $tables, %edi
 1:  movl    %eax, %edx
-    orl     $3, %edx
+    orl     $7, %edx                    # user code may, too
     movl    %edx, (%edi)
     movl    $0, 4(%edi)
     addl    $0x1000, %eax
@@ -24,7 +24,7 @@ start:
     jb      1b
     movl    $0, tables
 
-    movl    $tables + 3, %eax
+    movl    $tables + 7, %eax
     movl    $directory0, %edi
     movl    $32, %ecx
 2:  movl    %eax, (%edi)
@@ -32,9 +32,9 @@ start:
     addl    $8, %edi
     loop    2b
     movl    $window_table + 3, directory3
-    movl    $directory0 + 3, directories
+    movl    $directory0 + 7, directories
     movl    $directory3 + 3, directories + 24
-    movl    $directories + 3, root
+    movl    $directories + 7, root
 
     movl    $root, %eax
     movl    %eax, %cr3
@@ -63,7 +63,18 @@ long_mode:
     lea     idt + 32(%rip), %rdi
     lea     nmi(%rip), %rax
     call    gate
+    lea     idt + 16 * 0x81(%rip), %rdi # the way back from ring 3
+    lea     from_user(%rip), %rax
+    call    gate
+    movb    $0xEE, -11(%rdi)
     lidt    idt_pointer
+    lea     task(%rip), %rax
+    mov     %ax, gdt + 50
+    shr     $16, %rax
+    mov     %al, gdt + 52
+    mov     %ah, gdt + 55
+    mov     $48, %eax
+    ltr     %ax
     call    probe
 power_off:
     cli
@@ -105,6 +116,42 @@ call64:
     mov     %r9, %r8
     jmp     *%r11
 
+# long call_user(number, argument, ...): the same from ring 3.
+    .globl call_user
+call_user:
+    push    %rbx
+    push    %rbp
+    mov     %rsp, kernel_stack(%rip)
+    mov     %rdi, %rax
+    shl     $5, %rax
+    lea     hypercall_page(%rip), %rbp
+    add     %rax, %rbp
+    mov     %rsi, %rdi
+    mov     %rdx, %rsi
+    mov     %rcx, %rdx
+    mov     %r8, %r10
+    mov     %r9, %r8
+    push    $0x2B
+    lea     user_stack_end(%rip), %rbx
+    push    %rbx
+    push    $2
+    push    $0x23
+    lea     in_user(%rip), %rbx
+    push    %rbx
+    iretq
+in_user:
+    call    *%rbp
+    int     $0x81
+from_user:
+    mov     kernel_stack(%rip), %rsp
+    mov     $24, %ecx
+    mov     %ecx, %ds
+    mov     %ecx, %es
+    mov     %ecx, %ss
+    pop     %rbp
+    pop     %rbx
+    ret
+
 # long call32(number, argument, ...): the same from 32-bit code, where a number has 32 bits.
     .globl call32
 call32:
@@ -141,12 +188,21 @@ gdt:
     .quad   0x00AF9B000000FFFF          # 8: 64-bit code
     .quad   0x00CF9B000000FFFF          # 16: 32-bit code
     .quad   0x00CF93000000FFFF          # 24: data
+    .quad   0x00AFFB000000FFFF          # 32: 64-bit code of ring 3
+    .quad   0x00CFF3000000FFFF          # 40: its data
+    .quad   0x0000890000000067, 0       # 48: the task, whose address is put in
 gdt_pointer:
     .word   . - gdt - 1
     .quad   gdt
 idt_pointer:
     .word   4095
     .quad   idt
+task:
+    .long   0
+    .quad   trap_stack_end
+    .fill   92, 1, 0
+kernel_stack:
+    .quad   0
     .globl nmis
 nmis:
     .long   0
@@ -164,3 +220,7 @@ tables:         .skip 32 * 4096
 idt:            .skip 4096
 stack:          .skip 16384
 stack_end:
+                .skip 4096
+trap_stack_end:
+                .skip 4096
+user_stack_end:

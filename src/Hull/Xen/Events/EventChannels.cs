@@ -39,6 +39,9 @@ internal sealed class EventPort(int number)
     /// <summary>In state <see cref="PortState.Unbound"/>: who may connect; with a back end: whose it is.</summary>
     internal int RemoteDomain { get; set; }
 
+    /// <summary>With a back end that the toolstack connected: the number of dom0's end; 0: the guest made the port.</summary>
+    internal uint RemotePort { get; set; }
+
     /// <summary>With a back end: what acts on the guest's events.</summary>
     internal EventReceiver? Receiver { get; set; }
 
@@ -79,9 +82,12 @@ internal sealed class EventChannels
 
     private readonly Domain _domain;
     private readonly List<EventPort> _ports = [new EventPort(0)];
+    // Dom0's ends of ports that the toolstack had connected and the guest has closed: they wait for it.
+    private readonly List<(uint Number, EventReceiver Receiver, string Use)> _left = [];
     private readonly object _any = new();
     private IEventForm _form;
     private int _waiting;
+    private uint _lastRemotePort;
 
     /// <summary>Makes the channels; the form is two-level until the guest asks for queues.</summary>
     internal EventChannels(Domain domain)
@@ -125,6 +131,7 @@ internal sealed class EventChannels
         port.Vcpu = vcpu;
         port.Priority = FifoEvents.DefaultPriority;
         port.RemoteDomain = 0;
+        port.RemotePort = 0;
         port.Use = "";
         port.IsPendingWithoutWord = false;
         return port;
@@ -145,16 +152,47 @@ internal sealed class EventChannels
         EventPort port = Allocate(PortState.Backend, 0) ?? throw new System.Diagnostics.UnreachableException();
         port.Receiver = receiver;
         port.Use = use;
+        port.RemotePort = ++_lastRemotePort;
         return port;
+    }
+
+    /// <summary>EVTCHNOP_bind_interdomain with dom0: an end there waits for this guest, which had closed its own.</summary>
+    /// <returns>0, or an error.</returns>
+    internal long ConnectAgain(uint remotePort, int vcpu, out uint number)
+    {
+        number = 0;
+        int index = _left.FindIndex(end => end.Number == remotePort);
+        if (index < 0)
+        {
+            return XenError.Invalid;
+        }
+
+        if (Allocate(PortState.Backend, vcpu) is not EventPort port)
+        {
+            return XenError.NoSpace;
+        }
+
+        (port.RemotePort, port.Receiver, port.Use) = _left[index];
+        _left.RemoveAt(index);
+        number = (uint)port.Number;
+        SetPending(port); // what was sent before is not to be lost
+        return 0;
     }
 
     /// <summary>A back end notifies the guest, unless the guest has closed the port or uses it for something else.</summary>
     internal void Notify(EventPort port, EventReceiver receiver)
     {
-        if (port.State == PortState.Backend && port.Receiver == receiver)
+        if (!IsOf(port))
+        {
+            port = _ports.Find(IsOf)!; // the guest may have connected to it again, by another port
+        }
+
+        if (port is not null)
         {
             SetPending(port);
         }
+
+        bool IsOf(EventPort one) => one.State == PortState.Backend && one.Receiver == receiver;
     }
 
     /// <summary>Frees a port; an event that is on its way is dropped.</summary>
@@ -176,6 +214,11 @@ internal sealed class EventChannels
         {
             peer.State = PortState.Unbound;
             peer.Peer = null;
+        }
+
+        if (port is { State: PortState.Backend, RemotePort: not 0, Receiver: EventReceiver receiver })
+        {
+            _left.Add((port.RemotePort, receiver, port.Use));
         }
 
         port.State = PortState.Free;
@@ -242,6 +285,7 @@ internal sealed class EventChannels
     {
         _form = new TwoLevelEvents(_domain); // first: what the guest has left of its old words is its own
         _ports.ForEach(Close);
+        _left.Clear();
     }
 
     /// <summary>Waits a moment for any event; one that comes just before may be missed. Not under the lock.</summary>
@@ -255,12 +299,12 @@ internal sealed class EventChannels
         }
     }
 
-    /// <summary>EVTCHNOP_reset and the end of a life: all ports are free, and the form is two-level.</summary>
+    /// <summary>EVTCHNOP_reset: all ports are free, those to the console and the store too, and the form is two-level.</summary>
     internal void Reset()
     {
         foreach (EventPort port in _ports)
         {
-            if (port.State is not (PortState.Free or PortState.Backend))
+            if (port.State != PortState.Free)
             {
                 Close(port);
             }

@@ -12,8 +12,8 @@ namespace Hull.Xen.Grants;
 /// </summary>
 internal sealed class GrantTable(Domain domain)
 {
-    // What an index of add_to_physmap has when it means a frame of the second table.
-    private const ulong StatusIndex = 1UL << 63;
+    // What an index of add_to_physmap has in version 2 when it means a frame of the second table.
+    private const uint StatusIndex = 1u << 31;
 
     // Entries that keep their meaning when the version changes: those of the toolstack.
     private const uint ReservedEntries = 8;
@@ -41,8 +41,9 @@ internal sealed class GrantTable(Domain domain)
     /// <returns>0, or an error.</returns>
     internal long PlaceFrame(ulong index, ulong frame)
     {
-        bool isStatus = (index & StatusIndex) != 0;
-        index &= ~StatusIndex;
+        index = (uint)index; // Xen keeps so much of it
+        bool isStatus = _version == 2 && (index & StatusIndex) != 0;
+        index &= isStatus ? ~StatusIndex : uint.MaxValue;
         ulong[] frames = isStatus ? _statusFrames : _frames;
         if (index >= (ulong)frames.Length || frame > ulong.MaxValue / GuestMemory.PageSize)
         {
@@ -188,6 +189,15 @@ internal sealed class GrantTable(Domain domain)
     internal bool TryFind(uint reference, bool isWrite, out GuestPhysical page, int user = 0) =>
         TryFind(reference, _version, isWrite, out page, user);
 
+    /// <summary>A page, or a part of one, that the guest has granted to itself, to be copied from or to at once.</summary>
+    /// <returns>False when it is not granted so, or is no RAM. What another has granted to the guest (transitive) there is none.</returns>
+    internal bool TryFindPart(uint reference, bool isWrite, int user, out GuestPhysical page, out GrantedPart part)
+    {
+        GrantEntry entry = Load(reference, _version);
+        part = entry.Granted;
+        return IsGranted(entry, isWrite, user, out page) && entry.IsCopyable;
+    }
+
     /// <summary>The page is not used any more. Any thread.</summary>
     internal void End(uint reference)
     {
@@ -211,15 +221,14 @@ internal sealed class GrantTable(Domain domain)
     // The version is looked at once for each entry: the guest may change it at any moment.
     private bool TryFind(uint reference, int version, bool isWrite, out GuestPhysical page, int user)
     {
-        page = default;
-        if (EntryAt(reference, version) is null)
-        {
-            return false;
-        }
-
         GrantEntry entry = Load(reference, version);
+        return IsGranted(entry, isWrite, user, out page) && entry.IsAccess;
+    }
+
+    private bool IsGranted(in GrantEntry entry, bool isWrite, int user, out GuestPhysical page)
+    {
         page = new GuestPhysical(entry.Frame * GuestMemory.PageSize);
-        return entry.IsAccess && entry.Domain == user && (!isWrite || !entry.IsReadOnly)
+        return entry.Domain == user && (!isWrite || !entry.IsReadOnly)
             && entry.Frame <= ulong.MaxValue / GuestMemory.PageSize && Memory.Contains(page, GuestMemory.PageSize);
     }
 
@@ -238,7 +247,8 @@ internal sealed class GrantTable(Domain domain)
         }
 
         uint use = UseWord(reference, version, out int shift) is GuestPhysical word ? Memory.Read<uint>(word) >> shift : 0;
-        return new GrantEntry((uint)first, Memory.Read<ulong>(new GuestPhysical(at.Value + 8)), use & GrantEntry.UseMask);
+        ulong frame = Memory.Read<ulong>(new GuestPhysical(at.Value + 8));
+        return new GrantEntry((uint)first, frame, use & GrantEntry.UseMask, (uint)(first >> 32));
     }
 
     private void Store(uint reference, in GrantEntry entry)
@@ -255,7 +265,7 @@ internal sealed class GrantTable(Domain domain)
         else
         {
             Memory.Write(new GuestPhysical(at.Value + 8), entry.Frame);
-            Memory.Write(at, (ulong)entry.Word);
+            Memory.Write(at, entry.Word | ((ulong)entry.Part << 32));
         }
     }
 

@@ -25,7 +25,7 @@ internal static class EventChannelCall
         _ => XenError.NoSystemCall,
     };
 
-    // A guest without a dom0 has nobody to connect to but itself.
+    // With itself, or with an end of dom0's to which it was connected before.
     private static long BindInterdomain(in Hypercall call)
     {
         if (!call.TryLoad(1, out InterdomainRequest request))
@@ -33,14 +33,19 @@ internal static class EventChannelCall
             return XenError.Fault;
         }
 
-        // No port of dom0's waits for this guest.
+        EventChannels events = call.Domain.Events;
+        if (request.Domain == DomainNumber.Control)
+        {
+            long result = events.ConnectAgain(request.RemotePort, call.Vcpu.Index, out request.LocalPort);
+            return result != 0 ? result : call.TryStore(1, request) ? 0 : XenError.Fault;
+        }
+
         long error = call.CheckDomain(request.Domain, XenError.Invalid);
         if (error != 0)
         {
             return error;
         }
 
-        EventChannels events = call.Domain.Events;
         if (events.Find(request.RemotePort) is not { State: PortState.Unbound } remote
             || remote.RemoteDomain != call.Domain.Id)
         {
@@ -73,14 +78,14 @@ internal static class EventChannelCall
             return XenError.Invalid;
         }
 
-        if (request.Vcpu >= (uint)call.Domain.Vcpus.Count)
-        {
-            return XenError.NoEntry;
-        }
-
         if (request.Vcpu != 0 && !EventChannels.IsOfVcpu(request.Virq))
         {
             return XenError.Invalid;
+        }
+
+        if (request.Vcpu >= (uint)call.Domain.Vcpus.Count)
+        {
+            return XenError.NoEntry;
         }
 
         DomainVcpu vcpu = call.Domain.Vcpus[(int)request.Vcpu];
@@ -283,7 +288,7 @@ internal static class EventChannelCall
             request.State = (uint)(port.State == PortState.Backend ? PortState.Interdomain : port.State);
             request.Vcpu = (uint)port.Vcpu;
             request.Detail = port.State is PortState.Virq or PortState.Pirq ? (uint)port.Line : (uint)port.RemoteDomain;
-            request.More = (uint)(port.Peer?.Number ?? (int)request.More);
+            request.More = port.Peer is EventPort peer ? (uint)peer.Number : port.RemotePort != 0 ? port.RemotePort : request.More;
         }
 
         return call.TryStore(1, request) ? 0 : XenError.Fault;

@@ -1,4 +1,5 @@
 using Hull.Memory;
+using Hull.Xen.Grants;
 
 namespace Hull.Xen.Hypercalls;
 
@@ -101,9 +102,10 @@ internal struct GrantCopy : IGrantElement
             return status;
         }
 
-        status = Find(call, From, isFromGrant, isWrite: false, out GuestPhysical from);
+        status = Find(call, From, isFromGrant, isWrite: false, out GuestPhysical from, out GrantedPart source);
         GuestPhysical to = default;
-        status = status == GrantStatus.Okay ? Find(call, To, isToGrant, isWrite: true, out to) : status;
+        GrantedPart destination = default;
+        status = status == GrantStatus.Okay ? Find(call, To, isToGrant, isWrite: true, out to, out destination) : status;
         if (status != GrantStatus.Okay)
         {
             return status;
@@ -112,6 +114,11 @@ internal struct GrantCopy : IGrantElement
         if (From.Offset + Length > GuestMemory.PageSize || To.Offset + Length > GuestMemory.PageSize)
         {
             return GrantStatus.BadCopyArgument;
+        }
+
+        if (!source.Holds(From.Offset, Length) || !destination.Holds(To.Offset, Length))
+        {
+            return GrantStatus.GeneralError;
         }
 
         System.Span<byte> bytes = stackalloc byte[Length];
@@ -127,16 +134,18 @@ internal struct GrantCopy : IGrantElement
         : GrantCall.StatusOf(call, side.Domain);
 
     // Dom0 has granted nothing.
-    private static GrantStatus Find(in Hypercall call, in GrantCopySide side, bool isGrant, bool isWrite, out GuestPhysical page)
+    private static GrantStatus Find(
+        in Hypercall call, in GrantCopySide side, bool isGrant, bool isWrite, out GuestPhysical page, out GrantedPart part)
     {
         page = new GuestPhysical(side.Page * GuestMemory.PageSize);
+        part = new GrantedPart(0, GuestMemory.PageSize);
         if (!isGrant)
         {
             return call.Domain.Reservation.Has(side.Page) ? GrantStatus.Okay : GrantStatus.BadPage;
         }
 
         return side.Domain != DomainNumber.Control
-            && call.Domain.Grants.TryFind((uint)side.Page, isWrite, out page, call.Domain.Id)
+            && call.Domain.Grants.TryFindPart((uint)side.Page, isWrite, call.Domain.Id, out page, out part)
             ? GrantStatus.Okay
             : GrantStatus.GeneralError;
     }

@@ -24,10 +24,10 @@ internal static class VcpuCall
         DomainVcpu vcpu = call.Domain.Vcpus[(int)call[1]];
         return call.Word(0) switch
         {
-            0 => Initialise(call),
+            0 => Initialise(call, vcpu),
             1 => Up(vcpu),
             2 => Down(call, vcpu),
-            3 => vcpu.IsDown ? 0 : 1,
+            3 => vcpu.IsDown || call.Domain.IsOffline(vcpu.Index) ? 0 : 1,
             4 => GetRunstate(call, vcpu),
             5 => RegisterRunstate(call, vcpu),
             6 => SetPeriodicTimer(call, vcpu),
@@ -59,12 +59,17 @@ internal static class VcpuCall
         return 0;
     }
 
-    // QUIRK: VCPUOP_initialise finds each vCPU initialised: they wait for INIT and SIPI, with which PVH guests start them.
-    private static long Initialise(in Hypercall call) =>
-        call.TryLoad(2, stackalloc byte[ContextSize]) ? XenError.Exists : XenError.Fault;
+    // QUIRK: VCPUOP_initialise finds no context good: vCPUs wait for INIT and SIPI, with which Linux starts them.
+    private static long Initialise(in Hypercall call, DomainVcpu vcpu) =>
+        !call.TryLoad(2, stackalloc byte[ContextSize]) ? XenError.Fault : vcpu.HasRun ? XenError.Exists : XenError.Invalid;
 
     private static long Up(DomainVcpu vcpu)
     {
+        if (!vcpu.HasRun)
+        {
+            return XenError.Invalid;
+        }
+
         vcpu.IsDown = false;
         return 0;
     }
@@ -158,7 +163,9 @@ internal static class VcpuCall
     // A deadline that has passed fires at once, whatever the flags say: Xen 4.17 does not look at VCPU_SSHOTTMR_future.
     private static long SetTimer(in Hypercall call, DomainVcpu vcpu)
     {
-        if (vcpu != call.Vcpu)
+        // 32-bit code's structure is copied before anything else is looked at.
+        bool isOther = vcpu != call.Vcpu;
+        if (isOther && call.Registers.Is64Bit)
         {
             return XenError.Invalid;
         }
@@ -166,6 +173,11 @@ internal static class VcpuCall
         if (!call.TryLoad(2, out TimerRequest request))
         {
             return XenError.Fault;
+        }
+
+        if (isOther)
+        {
+            return XenError.Invalid;
         }
 
         vcpu.SetTimer((long)Math.Min(request.DeadlineNs, long.MaxValue));
