@@ -28,7 +28,7 @@ public sealed class AtomicTests
             lost = Increment(InALine, Count, c => c.inc(__qword_ptr[rdi])) != 2 * Count;
         }
 
-        Assert.True(lost || Environment.ProcessorCount == 1, "no count was lost");
+        Assert.True(lost || !HostThreads.AreSeenAtOnce(), "no count was lost");
     }
 
     [Fact]
