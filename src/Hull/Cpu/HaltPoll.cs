@@ -13,10 +13,17 @@ internal sealed class HaltPoll
     /// <summary>A wait of at most this, in nanoseconds, was short: the next one may be over while the thread looks.</summary>
     internal const long ShortNs = 300_000;
 
-    private const long LookNs = 50_000;
+    private const double LookMs = 0.05;
+
+    // On a host with more to do than processors, who gives way waits for a turn, which a sleeper that is woken need not.
+    private const double TurnMs = 1;
+    private const double BusyMs = 100;
+
+    private bool _wasShort;
+    private long _lostTurnAt = -Stopwatch.Frequency;
 
     /// <summary>The next wait begins with a look.</summary>
-    internal bool Looks { get; private set; }
+    internal bool Looks => _wasShort && Stopwatch.GetElapsedTime(_lostTurnAt).TotalMilliseconds >= BusyMs;
 
     /// <summary>Waits until the event is set.</summary>
     internal void Wait(ManualResetEventSlim wake)
@@ -32,20 +39,30 @@ internal sealed class HaltPoll
     }
 
     /// <summary>A wait slept for so long.</summary>
-    internal void Slept(long ns) => Looks = ns <= ShortNs;
+    internal void Slept(long ns) => _wasShort = ns <= ShortNs;
+
+    /// <summary>Giving way, the thread lost its turn at a time stamp: others need the processor.</summary>
+    internal void LostTurn(long at) => _lostTurnAt = at;
 
     // Who brings the wake-up may need this processor.
-    private static bool IsSetSoon(ManualResetEventSlim wake)
+    private bool IsSetSoon(ManualResetEventSlim wake)
     {
         long start = Stopwatch.GetTimestamp();
-        while (!wake.IsSet)
+        for (long last = start; !wake.IsSet;)
         {
-            if (Stopwatch.GetElapsedTime(start).TotalNanoseconds > LookNs)
+            Thread.Yield();
+            long now = Stopwatch.GetTimestamp();
+            if (Stopwatch.GetElapsedTime(last, now).TotalMilliseconds > TurnMs)
             {
-                return false;
+                LostTurn(now);
             }
 
-            Thread.Yield();
+            if (Stopwatch.GetElapsedTime(start, now).TotalMilliseconds > LookMs)
+            {
+                return wake.IsSet;
+            }
+
+            last = now;
         }
 
         return true;

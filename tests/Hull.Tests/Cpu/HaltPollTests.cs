@@ -1,4 +1,5 @@
 using System;
+using System.Diagnostics;
 using System.Threading;
 using Hull.Cpu;
 using Xunit;
@@ -17,6 +18,17 @@ public sealed class HaltPollTests
         Assert.True(poll.Looks);
         poll.Slept(HaltPoll.ShortNs + 1);
         Assert.False(poll.Looks);
+    }
+
+    [Fact]
+    public void LostTurn_EndsTheLooks_ForAWhile()
+    {
+        HaltPoll poll = new();
+        poll.Slept(0);
+        poll.LostTurn(Stopwatch.GetTimestamp() + Stopwatch.Frequency);          // a second yet to come, whatever the host does
+        Assert.False(poll.Looks);
+        poll.LostTurn(Stopwatch.GetTimestamp() - Stopwatch.Frequency);
+        Assert.True(poll.Looks);
     }
 
     [Theory]
