@@ -24,6 +24,41 @@ public sealed class XenDemoTests : IDisposable
     }
 
     [Fact]
+    public void Disks_ComeAndGo_FromFilesAndDevicesOfDom0()
+    {
+        const string script = """
+            set -e
+            for disk in one two; do
+                dd if=/dev/zero of=/tmp/$disk bs=1M count=4 2>/dev/null
+                echo $disk-of-dom0 | dd of=/tmp/$disk conv=notrunc 2>/dev/null
+            done
+            xl create -q /etc/xen/domu.cfg 'disk=["format=raw,vdev=xvda,access=rw,target=/tmp/one"]'
+            xl console domu >/tmp/screen 2>&1 </dev/null &
+            until grep -q 'domu: Linux' /tmp/screen; do usleep 100000; done
+            tty=$(xenstore-read /local/domain/1/console/tty)
+            losetup /dev/loop5 /tmp/two
+            xl block-attach domu phy:/dev/loop5 xvdb w
+            until xl block-list domu | grep -q '^51728 .* 4 '; do usleep 100000; done
+            echo 'until [ -b /dev/xvdb ]; do usleep 100000; done; head -c 12 /dev/xvda; head -c 12 /dev/xvdb' >$tty
+            until grep -q '^two-of-dom0' /tmp/screen; do usleep 100000; done
+            grep '^one-of-dom0' /tmp/screen
+            echo 'echo written | dd of=/dev/xvda conv=fsync 2>/dev/null; echo sum $((6 * 7))' >$tty
+            until grep -q 'sum 42' /tmp/screen; do usleep 100000; done
+            head -c 8 /tmp/one
+            xl block-detach domu xvdb
+            xl destroy domu
+            until ! losetup -a | grep -q /tmp/one; do usleep 100000; done
+            echo all went well
+            """;
+
+        RunResult result = HullRun.Hull("xen", "demo", "--timeout", "200", "--", "sh", "-c", script);
+
+        Assert.True(result.Status == 0, result.ToString());
+        Assert.StartsWith("one-of-dom0", result.Text, StringComparison.Ordinal);
+        Assert.EndsWith("written\nall went well\n", result.Text, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void FourProcessors_AreDom0s()
     {
         RunResult result = HullRun.Hull("xen", "demo", "-c", "4", "--", "sh", "-c", "nproc; xl vcpu-list");

@@ -1,5 +1,4 @@
 using System;
-using System.Collections.Generic;
 using System.Globalization;
 using System.IO;
 using System.Security.Cryptography;
@@ -20,10 +19,16 @@ namespace Hull.Cli.Xen;
 internal sealed class Dom0RamDisk(DiskBootCache cache, PackageStore packages, StoredKernel kernel)
 {
     // Raise it when what is built changes.
-    private const int Layout = 1;
+    private const int Layout = 2;
     private const string Name = "dom0's RAM disk";
 
-    private static readonly string[] Drivers = ["xen_privcmd", "xenfs", "xen_evtchn", "xen_gntdev", "xen_gntalloc"];
+    private static readonly string[] Drivers =
+        ["xen_privcmd", "xenfs", "xen_evtchn", "xen_gntdev", "xen_gntalloc", "loop", "xen_blkback"];
+
+    private static readonly string[] GuestDrivers = ["xen_blkfront"];
+
+    // Part of Hull that goes into what is kept.
+    private static readonly string[] Resources = ["domu.sh", "domu.cfg", "block.sh"];
 
     /// <summary>Both parts.</summary>
     /// <param name="foundation">Hull's base.</param>
@@ -61,7 +66,11 @@ internal sealed class Dom0RamDisk(DiskBootCache cache, PackageStore packages, St
         }
 
         Add(inputs, kernel.KernelPath, File.GetLastWriteTimeUtc(kernel.KernelPath));
-        inputs.Append(GuestImage.Resource("domu.sh")).Append(GuestImage.Resource("domu.cfg"));
+        foreach (string resource in Resources)
+        {
+            inputs.Append(GuestImage.Resource(resource));
+        }
+
         using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         hash.AppendData(Encoding.UTF8.GetBytes(inputs.ToString()));
         hash.AppendData(foundation);
@@ -77,9 +86,12 @@ internal sealed class Dom0RamDisk(DiskBootCache cache, PackageStore packages, St
         await new Toolstack(packages).AddToAsync(builder, cancellation).ConfigureAwait(false);
 
         // A kernel of the store has its modules beside it.
-        IReadOnlyList<string> modules = new KernelModules(kernel.ModulesPath ?? kernel.Folder).Resolve(Drivers);
-        byte[] domU = [.. foundation, .. new InitramfsBuilder().AddText("/init", GuestImage.Resource("domu.sh")).Build()];
-        GuestImage.AddModules(builder, modules)
+        KernelModules modules = new(kernel.ModulesPath ?? kernel.Folder);
+        InitramfsBuilder guest = GuestImage.AddModules(new InitramfsBuilder(), modules.Resolve(GuestDrivers))
+            .AddText("/init", GuestImage.Resource("domu.sh"));
+        byte[] domU = [.. foundation, .. guest.Build()];
+        GuestImage.AddModules(builder, modules.Resolve(Drivers))
+            .AddText("/etc/xen/scripts/block", GuestImage.Resource("block.sh"))
             .AddText("/etc/xen/domu.cfg", GuestImage.Resource("domu.cfg"))
             .AddText("/etc/xen/xl.conf", "autoballoon=\"off\"\n")
             .AddFile("/boot/domu.cpio", domU)

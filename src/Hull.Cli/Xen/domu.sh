@@ -6,6 +6,9 @@ mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t tmpfs tmpfs /run
 hostname domu
+for module in /hull/modules/*; do
+    insmod "$module"
+done
 echo "domu: Linux $(uname -r) as a $(cat /sys/hypervisor/guest_type) guest of $(cat /sys/hypervisor/type)"
 
 # xl shutdown and xl reboot: the kernel starts busybox's poweroff and reboot, which ask process 1. It waits, so that it hears them.
