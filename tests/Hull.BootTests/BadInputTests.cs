@@ -38,7 +38,7 @@ public sealed class BadInputTests : IDisposable
     [InlineData("--root '' names no folder", "run", "--root", "", "--", "true")]
     [InlineData("a disk without a file", "run", "--disk", "", "--", "true")]
     [InlineData("'linux-driver' in", "run", "--disk", "a.img,linux-driver=x", "--", "true")]
-    [InlineData("serial, queues, id, mmio, packed", "run", "--disk", "a.img,what", "--", "true")]
+    [InlineData("serial, queues, persistent-grants, id, mmio, packed", "run", "--disk", "a.img,what", "--", "true")]
     [InlineData("give the name of a tap device", "run", "--net", "tap=", "--", "true")]
     public void BadArguments_AreOneLineAnd125(string part, params string[] arguments) =>
         AssertRefused(HullRun.Hull(arguments), part);
