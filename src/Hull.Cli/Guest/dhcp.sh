@@ -19,6 +19,7 @@ case $1 in
         } >/etc/resolv.conf.new
         mv /etc/resolv.conf.new /etc/resolv.conf # whole or not at all
         # The root of --root, which may be there before or after this.
-        [ ! -d /hull/root/run/hull ] || cp /etc/resolv.conf /hull/root/run/hull/
+        top=/hull/root
+        [ ! -d "$top/run/hull" ] || cp /etc/resolv.conf "$top/run/hull/"
         ;;
 esac

@@ -206,7 +206,8 @@ public sealed class AcpiTablesTests
         return length;
     }
 
-    private static byte Sum(ReadOnlySpan<byte> bytes)
+    /// <summary>All bytes added up: 0 where a table's check sum is right.</summary>
+    internal static byte Sum(ReadOnlySpan<byte> bytes)
     {
         byte sum = 0;
         foreach (byte one in bytes)

@@ -27,13 +27,13 @@ public sealed class MpTableTests
         ulong at = Enumerable.Range(0, 0x1000).Select(static i => 0xF_0000UL + (16UL * (ulong)i))
             .Single(at => Encoding.ASCII.GetString(Read(memory, at, 4)) == "_MP_");
         byte[] pointer = Read(memory, at, 16);
-        Assert.Equal(0, Sum(pointer));
+        Assert.Equal(0, AcpiTablesTests.Sum(pointer));
         Assert.Equal([1, 4], pointer[8..10]);
         uint tableAt = BitConverter.ToUInt32(pointer, 4);
         Assert.InRange(tableAt, PlatformMap.AcpiTablesEnd, at);
         byte[] table = Read(memory, tableAt, BitConverter.ToUInt16(Read(memory, tableAt + 4, 2)));
         Assert.Equal("PCMP", Encoding.ASCII.GetString(table, 0, 4));
-        Assert.Equal(0, Sum(table));
+        Assert.Equal(0, AcpiTablesTests.Sum(table));
         List<byte[]> entries = Entries(table);
         Assert.Equal(BitConverter.ToUInt16(table, 34), entries.Count);
         Assert.Equal(Math.Min(vcpus, 255), entries.Count(static entry => entry[0] == 0));
@@ -70,16 +70,5 @@ public sealed class MpTableTests
         byte[] bytes = new byte[length];
         Assert.True(memory.TryRead(new GuestPhysical(at), bytes));
         return bytes;
-    }
-
-    private static byte Sum(ReadOnlySpan<byte> bytes)
-    {
-        byte sum = 0;
-        foreach (byte value in bytes)
-        {
-            sum += value;
-        }
-
-        return sum;
     }
 }
