@@ -181,9 +181,10 @@ internal sealed record GuestImage
     private static BootBlob[] OwnInitramfs(
         GuestSettings settings, IReadOnlyList<string> modules, DiskBootCache cache, Progress progress, CancellationToken cancellation)
     {
-        byte[] foundation = new InitramfsStore(cache, new HostPackages(progress)).GetBaseAsync(cancellation).GetAwaiter().GetResult();
+        InitramfsBase foundation = new InitramfsStore(new CachedFiles(cache), new HostPackages(progress))
+            .GetBaseAsync(cancellation).GetAwaiter().GetResult();
         BootBlob own = InitramfsStore.WithInit(Resource("init.sh"), builder => AddModules(AddOwnFiles(builder, settings), modules));
-        return [BootBlob.FromBytes("Hull's initramfs", foundation), own];
+        return [foundation.Archive, own];
     }
 
     /// <summary>Adds what Hull's init reads besides the base.</summary>

@@ -1,6 +1,7 @@
 using System;
 using System.Buffers.Binary;
 using System.IO;
+using System.Threading.Tasks;
 using Hull.Boot;
 using Microsoft.Win32.SafeHandles;
 
@@ -72,5 +73,26 @@ internal sealed class CachedFiles(DiskBootCache cache)
         }
 
         return Find(key, name);
+    }
+
+    /// <summary>The file of a key, made when it is not there; its bytes when the cache takes none.</summary>
+    /// <param name="key">Says all that the file depends on.</param>
+    /// <param name="name">What messages call it.</param>
+    /// <param name="build">Makes the content.</param>
+    internal async Task<BootBlob> GetAsync(string key, string name, Func<Task<byte[]>> build)
+    {
+        if (Find(key, name) is BootBlob kept)
+        {
+            return kept;
+        }
+
+        byte[] content = await build().ConfigureAwait(false);
+        return Make(key, name, Write) ?? BootBlob.FromBytes(name, content);
+
+        bool Write(Stream to)
+        {
+            to.Write(content);
+            return true;
+        }
     }
 }

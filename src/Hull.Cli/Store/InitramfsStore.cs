@@ -10,25 +10,27 @@ using Hull.Host;
 
 namespace Hull.Cli.Store;
 
+/// <summary>The base of Hull's initramfs.</summary>
+/// <param name="Key">Says all that its content depends on.</param>
+/// <param name="Archive">Its content.</param>
+internal sealed record InitramfsBase(string Key, BootBlob Archive);
+
 /// <summary>
 /// The base of Hull's own initramfs: the host's static busybox, a link for each applet, devices and
 /// directories. It is built once for each busybox and kept in the cache; what differs from run to run (/init,
 /// the command) is a second, small archive, which the kernel unpacks over the first.
 /// </summary>
-internal sealed class InitramfsStore(DiskBootCache cache, HostPackages packages)
+internal sealed class InitramfsStore(CachedFiles files, HostPackages packages)
 {
     // Raise it when what is built changes.
-    private const int Layout = 1;
+    private const int Layout = 2;
     private const string Package = "busybox-static";
 
     private static readonly string[] Places = ["/usr/bin/busybox", "/bin/busybox"];
 
-    /// <summary>
-    /// The base archive, as bytes: its file may go before the machine is built, when another Hull makes room in the cache.
-    /// Installs busybox-static where it is missing and Hull is root.
-    /// </summary>
+    /// <summary>The base archive. Installs busybox-static where it is missing and Hull is root.</summary>
     /// <exception cref="HullException">There is no static busybox; says what to run.</exception>
-    internal async Task<byte[]> GetBaseAsync(CancellationToken cancellation)
+    internal async Task<InitramfsBase> GetBaseAsync(CancellationToken cancellation)
     {
         if (!HostPackages.IsInstalled(Package))
         {
@@ -41,14 +43,9 @@ internal sealed class InitramfsStore(DiskBootCache cache, HostPackages packages)
         string key = string.Create(
             CultureInfo.InvariantCulture,
             $"initramfs-{Layout}-{busybox.Length:x}-{busybox.LastWriteTimeUtc.Ticks:x}");
-        if (Find(key) is byte[] kept)
-        {
-            return kept;
-        }
-
-        byte[] archive = await BuildAsync(busybox.FullName, cancellation).ConfigureAwait(false);
-        Keep(key, archive);
-        return archive;
+        BootBlob archive = await files.GetAsync(key, "Hull's initramfs", () => BuildAsync(busybox.FullName, cancellation))
+            .ConfigureAwait(false);
+        return new InitramfsBase(key, archive);
     }
 
     /// <summary>The small second archive: one init script, and what else the caller adds.</summary>
@@ -71,38 +68,5 @@ internal sealed class InitramfsStore(DiskBootCache cache, HostPackages packages)
         IEnumerable<string> applets = list.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries);
         byte[] content = await File.ReadAllBytesAsync(busybox, cancellation).ConfigureAwait(false);
         return new InitramfsBuilder().AddStandardDevices().AddBusybox(content, applets).Build();
-    }
-
-    // The cached archive, if it is there and ends as archives do.
-    private byte[]? Find(string key)
-    {
-        using Stream? file = cache.Open(key);
-        if (file is null)
-        {
-            return null;
-        }
-
-        byte[] archive = new byte[file.Length];
-        int got = file.ReadAtLeast(archive, archive.Length, throwOnEndOfStream: false);
-        return got == archive.Length && archive.AsSpan()[^Math.Min(64, got)..].IndexOf("TRAILER!!!"u8) >= 0 ? archive : null;
-    }
-
-    private void Keep(string key, byte[] archive)
-    {
-        using IBootCacheDraft? draft = cache.Create(key);
-        if (draft is null)
-        {
-            return;
-        }
-
-        try
-        {
-            draft.Content.Write(archive);
-            draft.Commit();
-        }
-        catch (IOException)
-        {
-            // A full disk: the archive is built again next time.
-        }
     }
 }

@@ -46,19 +46,19 @@ internal sealed record Dom0Image
     {
         XdgDirectories directories = XdgDirectories.FromEnvironment();
         GuestImage.Progress progress = new();
-        DiskBootCache cache = new(directories);
+        CachedFiles files = new(new DiskBootCache(directories));
         PackageStore packages = new(directories, progress);
         string hypervisor = await packages.GetAsync(HypervisorPackage, cancellation).ConfigureAwait(false);
         StoredKernel kernel = await new KernelStore(directories, progress)
             .GetAsync(KernelStore.GenericPackage, cancellation).ConfigureAwait(false);
-        byte[] foundation = await new InitramfsStore(cache, new HostPackages(progress))
+        InitramfsBase foundation = await new InitramfsStore(files, new HostPackages(progress))
             .GetBaseAsync(cancellation).ConfigureAwait(false);
         return new Dom0Image
         {
             Hypervisor = hypervisor + HypervisorFile,
             Kernel = kernel.KernelPath,
-            Dom0Kernel = Unpack(kernel, new CachedFiles(cache)),
-            Initrd = await new Dom0RamDisk(cache, packages, kernel)
+            Dom0Kernel = Unpack(kernel, files),
+            Initrd = await new Dom0RamDisk(files, packages, kernel)
                 .GetAsync(foundation, settings, cancellation).ConfigureAwait(false),
         };
     }

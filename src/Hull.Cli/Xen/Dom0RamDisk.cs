@@ -16,7 +16,7 @@ namespace Hull.Cli.Xen;
 /// The RAM disk of dom0 in two parts: what is the same in every run (Hull's base, the toolstack, the small guest, drivers), kept in
 /// the cache, and what the run is to do.
 /// </summary>
-internal sealed class Dom0RamDisk(DiskBootCache cache, PackageStore packages, StoredKernel kernel)
+internal sealed class Dom0RamDisk(CachedFiles files, PackageStore packages, StoredKernel kernel)
 {
     // Raise it when what is built changes.
     private const int Layout = 2;
@@ -35,26 +35,22 @@ internal sealed class Dom0RamDisk(DiskBootCache cache, PackageStore packages, St
     /// <param name="settings">What dom0's init is to do.</param>
     /// <param name="cancellation">Ends a download.</param>
     /// <exception cref="Hull.Host.HullException">A part is missing and cannot be had.</exception>
-    internal async Task<BootBlob[]> GetAsync(byte[] foundation, GuestSettings settings, CancellationToken cancellation)
+    internal async Task<BootBlob[]> GetAsync(InitramfsBase foundation, GuestSettings settings, CancellationToken cancellation)
     {
-        CachedFiles files = new(cache);
-        BootBlob? shared = files.Find(Key(foundation), Name);
-        if (shared is null)
-        {
-            byte[] built = await BuildAsync(foundation, cancellation).ConfigureAwait(false);
-            shared = files.Make(Key(foundation), Name, to => Write(to, built)) ?? BootBlob.FromBytes(Name, built);
-        }
-
+        BootBlob shared = await files.GetAsync(Key(foundation), Name, () => BuildAsync(foundation.Archive, cancellation))
+            .ConfigureAwait(false);
         InitramfsBuilder own = GuestImage.AddOwnFiles(new InitramfsBuilder(), settings)
             .AddText("/init", GuestImage.Resource("init.sh"))
             .AddText("/hull/prepare", GuestImage.Resource("dom0.sh"));
         return [shared, BootBlob.FromBytes("Hull's init", own.Build())];
     }
 
-    // Packages in the store, by their versions; the kernel; the host's own libraries, of which the toolstack takes what no package has.
-    private string Key(byte[] foundation)
+    // Hull's base; packages in the store, by their versions; the kernel; the host's own libraries, of which the toolstack takes
+    // what no package has.
+    private string Key(InitramfsBase foundation)
     {
-        StringBuilder inputs = new();
+        StringBuilder inputs = new(foundation.Key);
+        inputs.Append('\n');
         foreach (string folder in packages.List())
         {
             Add(inputs, folder, Directory.GetLastWriteTimeUtc(folder));
@@ -71,17 +67,16 @@ internal sealed class Dom0RamDisk(DiskBootCache cache, PackageStore packages, St
             inputs.Append(GuestImage.Resource(resource));
         }
 
-        using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        hash.AppendData(Encoding.UTF8.GetBytes(inputs.ToString()));
-        hash.AppendData(foundation);
-        return $"dom0-{Layout}-{Convert.ToHexStringLower(hash.GetHashAndReset().AsSpan(0, 8))}";
+        byte[] hash = SHA256.HashData(Encoding.UTF8.GetBytes(inputs.ToString()));
+        return $"dom0-{Layout}-{Convert.ToHexStringLower(hash.AsSpan(0, 8))}";
     }
 
     private static void Add(StringBuilder inputs, string path, DateTime changed) =>
         inputs.Append(path).Append('\n').Append(changed.Ticks.ToString(CultureInfo.InvariantCulture)).Append('\n');
 
-    private async Task<byte[]> BuildAsync(byte[] foundation, CancellationToken cancellation)
+    private async Task<byte[]> BuildAsync(BootBlob foundation, CancellationToken cancellation)
     {
+        byte[] start = ReadAll(foundation);
         InitramfsBuilder builder = new();
         await new Toolstack(packages).AddToAsync(builder, cancellation).ConfigureAwait(false);
 
@@ -89,19 +84,20 @@ internal sealed class Dom0RamDisk(DiskBootCache cache, PackageStore packages, St
         KernelModules modules = new(kernel.ModulesPath ?? kernel.Folder);
         InitramfsBuilder guest = GuestImage.AddModules(new InitramfsBuilder(), modules.Resolve(GuestDrivers))
             .AddText("/init", GuestImage.Resource("domu.sh"));
-        byte[] domU = [.. foundation, .. guest.Build()];
+        byte[] domU = [.. start, .. guest.Build()];
         GuestImage.AddModules(builder, modules.Resolve(Drivers))
             .AddText("/etc/xen/scripts/block", GuestImage.Resource("block.sh"))
             .AddText("/etc/xen/domu.cfg", GuestImage.Resource("domu.cfg"))
             .AddText("/etc/xen/xl.conf", "autoballoon=\"off\"\n")
             .AddFile("/boot/domu.cpio", domU)
             .AddFile("/boot/vmlinuz", await File.ReadAllBytesAsync(kernel.KernelPath, cancellation).ConfigureAwait(false));
-        return [.. foundation, .. builder.Build()];
+        return [.. start, .. builder.Build()];
     }
 
-    private static bool Write(Stream to, byte[] content)
+    private static byte[] ReadAll(BootBlob blob)
     {
-        to.Write(content);
-        return true;
+        using MemoryStream content = new();
+        blob.CopyTo(content);
+        return content.ToArray();
     }
 }

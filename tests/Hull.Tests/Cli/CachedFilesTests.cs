@@ -1,5 +1,6 @@
 using System;
 using System.IO;
+using System.Threading.Tasks;
 using Hull.Boot;
 using Hull.Cli.Store;
 using Xunit;
@@ -25,10 +26,7 @@ public sealed class CachedFilesTests : IDisposable
         BootBlob found = _files.Find(Key, "name")!;
         File.Delete(PathOfFile);
 
-        using MemoryStream content = new();
-        found.CopyTo(content);
-
-        Assert.Equal([1, 2, 3, 4, 5], content.ToArray());
+        Assert.Equal([1, 2, 3, 4, 5], Read(found));
     }
 
     [Fact]
@@ -45,6 +43,32 @@ public sealed class CachedFilesTests : IDisposable
     }
 
     [Fact]
+    public async Task ContentOfAKey_IsBuiltOnce()
+    {
+        int builds = 0;
+        BootBlob built = await _files.GetAsync(Key, "name", Build);
+        BootBlob kept = await _files.GetAsync(Key, "name", Build);
+
+        Assert.Equal([6, 7], Read(built));
+        Assert.Equal([6, 7], Read(kept));
+        Assert.Equal(1, builds);
+
+        Task<byte[]> Build()
+        {
+            builds++;
+            return Task.FromResult<byte[]>([6, 7]);
+        }
+    }
+
+    [Fact]
+    public async Task CacheThatTakesNothing_GivesTheContentAllTheSame()
+    {
+        await File.WriteAllTextAsync(Path.Combine(_folder, "boot"), "no folder");
+
+        Assert.Equal([6, 7], Read(await _files.GetAsync(Key, "name", static () => Task.FromResult<byte[]>([6, 7]))));
+    }
+
+    [Fact]
     public void FileWithoutContent_LeavesNoTrace()
     {
         Assert.Null(_files.Make(Key, "name", static _ => false));
@@ -52,6 +76,13 @@ public sealed class CachedFilesTests : IDisposable
     }
 
     public void Dispose() => Directory.Delete(_folder, recursive: true);
+
+    private static byte[] Read(BootBlob blob)
+    {
+        using MemoryStream content = new();
+        blob.CopyTo(content);
+        return content.ToArray();
+    }
 
     private void Make() => Assert.NotNull(_files.Make(Key, "name", static to =>
     {
