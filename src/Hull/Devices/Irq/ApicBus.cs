@@ -18,6 +18,26 @@ internal sealed class ApicBus
     /// <summary>Connects a local APIC. While the machine is built.</summary>
     internal void Add(LocalApic apic) => _apics = [.. _apics, apic];
 
+    /// <summary>Sends what an APIC's command register says.</summary>
+    internal void Send(LocalApic self, in InterruptCommand command)
+    {
+        switch (command.Shorthand)
+        {
+            case 0:
+                Deliver(command.Message);
+                break;
+            case 1:
+                self.Accept(command.Message);
+                break;
+            case 2:
+                Deliver(command.Message with { Destination = ApicMessage.Broadcast, Logical = false });
+                break;
+            default:
+                DeliverToOthers(self, command.Message);
+                break;
+        }
+    }
+
     /// <summary>Delivers a message to everyone it is for.</summary>
     internal void Deliver(in ApicMessage message)
     {
@@ -44,8 +64,7 @@ internal sealed class ApicBus
         }
     }
 
-    /// <summary>Delivers to everyone but one: the shorthand "all excluding self".</summary>
-    internal void DeliverToOthers(LocalApic self, in ApicMessage message)
+    private void DeliverToOthers(LocalApic self, in ApicMessage message)
     {
         foreach (LocalApic apic in _apics)
         {

@@ -1,13 +1,13 @@
 using System.Threading;
 using Hull.Bus;
-using Hull.Platform;
 using Hull.Timeline;
 
 namespace Hull.Devices.Irq;
 
 /// <summary>
-/// The local APIC of one vCPU, in xAPIC and x2APIC mode. It takes messages from any thread, decides what the vCPU is
-/// to see, and says so through <see cref="IVcpuSignals"/>. Register access is in <see cref="LocalApicRegisters"/>.
+/// The local APIC of one vCPU, in xAPIC and x2APIC mode. It takes messages from any thread, decides what the vCPU is to see, and
+/// says so through <see cref="IVcpuSignals"/>. Its state is in <see cref="ApicBase"/>, <see cref="ApicVectors"/>,
+/// <see cref="LocalApicRegisters"/>, <see cref="ApicTimer"/> and <see cref="ApicPins"/>; here are the lock around them and the ways in and out.
 /// SDM vol. 3A, "Advanced Programmable Interrupt Controller (APIC)".
 /// </summary>
 internal sealed class LocalApic : ILocalApic
@@ -15,30 +15,17 @@ internal sealed class LocalApic : ILocalApic
     /// <summary>The timer's input clock in Hz, before the divider: what CPUID 15h reports as the crystal.</summary>
     internal const ulong BusHz = ApicTimer.InputHz;
 
-    private const ulong BaseBsp = 1 << 8;
-    private const ulong BaseX2Apic = 1 << 10;
-    private const ulong BaseEnable = 1 << 11;
-    private const ulong BaseAddress = 0x000F_FFFF_FFFF_F000;
-    private const uint Masked = 0x10000;
-    private const int ErrorIllegalReceived = 1 << 6;
-
     private readonly Lock _lock = new();
     private readonly ApicBus _bus;
-    private readonly IExtIntSource? _extInt;
-    private readonly LocalApicRegisters _registers;
+    private readonly ApicBase _base;
+    private readonly ApicVectors _vectors = new();
     private readonly ApicTimer _timer;
+    private readonly LocalApicRegisters _registers;
+    private readonly ApicPins _pins;
     private IVcpuSignals? _signals;
-    private VectorSet _irr;
-    private VectorSet _isr;
-    private VectorSet _tmr;
-    private ulong _baseMsr;
-    private bool _extIntLatched;
-    private bool _lint1;
     private volatile byte _past; // a vector of a hypervisor's; 0: none. Only the vCPU takes it.
     private volatile bool _extIntPending;
     private volatile bool _hasInterrupt;
-    private volatile byte _taskPriority;
-    private volatile byte _processorPriority;
 
     /// <summary>Makes the APIC in its state after power-on, and connects it to the bus.</summary>
     /// <param name="id">The APIC id; also the index of its vCPU.</param>
@@ -49,47 +36,37 @@ internal sealed class LocalApic : ILocalApic
     {
         Id = id;
         _bus = bus;
-        _extInt = extInt;
+        _base = new ApicBase(isBsp: id == 0);
         _timer = new ApicTimer(timers, TimerFired);
-        Clock = timers.Clock;
-        _registers = new LocalApicRegisters(this, _timer);
-        PowerOn();
+        _registers = new LocalApicRegisters(id, _base, _vectors, _timer);
+        _pins = new ApicPins(_registers.Lvt, extInt);
+        ResetRegisters();
         bus.Add(this);
     }
 
     /// <summary>The APIC id.</summary>
     internal uint Id { get; }
 
-    /// <summary>The machine's clock.</summary>
-    internal IMachineClock Clock { get; }
+    /// <inheritdoc/>
+    public ulong BaseMsr => _base.Value;
 
     /// <inheritdoc/>
-    public ulong BaseMsr => Volatile.Read(ref _baseMsr);
-
-    /// <inheritdoc/>
-    public ulong MmioPage =>
-        (BaseMsr & (BaseEnable | BaseX2Apic)) == BaseEnable ? BaseMsr & BaseAddress : ulong.MaxValue;
+    public ulong MmioPage => _base.MmioPage;
 
     /// <inheritdoc/>
     public bool HasInterrupt => _hasInterrupt;
 
-    /// <summary>True in x2APIC mode.</summary>
-    internal bool IsX2Apic => (BaseMsr & BaseX2Apic) != 0;
-
     /// <summary>True when the APIC takes fixed interrupts: enabled in the MSR and in the spurious vector register.</summary>
-    internal bool IsEnabled => (BaseMsr & BaseEnable) != 0 && _registers.IsSoftwareEnabled;
+    internal bool IsEnabled => _base.IsEnabled && _registers.IsSoftwareEnabled;
 
     /// <summary>PPR.</summary>
-    internal byte ProcessorPriority => _processorPriority;
-
-    /// <summary>TPR, all eight bits.</summary>
-    internal byte TaskPriorityRegister => _taskPriority;
+    internal byte ProcessorPriority => _vectors.ProcessorPriority;
 
     /// <inheritdoc/>
     public byte TaskPriority
     {
-        get => (byte)(_taskPriority >> 4);
-        set => WriteTaskPriority((byte)(value << 4));
+        get => (byte)(_vectors.TaskPriority >> 4);
+        set => WriteMmio(ApicRegister.TaskPriority, (uint)value << 4);
     }
 
     /// <summary>Connects the vCPU. Before it runs.</summary>
@@ -109,31 +86,24 @@ internal sealed class LocalApic : ILocalApic
             }
         }
 
-        if (_extIntPending && _extInt is not null)
+        if (_extIntPending)
         {
             lock (_lock)
             {
-                _extIntLatched = false;
+                _pins.IsExtIntLatched = false;
             }
 
             // The 8259 tells us through Lint0Changed that its output has changed.
-            int vector = _extInt.AcknowledgeInterrupt();
+            int vector = _pins.AcknowledgeExtInt();
             Lint0Changed();
             return vector;
         }
 
         lock (_lock)
         {
-            int vector = _irr.Highest;
-            bool due = vector >> 4 > _processorPriority >> 4;
-            if (due)
-            {
-                _irr.Remove(vector);
-                _isr.Add(vector);
-            }
-
+            int vector = _vectors.Take();
             Refresh();
-            return due ? vector : -1;
+            return vector;
         }
     }
 
@@ -154,50 +124,50 @@ internal sealed class LocalApic : ILocalApic
     /// <inheritdoc/>
     public void WriteMmio(uint offset, uint value)
     {
-        if ((offset & 0xF) == 0)
+        if ((offset & 0xF) != 0)
         {
-            _ = TryWriteRegister(offset, value);
+            return;
         }
+
+        ApicEffects effects;
+        lock (_lock)
+        {
+            _registers.TryWrite(offset, value, out effects);
+            Refresh();
+        }
+
+        Signal();
+        Make(effects);
     }
 
     /// <inheritdoc/>
     public bool TryReadMsr(uint index, out ulong value)
     {
-        value = 0;
         lock (_lock)
         {
-            switch (index)
-            {
-                case ApicRegister.BaseMsr:
-                    value = _baseMsr;
-                    return true;
-                case ApicRegister.TscDeadlineMsr:
-                    value = _timer.TscDeadline;
-                    return true;
-                case >= ApicRegister.X2ApicMsr and < ApicRegister.X2ApicMsr + 0x100:
-                    return IsX2Apic && _registers.TryReadMsr((index - ApicRegister.X2ApicMsr) << 4, out value);
-                default:
-                    return false;
-            }
+            return _registers.TryReadMsr(index, out value);
         }
     }
 
     /// <inheritdoc/>
     public bool TryWriteMsr(uint index, ulong value)
     {
-        switch (index)
+        bool done;
+        ApicEffects effects;
+        lock (_lock)
         {
-            case ApicRegister.BaseMsr:
-                return TryWriteBase(value);
-            case ApicRegister.TscDeadlineMsr:
-                WriteTscDeadline(value);
-                return true;
-            case >= ApicRegister.X2ApicMsr and < ApicRegister.X2ApicMsr + 0x100:
-                uint offset = (index - ApicRegister.X2ApicMsr) << 4;
-                return IsX2Apic && LocalApicRegisters.IsMsrWritable(offset, value) && TryWriteRegister(offset, value);
-            default:
-                return false;
+            done = _registers.TryWriteMsr(index, value, out effects);
+            if (effects.TurnedOff)
+            {
+                _pins.IsExtIntLatched = false;
+            }
+
+            Refresh();
         }
+
+        Signal();
+        Make(effects);
+        return done;
     }
 
     /// <inheritdoc/>
@@ -205,17 +175,6 @@ internal sealed class LocalApic : ILocalApic
     {
         lock (_lock)
         {
-            ResetRegisters();
-        }
-    }
-
-    /// <summary>Goes to the state after power-on, IA32_APIC_BASE too.</summary>
-    internal void PowerOn()
-    {
-        lock (_lock)
-        {
-            _baseMsr = PlatformMap.LocalApicBase | BaseEnable | (Id == 0 ? BaseBsp : 0);
-            _past = 0;
             ResetRegisters();
         }
     }
@@ -228,7 +187,7 @@ internal sealed class LocalApic : ILocalApic
     /// <summary>Takes a message that was sent to this APIC. Any thread.</summary>
     internal void Accept(in ApicMessage message)
     {
-        if ((BaseMsr & BaseEnable) == 0)
+        if (!_base.IsEnabled)
         {
             return;
         }
@@ -250,7 +209,7 @@ internal sealed class LocalApic : ILocalApic
             case ApicDelivery.ExtInt:
                 lock (_lock)
                 {
-                    _extIntLatched = true;
+                    _pins.IsExtIntLatched = true;
                 }
 
                 Lint0Changed();
@@ -263,13 +222,12 @@ internal sealed class LocalApic : ILocalApic
     /// <summary>The output of the 8259 has changed: LINT0. Any thread, with no lock of the 8259 held.</summary>
     internal void Lint0Changed()
     {
-        bool pending;
         lock (_lock)
         {
-            pending = Refresh();
+            Refresh();
         }
 
-        Signal(pending);
+        Signal();
     }
 
     /// <summary>LINT1, where a PC has its NMI. Any thread.</summary>
@@ -278,10 +236,7 @@ internal sealed class LocalApic : ILocalApic
         bool nmi;
         lock (_lock)
         {
-            uint entry = _registers.Lint1;
-            bool open = (entry & Masked) == 0 && ((entry >> 8) & 7) == (uint)ApicDelivery.Nmi;
-            nmi = level && !_lint1 && open;
-            _lint1 = level;
+            nmi = _pins.SetLint1(level);
         }
 
         if (nmi)
@@ -290,145 +245,28 @@ internal sealed class LocalApic : ILocalApic
         }
     }
 
-    /// <summary>IRR, ISR or TMR: the word at one of their offsets. Under the lock.</summary>
-    internal uint ReadVectors(uint offset) => (offset & ~0x70u) switch
-    {
-        ApicRegister.Isr => _isr.Register((int)((offset >> 4) & 7)),
-        ApicRegister.Tmr => _tmr.Register((int)((offset >> 4) & 7)),
-        _ => _irr.Register((int)((offset >> 4) & 7)),
-    };
-
-    /// <summary>Sets IRR for a vector, or an error bit for one below 16. Under the lock; <see cref="Refresh"/> follows.</summary>
-    internal void Request(byte vector, bool level)
-    {
-        if (vector < 16)
-        {
-            _registers.RaiseError(ErrorIllegalReceived);
-            return;
-        }
-
-        _irr.Add(vector);
-        if (level)
-        {
-            _tmr.Add(vector);
-        }
-        else
-        {
-            _tmr.Remove(vector);
-        }
-    }
-
-    private bool TryWriteRegister(uint offset, ulong value)
-    {
-        if (offset == ApicRegister.Eoi)
-        {
-            EndOfInterrupt();
-            return true;
-        }
-
-        if (offset == ApicRegister.TaskPriority)
-        {
-            WriteTaskPriority((byte)value);
-            return true;
-        }
-
-        bool valid;
-        bool pending;
-        LocalApicRegisters.Command command;
-        lock (_lock)
-        {
-            valid = _registers.TryWrite(offset, value, out command);
-            pending = Refresh();
-        }
-
-        Signal(pending);
-        if (command.IsSet)
-        {
-            Send(command);
-        }
-
-        return valid;
-    }
-
-    private void WriteTaskPriority(byte value)
-    {
-        bool pending;
-        lock (_lock)
-        {
-            _taskPriority = value;
-            pending = Refresh();
-        }
-
-        Signal(pending);
-    }
-
-    private void EndOfInterrupt()
-    {
-        int vector;
-        bool level = false;
-        bool pending;
-        lock (_lock)
-        {
-            vector = _isr.Highest;
-            if (vector >= 0)
-            {
-                _isr.Remove(vector);
-                level = _tmr.Contains(vector);
-            }
-
-            pending = Refresh();
-        }
-
-        Signal(pending);
-        if (level)
-        {
-            _bus.EndOfInterrupt?.Invoke((byte)vector);
-        }
-    }
-
-    private void Send(in LocalApicRegisters.Command command)
-    {
-        switch (command.Shorthand)
-        {
-            case 0:
-                _bus.Deliver(command.Message);
-                break;
-            case 1:
-                Accept(command.Message);
-                break;
-            case 2:
-                _bus.Deliver(command.Message with { Destination = ApicMessage.Broadcast, Logical = false });
-                break;
-            default:
-                _bus.DeliverToOthers(this, command.Message);
-                break;
-        }
-    }
-
     /// <summary>Takes a vector from a hypervisor, also while software has the APIC disabled. Any thread.</summary>
     internal void Inject(byte vector)
     {
-        bool pending;
         lock (_lock)
         {
-            Request(vector, level: false);
-            pending = Refresh();
+            _registers.Request(vector, level: false);
+            Refresh();
         }
 
-        Signal(pending);
+        Signal();
     }
 
     /// <summary>A vector from a hypervisor that is no concern of the registers, until the vCPU takes it. Any thread.</summary>
     internal void InjectPast(byte vector)
     {
-        bool pending;
         lock (_lock)
         {
             _past = vector;
-            pending = Refresh();
+            Refresh();
         }
 
-        Signal(pending);
+        Signal();
     }
 
     /// <summary>A hypervisor's NMI. Any thread.</summary>
@@ -436,112 +274,68 @@ internal sealed class LocalApic : ILocalApic
 
     private void AcceptFixed(byte vector, bool level)
     {
-        bool pending = false;
         lock (_lock)
         {
-            if (_registers.IsSoftwareEnabled)
+            if (!_registers.IsSoftwareEnabled)
             {
-                Request(vector, level);
-                pending = Refresh();
+                return;
             }
+
+            _registers.Request(vector, level);
+            Refresh();
         }
 
-        Signal(pending);
+        Signal();
     }
 
     private void TimerFired()
     {
-        bool pending = false;
         lock (_lock)
         {
-            if (_timer.TryExpire())
+            if (!_timer.TryExpire())
             {
-                Request((byte)_timer.Lvt, level: false);
-                pending = Refresh();
+                return;
             }
+
+            _registers.Request((byte)_timer.Lvt, level: false);
+            Refresh();
         }
 
-        Signal(pending);
-    }
-
-    private void WriteTscDeadline(ulong value)
-    {
-        bool pending = false;
-        lock (_lock)
-        {
-            if (_timer.WriteTscDeadline(value))
-            {
-                Request((byte)_timer.Lvt, level: false);
-                pending = Refresh();
-            }
-        }
-
-        Signal(pending);
-    }
-
-    /// <summary>SDM vol. 3A, "x2APIC State Transitions".</summary>
-    private bool TryWriteBase(ulong value)
-    {
-        const ulong Mode = BaseEnable | BaseX2Apic;
-        bool pending;
-        lock (_lock)
-        {
-            ulong from = _baseMsr & Mode;
-            ulong to = value & Mode;
-            bool illegal = to == BaseX2Apic
-                || (from == Mode && to == BaseEnable)
-                || (from == 0 && to == Mode)
-                || (value & ~(BaseAddress | Mode | BaseBsp)) != 0;
-            if (illegal)
-            {
-                return false;
-            }
-
-            Volatile.Write(ref _baseMsr, (value & ~BaseBsp) | (_baseMsr & BaseBsp));
-            if (to != from && to == 0)
-            {
-                ResetRegisters();
-            }
-
-            _registers.ModeChanged();
-            pending = Refresh();
-        }
-
-        Signal(pending);
-        return true;
+        Signal();
     }
 
     private void ResetRegisters()
     {
-        _irr.Clear();
-        _isr.Clear();
-        _tmr.Clear();
-        _taskPriority = 0;
-        _extIntLatched = false;
-        _timer.Reset();
+        _pins.IsExtIntLatched = false;
         _registers.Reset();
         Refresh();
     }
 
-    /// <summary>Computes PPR and whether an interrupt waits. Under the lock, after every change.</summary>
-    private bool Refresh()
+    private void Make(in ApicEffects effects)
     {
-        int inService = _isr.Highest & ~0xF;
-        int task = _taskPriority;
-        int priority = inService > (task & 0xF0) ? inService : task;
-        _processorPriority = (byte)priority;
-        bool hardwareEnabled = (_baseMsr & BaseEnable) != 0;
-        uint lint0 = _registers.Lint0;
-        bool virtualWire = !hardwareEnabled
-            || ((lint0 & Masked) == 0 && ((lint0 >> 8) & 7) == (uint)ApicDelivery.ExtInt);
-        _extIntPending = _extInt is not null && _extInt.Output && (virtualWire || _extIntLatched);
-        _hasInterrupt = _past != 0 || _extIntPending || (hardwareEnabled && _irr.Highest >> 4 > priority >> 4);
-        return _hasInterrupt;
+        if (effects.Command.IsSet)
+        {
+            _bus.Send(this, effects.Command);
+        }
+
+        if (effects.EndOfLevel is byte vector)
+        {
+            _bus.EndOfInterrupt?.Invoke(vector);
+        }
     }
 
-    private void Signal(bool pending)
+    /// <summary>Computes whether an interrupt waits. Under the lock, after every change.</summary>
+    private void Refresh()
     {
-        if (pending)
+        bool isEnabled = _base.IsEnabled;
+        _extIntPending = _pins.HasExtInt(isEnabled);
+        _hasInterrupt = _past != 0 || _extIntPending || (isEnabled && _vectors.IsDue);
+    }
+
+    // Without the lock. When the vCPU has taken the interrupt meanwhile, there is nothing to say.
+    private void Signal()
+    {
+        if (_hasInterrupt)
         {
             _signals?.InterruptChanged();
         }

@@ -1,81 +1,77 @@
 namespace Hull.Devices.Irq;
 
+/// <summary>What a write of a register does outside the APIC, to be done when the lock is dropped.</summary>
+internal struct ApicEffects
+{
+    /// <summary>A message to send.</summary>
+    internal InterruptCommand Command;
+
+    /// <summary>The vector of a level-triggered interrupt that has ended.</summary>
+    internal byte? EndOfLevel;
+
+    /// <summary>The APIC was turned off by its MSR, which resets it.</summary>
+    internal bool TurnedOff;
+}
+
 /// <summary>
-/// The registers of a <see cref="LocalApic"/>: reading, writing, and which MSRs exist. Everything but
-/// <see cref="IsLogicalTarget"/> and <see cref="IsSoftwareEnabled"/> is called under the APIC's lock.
+/// The registers of a <see cref="LocalApic"/> as software reads and writes them, through memory and as MSRs; identity and errors are
+/// kept here. Everything but <see cref="IsLogicalTarget"/> and <see cref="IsSoftwareEnabled"/> is called under the APIC's lock.
 /// </summary>
 internal sealed class LocalApicRegisters
 {
     // Version 0x14 (P4 and later), six LVT entries.
-    // Of the low half; in x2APIC mode setting one is #GP. SDM vol. 3A, "ICR Operation in x2APIC Mode".
-    private const ulong ReservedCommandBits = 0xFFF3_2000;
     private const uint VersionValue = 0x0005_0014;
-    private const uint Masked = 0x10000;
     private const uint SoftwareEnable = 0x100;
     private const int ErrorIllegalSent = 1 << 5;
+    private const int ErrorIllegalReceived = 1 << 6;
     private const int ErrorIllegalRegister = 1 << 7;
 
-    private readonly LocalApic _apic;
+    private readonly uint _id;
+    private readonly ApicBase _base;
+    private readonly ApicVectors _vectors;
     private readonly ApicTimer _timer;
+    private InterruptCommandRegister _command;
     private volatile uint _logicalDestination;
     private volatile uint _destinationFormat;
     private volatile uint _spurious;
-    private ulong _command;
     private uint _errorStatus;
     private uint _errors;
-    private uint _lvtThermal;
-    private uint _lvtPerformance;
-    private uint _lvtError;
 
-    internal LocalApicRegisters(LocalApic apic, ApicTimer timer)
+    internal LocalApicRegisters(uint id, ApicBase apicBase, ApicVectors vectors, ApicTimer timer)
     {
-        _apic = apic;
+        _id = id;
+        _base = apicBase;
+        _vectors = vectors;
         _timer = timer;
+        Lvt = new LocalVectorTable(timer);
     }
 
     /// <summary>SVR bit 8. Any thread.</summary>
     internal bool IsSoftwareEnabled => (_spurious & SoftwareEnable) != 0;
 
-    /// <summary>LVT LINT0.</summary>
-    internal uint Lint0 { get; private set; }
-
-    /// <summary>LVT LINT1.</summary>
-    internal uint Lint1 { get; private set; }
+    /// <summary>The local vector table.</summary>
+    internal LocalVectorTable Lvt { get; }
 
     /// <summary>The values after reset.</summary>
     internal void Reset()
     {
+        _vectors.Reset();
+        _timer.Reset();
+        Lvt.Reset(isBsp: _id == 0);
         _destinationFormat = uint.MaxValue;
         _spurious = 0xFF;
-        _command = 0;
+        _command = default;
         _errorStatus = 0;
         _errors = 0;
-        _lvtThermal = Masked;
-        _lvtPerformance = Masked;
-        _lvtError = Masked;
-        Lint1 = Masked;
-
-        // QUIRK: the bootstrap processor comes up in virtual-wire mode, as firmware would leave it, because guests are
-        // also started without firmware.
-        Lint0 = _apic.Id == 0 ? (uint)ApicDelivery.ExtInt << 8 : Masked;
         _logicalDestination = 0;
         ModeChanged();
-    }
-
-    /// <summary>The APIC entered or left x2APIC mode: there, the logical id comes from the physical one.</summary>
-    internal void ModeChanged()
-    {
-        if (_apic.IsX2Apic)
-        {
-            _logicalDestination = ((_apic.Id >> 4) << 16) | (1u << (int)(_apic.Id & 0xF));
-        }
     }
 
     /// <summary>SDM vol. 3A, "Logical Destination Mode" and "Logical Destination Mode in x2APIC Mode". Any thread.</summary>
     internal bool IsLogicalTarget(uint destination)
     {
         uint own = _logicalDestination;
-        if (_apic.IsX2Apic)
+        if (_base.IsX2Apic)
         {
             return destination == ApicMessage.Broadcast
                 || (destination >> 16 == own >> 16 && (destination & own & 0xFFFF) != 0);
@@ -97,14 +93,16 @@ internal sealed class LocalApicRegisters
             : (destination >> 4 == 0xF || destination >> 4 == own >> 4) && (own & destination & 0xF) != 0;
     }
 
-    /// <summary>Notes an error and raises its interrupt.</summary>
-    internal void RaiseError(int bit)
+    /// <summary>Asks for a vector; one below 16 is an error.</summary>
+    internal void Request(byte vector, bool level)
     {
-        _errors |= (uint)bit;
-        byte vector = (byte)_lvtError;
-        if ((_lvtError & Masked) == 0 && vector >= 16)
+        if (vector < 16)
         {
-            _apic.Request(vector, level: false);
+            RaiseError(ErrorIllegalReceived);
+        }
+        else
+        {
+            _vectors.Request(vector, level);
         }
     }
 
@@ -113,19 +111,19 @@ internal sealed class LocalApicRegisters
     {
         if (offset is >= ApicRegister.Isr and < ApicRegister.ErrorStatus)
         {
-            return _apic.ReadVectors(offset);
+            return _vectors.Read(offset);
         }
 
         switch (offset)
         {
             case ApicRegister.Id:
-                return _apic.IsX2Apic ? _apic.Id : _apic.Id << 24;
+                return _base.IsX2Apic ? _id : _id << 24;
             case ApicRegister.Version:
                 return VersionValue;
             case ApicRegister.TaskPriority:
-                return _apic.TaskPriorityRegister;
+                return _vectors.TaskPriority;
             case ApicRegister.ArbitrationPriority or ApicRegister.ProcessorPriority:
-                return _apic.ProcessorPriority;
+                return _vectors.ProcessorPriority;
             case ApicRegister.LogicalDestination:
                 return _logicalDestination;
             case ApicRegister.DestinationFormat:
@@ -135,21 +133,11 @@ internal sealed class LocalApicRegisters
             case ApicRegister.ErrorStatus:
                 return _errorStatus;
             case ApicRegister.CommandLow:
-                return (uint)_command;
+                return (uint)_command.Value;
             case ApicRegister.CommandHigh:
-                return (uint)(_command >> 32);
-            case ApicRegister.LvtTimer:
-                return _timer.Lvt;
-            case ApicRegister.LvtThermal:
-                return _lvtThermal;
-            case ApicRegister.LvtPerformance:
-                return _lvtPerformance;
-            case ApicRegister.LvtLint0:
-                return Lint0;
-            case ApicRegister.LvtLint1:
-                return Lint1;
-            case ApicRegister.LvtError:
-                return _lvtError;
+                return (uint)(_command.Value >> 32);
+            case >= ApicRegister.LvtTimer and <= ApicRegister.LvtError:
+                return Lvt.Read(offset);
             case ApicRegister.InitialCount:
                 return _timer.InitialCount;
             case ApicRegister.CurrentCount:
@@ -164,51 +152,70 @@ internal sealed class LocalApicRegisters
         }
     }
 
-    /// <summary>Reads in x2APIC mode. SDM vol. 3A, "x2APIC Register Address Space".</summary>
-    internal bool TryReadMsr(uint offset, out ulong value)
+    /// <summary>Reads IA32_APIC_BASE, IA32_TSC_DEADLINE or, in x2APIC mode, a register.</summary>
+    /// <returns>False for #GP.</returns>
+    internal bool TryReadMsr(uint index, out ulong value)
     {
         value = 0;
-        bool readable = offset switch
+        switch (index)
         {
-            >= ApicRegister.Isr and <= ApicRegister.ErrorStatus => true,
-            ApicRegister.Id or ApicRegister.Version or ApicRegister.TaskPriority => true,
-            ApicRegister.ProcessorPriority or ApicRegister.LogicalDestination => true,
-            ApicRegister.SpuriousVector or ApicRegister.CommandLow => true,
-            >= ApicRegister.LvtTimer and <= ApicRegister.CurrentCount => true,
-            ApicRegister.DivideConfiguration => true,
-            _ => false,
-        };
-        if (readable)
-        {
-            value = offset == ApicRegister.CommandLow ? _command : Read(offset);
+            case ApicRegister.BaseMsr:
+                value = _base.Value;
+                return true;
+            case ApicRegister.TscDeadlineMsr:
+                value = _timer.TscDeadline;
+                return true;
+            case >= ApicRegister.X2ApicMsr and < ApicRegister.X2ApicMsr + 0x100:
+                return _base.IsX2Apic && TryReadX2((index - ApicRegister.X2ApicMsr) << 4, out value);
+            default:
+                return false;
         }
-
-        return readable;
     }
 
-    /// <summary>True when WRMSR of this value in x2APIC mode is no #GP.</summary>
-    internal static bool IsMsrWritable(uint offset, ulong value) => offset switch
+    /// <summary>Writes one of the MSRs that can be read.</summary>
+    /// <returns>False for #GP.</returns>
+    internal bool TryWriteMsr(uint index, ulong value, out ApicEffects effects)
     {
-        ApicRegister.CommandLow => (value & ReservedCommandBits) == 0,
-        ApicRegister.Eoi or ApicRegister.ErrorStatus => value == 0,
-        ApicRegister.TaskPriority or ApicRegister.SelfIpi => value <= 0xFF,
-        ApicRegister.SpuriousVector or ApicRegister.DivideConfiguration => value <= uint.MaxValue,
-        >= ApicRegister.LvtTimer and <= ApicRegister.InitialCount => value <= uint.MaxValue,
-        _ => false,
-    };
+        effects = default;
+        switch (index)
+        {
+            case ApicRegister.BaseMsr:
+                return TryWriteBase(value, ref effects);
+            case ApicRegister.TscDeadlineMsr:
+                if (_timer.WriteTscDeadline(value))
+                {
+                    Request((byte)_timer.Lvt, level: false);
+                }
+
+                return true;
+            case >= ApicRegister.X2ApicMsr and < ApicRegister.X2ApicMsr + 0x100:
+                uint offset = (index - ApicRegister.X2ApicMsr) << 4;
+                return _base.IsX2Apic && IsWritableX2(offset, value) && TryWrite(offset, value, out effects);
+            default:
+                return false;
+        }
+    }
 
     /// <summary>
-    /// Writes a register other than EOI and TPR. In x2APIC mode the command register takes all 64 bits.
+    /// Writes a register. In x2APIC mode the command register takes all 64 bits.
     /// </summary>
     /// <param name="offset">The register.</param>
     /// <param name="wide">The value.</param>
-    /// <param name="command">A message to send when the lock is dropped.</param>
-    internal bool TryWrite(uint offset, ulong wide, out Command command)
+    /// <param name="effects">What is to be done when the lock is dropped.</param>
+    /// <returns>False when there is no such register.</returns>
+    internal bool TryWrite(uint offset, ulong wide, out ApicEffects effects)
     {
         uint value = (uint)wide;
-        command = default;
+        effects = default;
         switch (offset)
         {
+            case ApicRegister.Eoi:
+                int ended = _vectors.EndOfInterrupt(out bool level);
+                effects.EndOfLevel = level ? (byte)ended : null;
+                break;
+            case ApicRegister.TaskPriority:
+                _vectors.TaskPriority = (byte)value;
+                break;
             case ApicRegister.LogicalDestination:
                 _logicalDestination = value & 0xFF00_0000;
                 break;
@@ -223,12 +230,14 @@ internal sealed class LocalApicRegisters
                 _errors = 0;
                 break;
             case ApicRegister.CommandLow:
-                ulong old = _apic.IsX2Apic ? wide : (_command & 0xFFFF_FFFF_0000_0000) | value;
-                _command = old & 0xFFFF_FFFF_000C_CFFF;
-                command = Decode();
+                if (!_command.TryWriteLow(wide, _base.IsX2Apic, out effects.Command))
+                {
+                    RaiseError(ErrorIllegalSent);
+                }
+
                 break;
             case ApicRegister.CommandHigh:
-                _command = (uint)_command | ((ulong)value << 32);
+                _command.WriteHigh(value);
                 break;
             case ApicRegister.InitialCount:
                 _timer.WriteInitialCount(value);
@@ -236,43 +245,20 @@ internal sealed class LocalApicRegisters
             case ApicRegister.DivideConfiguration:
                 _timer.WriteDivide(value);
                 break;
-            case ApicRegister.SelfIpi when _apic.IsX2Apic:
-                command = new Command(1, new ApicMessage(0, false, ApicDelivery.Fixed, (byte)value, false));
+            case ApicRegister.SelfIpi when _base.IsX2Apic:
+                effects.Command = new InterruptCommand(1, new ApicMessage(0, false, ApicDelivery.Fixed, (byte)value, false));
                 break;
             default:
-                return TryWriteLvt(offset, value);
-        }
+                if (Lvt.TryWrite(offset, value, IsSoftwareEnabled))
+                {
+                    break;
+                }
 
-        return true;
-    }
-
-    private bool TryWriteLvt(uint offset, uint value)
-    {
-        uint forced = IsSoftwareEnabled ? 0 : Masked;
-        switch (offset)
-        {
-            case ApicRegister.LvtTimer:
-                _timer.WriteLvt((value & 0x700FF) | forced);
-                return true;
-            case ApicRegister.LvtThermal:
-                _lvtThermal = (value & 0x107FF) | forced;
-                return true;
-            case ApicRegister.LvtPerformance:
-                _lvtPerformance = (value & 0x107FF) | forced;
-                return true;
-            case ApicRegister.LvtLint0:
-                Lint0 = (value & 0x1A7FF) | forced;
-                return true;
-            case ApicRegister.LvtLint1:
-                Lint1 = (value & 0x1A7FF) | forced;
-                return true;
-            case ApicRegister.LvtError:
-                _lvtError = (value & 0x100FF) | forced;
-                return true;
-            default:
                 RaiseError(ErrorIllegalRegister);
                 return false;
         }
+
+        return true;
     }
 
     /// <summary>Software disable masks every LVT entry. SDM vol. 3A, "Local APIC State After It Has Been Software Disabled".</summary>
@@ -281,50 +267,75 @@ internal sealed class LocalApicRegisters
         _spurious = value & 0x3FF;
         if (!IsSoftwareEnabled)
         {
-            _timer.WriteLvt(_timer.Lvt | Masked);
-            _lvtThermal |= Masked;
-            _lvtPerformance |= Masked;
-            _lvtError |= Masked;
-            Lint0 |= Masked;
-            Lint1 |= Masked;
+            Lvt.MaskAll();
         }
     }
 
-    private Command Decode()
+    private bool TryWriteBase(ulong value, ref ApicEffects effects)
     {
-        uint low = (uint)_command;
-        ApicDelivery delivery = (ApicDelivery)((low >> 8) & 7);
-        bool deassert = delivery == ApicDelivery.Init && (low & 0xC000) == 0x8000;
-        byte vector = (byte)low;
-        if (delivery is ApicDelivery.Fixed or ApicDelivery.LowestPriority && vector < 16)
+        if (!_base.TryWrite(value, out effects.TurnedOff))
         {
-            RaiseError(ErrorIllegalSent);
-            return default;
+            return false;
         }
 
-        if (deassert || delivery is (ApicDelivery)3 or ApicDelivery.ExtInt)
+        if (effects.TurnedOff)
         {
-            return default;
+            Reset();
         }
 
-        bool logical = (low & 0x800) != 0;
-        uint destination = (uint)(_command >> 32);
-        if (!_apic.IsX2Apic)
-        {
-            destination >>= 24;
-            destination = logical ? destination : ApicMessage.WidenDestination(destination);
-        }
-
-        // Interprocessor interrupts are edges, whatever the trigger bit says.
-        return new Command((low >> 18) & 3, new ApicMessage(destination, logical, delivery, vector, false));
+        ModeChanged();
+        return true;
     }
 
-    /// <summary>A message that a write of the command register asks for.</summary>
-    /// <param name="Shorthand">0 none, 1 self, 2 all, 3 all but self.</param>
-    /// <param name="Message">The message.</param>
-    internal readonly record struct Command(uint Shorthand, ApicMessage Message)
+    // The APIC entered or left x2APIC mode: there, the logical id comes from the physical one.
+    private void ModeChanged()
     {
-        /// <summary>True when there is something to send.</summary>
-        internal bool IsSet { get; } = true;
+        if (_base.IsX2Apic)
+        {
+            _logicalDestination = ((_id >> 4) << 16) | (1u << (int)(_id & 0xF));
+        }
+    }
+
+    /// <summary>Reads in x2APIC mode. SDM vol. 3A, "x2APIC Register Address Space".</summary>
+    private bool TryReadX2(uint offset, out ulong value)
+    {
+        value = 0;
+        bool readable = offset switch
+        {
+            >= ApicRegister.Isr and <= ApicRegister.ErrorStatus => true,
+            ApicRegister.Id or ApicRegister.Version or ApicRegister.TaskPriority => true,
+            ApicRegister.ProcessorPriority or ApicRegister.LogicalDestination => true,
+            ApicRegister.SpuriousVector or ApicRegister.CommandLow => true,
+            >= ApicRegister.LvtTimer and <= ApicRegister.CurrentCount => true,
+            ApicRegister.DivideConfiguration => true,
+            _ => false,
+        };
+        if (readable)
+        {
+            value = offset == ApicRegister.CommandLow ? _command.Value : Read(offset);
+        }
+
+        return readable;
+    }
+
+    /// <summary>True when WRMSR of this value in x2APIC mode is no #GP.</summary>
+    private static bool IsWritableX2(uint offset, ulong value) => offset switch
+    {
+        ApicRegister.CommandLow => InterruptCommandRegister.IsValid(value),
+        ApicRegister.Eoi or ApicRegister.ErrorStatus => value == 0,
+        ApicRegister.TaskPriority or ApicRegister.SelfIpi => value <= 0xFF,
+        ApicRegister.SpuriousVector or ApicRegister.DivideConfiguration => value <= uint.MaxValue,
+        >= ApicRegister.LvtTimer and <= ApicRegister.InitialCount => value <= uint.MaxValue,
+        _ => false,
+    };
+
+    /// <summary>Notes an error and raises its interrupt.</summary>
+    private void RaiseError(int bit)
+    {
+        _errors |= (uint)bit;
+        if (Lvt.ErrorVector is byte vector and >= 16)
+        {
+            _vectors.Request(vector, level: false);
+        }
     }
 }
