@@ -49,6 +49,9 @@ internal struct TlbEntry
 
     /// <summary>Host page less linear page.</summary>
     internal ulong Addend;
+
+    /// <summary>A tag that cannot be hit in this set, or hashed slot: it belongs to the neighbour's.</summary>
+    internal static ulong EmptyTag(int set) => set == 0 ? 0x1000UL : 0;
 }
 
 /// <summary>One line of the jump cache: guest rip (XOR the key of the moment) to generated code.</summary>
