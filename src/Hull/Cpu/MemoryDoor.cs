@@ -104,7 +104,7 @@ internal sealed unsafe class MemoryDoor : IDisposable
         }
 
         ref ulong grains = ref _memory.Pages.CodeGrains((ulong)(page.Host - _memory.Base) / GuestMemory.PageSize);
-        if (kept && Volatile.Read(ref grains) == 0 && KeepStoreLine(linear, page, user, ref grains))
+        if (kept && Volatile.Read(ref grains) == 0 && _mmu.KeepStoreLine(linear, page, user, ref grains))
         {
             return page.Host + offset;
         }
@@ -281,22 +281,5 @@ internal sealed unsafe class MemoryDoor : IDisposable
         }
 
         return host;
-    }
-
-    // Either a translator on another vCPU sees the line and takes it away, or its mark is seen here.
-    private bool KeepStoreLine(ulong linear, in PageTranslation page, bool user, ref ulong grains)
-    {
-        _tlb.Fill(linear, page, user, true);
-        if (_engine.IsShared)
-        {
-            Interlocked.MemoryBarrier();
-            if (Volatile.Read(ref grains) != 0)
-            {
-                _tlb.DropStore(linear, user);
-                return false;
-            }
-        }
-
-        return true;
     }
 }

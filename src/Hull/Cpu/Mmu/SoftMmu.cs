@@ -7,48 +7,6 @@ using Hull.Memory;
 
 namespace Hull.Cpu.Mmu;
 
-/// <summary>What an access wants. Bits as in the page-fault error code: write 1, user 2, fetch 4 are derived from it.</summary>
-[Flags]
-internal enum Access : uint
-{
-    /// <summary>A data load at the current privilege level.</summary>
-    Load = 0,
-
-    /// <summary>A data store (or a read-modify-write) at the current privilege level.</summary>
-    Store = 1,
-
-    /// <summary>An instruction fetch.</summary>
-    Fetch = 2,
-
-    /// <summary>An implicit supervisor access: descriptor tables, TSS, IDT, interrupt frames to an inner stack.</summary>
-    System = 4,
-
-    /// <summary>Through SS: an address that is not canonical raises #SS instead of #GP.</summary>
-    Stack = 8,
-}
-
-/// <summary>A linear page, translated.</summary>
-internal unsafe struct PageTranslation
-{
-    /// <summary>The guest-physical page.</summary>
-    internal ulong PhysicalPage;
-
-    /// <summary>The host page; null when it is not RAM.</summary>
-    internal byte* Host;
-
-    /// <summary>A store at the same privilege would succeed without any further walk (the D bit is set).</summary>
-    internal bool Writable;
-
-    /// <summary>A user page (U/S set in every level).</summary>
-    internal bool User;
-
-    /// <summary>A global translation.</summary>
-    internal bool Global;
-
-    /// <summary>The size of the page as the tables have it, as a power of two.</summary>
-    internal int PageBits;
-}
-
 /// <summary>
 /// The slow half of memory: translation with rights, accessed and dirty bits, and whole accesses for assists. Linear
 /// addresses come in after segmentation. A method that returns false has recorded the fault in
@@ -59,12 +17,14 @@ internal sealed unsafe class SoftMmu
 {
     private readonly SoftVcpu _vcpu;
     private readonly GuestMemory _memory;
+    private readonly DeviceAccess _devices;
     private readonly bool _gigabytePages;
 
     internal SoftMmu(SoftVcpu vcpu, GuestMemory memory)
     {
         _vcpu = vcpu;
         _memory = memory;
+        _devices = new DeviceAccess(vcpu.Bus, vcpu.Apic);
         _gigabytePages = vcpu.Cpuid.Features.Has(CpuFeature.Pdpe1Gb);
     }
 
@@ -336,6 +296,29 @@ internal sealed unsafe class SoftMmu
         return !store || (cpu->Cr0 & Cr0.Wp) != 0;
     }
 
+    /// <summary>Fills a line of a store table, for a page without code.</summary>
+    /// <param name="linear">The address.</param>
+    /// <param name="page">Its translation.</param>
+    /// <param name="user">The table, as <see cref="ChooseTable"/> says.</param>
+    /// <param name="grains">The code on the page.</param>
+    /// <returns>False when code came meanwhile; then there is no line.</returns>
+    internal bool KeepStoreLine(ulong linear, in PageTranslation page, bool user, ref ulong grains)
+    {
+        _vcpu.Tlb.Fill(linear, page, user, store: true);
+        if (_vcpu.IsShared)
+        {
+            // Either a translator on another vCPU sees the line and takes it away, or its mark is seen here.
+            Interlocked.MemoryBarrier();
+            if (Volatile.Read(ref grains) != 0)
+            {
+                _vcpu.Tlb.DropStore(linear, user);
+                return false;
+            }
+        }
+
+        return true;
+    }
+
     private bool WalkToHost(ulong linear, Access access, bool user, out byte* host)
     {
         host = null;
@@ -360,15 +343,13 @@ internal sealed unsafe class SoftMmu
                 return true;
             }
 
-            _vcpu.Tlb.Fill(linear, page, user, store);
-            if (store && _vcpu.IsShared)
+            if (store)
             {
-                // A translator on another vCPU sees the line and takes it away, or its mark is seen here.
-                Interlocked.MemoryBarrier();
-                if (Volatile.Read(ref grains) != 0)
-                {
-                    _vcpu.Tlb.DropStore(linear, user);
-                }
+                KeepStoreLine(linear, page, user, ref grains);
+            }
+            else
+            {
+                _vcpu.Tlb.Fill(linear, page, user, store: false);
             }
         }
 
@@ -401,15 +382,7 @@ internal sealed unsafe class SoftMmu
             return;
         }
 
-        ulong at = page.PhysicalPage + offset;
-        while (destination.Length > 0)
-        {
-            int size = Piece(at, destination.Length);
-            ulong value = ReadDevice(at, size);
-            new ReadOnlySpan<byte>(&value, size).CopyTo(destination);
-            destination = destination[size..];
-            at += (uint)size;
-        }
+        _devices.Read(page.PhysicalPage + offset, destination);
     }
 
     private void Write(in PageTranslation page, ulong linear, ReadOnlySpan<byte> source)
@@ -423,52 +396,6 @@ internal sealed unsafe class SoftMmu
             return;
         }
 
-        ulong at = page.PhysicalPage + offset;
-        while (source.Length > 0)
-        {
-            int size = Piece(at, source.Length);
-            ulong value = 0;
-            source[..size].CopyTo(new Span<byte>(&value, size));
-            WriteDevice(at, size, value);
-            source = source[size..];
-            at += (uint)size;
-        }
-    }
-
-    /// <summary>The largest naturally aligned access of 1, 2, 4 or 8 bytes that starts here.</summary>
-    private static int Piece(ulong at, int left)
-    {
-        int size = left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
-        while ((at & (uint)(size - 1)) != 0)
-        {
-            size >>= 1;
-        }
-
-        return size;
-    }
-
-    private ulong ReadDevice(ulong at, int size)
-    {
-        if ((at & ~0xFFFUL) != _vcpu.Apic.MmioPage)
-        {
-            return _vcpu.Bus.ReadMmio(new GuestPhysical(at), size);
-        }
-
-        // QUIRK: parts of a local APIC register may be read; the 12 bytes between registers read as zero.
-        uint offset = (uint)at & 0xFFF;
-        return (offset & 12) != 0 ? 0 : (ulong)_vcpu.Apic.ReadMmio(offset & 0xFF0) >> (int)(8 * (offset & 3));
-    }
-
-    private void WriteDevice(ulong at, int size, ulong value)
-    {
-        if ((at & ~0xFFFUL) != _vcpu.Apic.MmioPage)
-        {
-            _vcpu.Bus.WriteMmio(new GuestPhysical(at), size, value);
-        }
-        else if (size >= 4 && (at & 15) == 0)
-        {
-            // QUIRK: a local APIC register takes whole 32-bit stores only; anything else is dropped.
-            _vcpu.Apic.WriteMmio((uint)at & 0xFF0, (uint)value);
-        }
+        _devices.Write(page.PhysicalPage + offset, source);
     }
 }
