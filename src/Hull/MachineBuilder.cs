@@ -173,7 +173,7 @@ internal static class MachineBuilder
 
         byte[] rom = FirmwareLoader.Read(spec.Firmware);
         GuestMemory memory = new(spec.MemoryBytes, PlatformMap.FirmwareLowLimit, (ulong)rom.Length, fileBytes: fileBytes);
-        memory.WriteRom(0, rom);
+        memory.Rom.Write(0, rom);
         return memory;
     }
 

@@ -61,7 +61,8 @@ internal sealed unsafe class SoftEngine : IEngine, ICodeWatcher
         _enter = (delegate* unmanaged<CpuState*, byte*, ulong>)_thunks.Enter;
         HostSignals.Register(Cache.CodeStart, Cache.Base + Cache.Size, _thunks.HostFault);
         memory.Pages.Watch(this);
-        memory.ProtectionChanged += () => _vcpus.ForEach(static vcpu => vcpu.RequestFlush());
+        memory.Shadow.Changed += RequestFlush;
+        memory.Spare.Removed += _ => RequestFlush();
     }
 
     /// <inheritdoc/>
@@ -315,6 +316,9 @@ internal sealed unsafe class SoftEngine : IEngine, ICodeWatcher
 
         return sum;
     }
+
+    // Pages of the guest's are somewhere else, or may no longer be written.
+    private void RequestFlush() => _vcpus.ForEach(static vcpu => vcpu.RequestFlush());
 
     private void FlushCache()
     {

@@ -92,11 +92,11 @@ internal sealed class Chipset
         Hotplug.Map(bus);
         Pci = new PciBus(bus, Interrupts);
         ShadowMemory? shadow = options.Memory is null ? null : new ShadowMemory(options.Memory, bus);
-        Pci.Attach(new HostBridge(Pci, shadow, isOpen: options.Memory is not { RomSize: > 0 }), 0, intx: false);
+        Pci.Attach(new HostBridge(Pci, shadow, isOpen: options.Memory is not { Rom.Size: > 0 }), 0, intx: false);
         new PciConfigPorts(Pci, RequestReset).Map(bus);
         FwCfg = CreateFwCfg(options);
         FwCfg.Map(bus);
-        if (options.Memory is { RomSize: > 0 })
+        if (options.Memory is { Rom.Size: > 0 })
         {
             _ = new BiosRom(options.Memory, bus);
         }

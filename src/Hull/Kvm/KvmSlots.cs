@@ -26,20 +26,20 @@ internal sealed unsafe class KvmSlots
     /// <exception cref="HullException">The kernel has no such slots, or refuses one.</exception>
     internal KvmSlots(KvmFile vm, GuestMemory memory)
     {
-        const ulong ShadowEnd = GuestMemory.ShadowBase + GuestMemory.ShadowSize;
+        const ulong ShadowEnd = ShadowArea.Base + ShadowArea.Size;
         _vm = vm;
         _memory = memory;
-        if (memory.RomSize > 0)
+        if (memory.Rom.Size > 0)
         {
-            AddRam(0, GuestMemory.ShadowBase);
-            for (ulong at = GuestMemory.ShadowBase; at < ShadowEnd; at += GuestMemory.ShadowSection)
+            AddRam(0, ShadowArea.Base);
+            for (ulong at = ShadowArea.Base; at < ShadowEnd; at += ShadowArea.Section)
             {
-                AddRam(at, GuestMemory.ShadowSection);
+                AddRam(at, ShadowArea.Section);
             }
 
             AddRam(ShadowEnd, memory.LowSize - ShadowEnd);
-            AddReadOnly(new GuestPhysical(memory.RomBase), memory.RomSize, memory.Base + memory.Size);
-            memory.ProtectionChanged += ProtectShadow;
+            AddReadOnly(new GuestPhysical(memory.Rom.Base), memory.Rom.Size, memory.Rom.Host);
+            memory.Shadow.Changed += ProtectShadow;
             ProtectShadow();
         }
         else
@@ -48,8 +48,8 @@ internal sealed unsafe class KvmSlots
         }
 
         AddRam(GuestMemory.HighBase, memory.HighSize);
-        memory.PagePlaced += AddPlaced;
-        memory.PageRemoved += RemovePlaced;
+        memory.Spare.Placed += AddPlaced;
+        memory.Spare.Removed += RemovePlaced;
         if (memory.Files.Size > 0)
         {
             // Files come and go behind it; the kernel follows the mapping.
@@ -168,7 +168,7 @@ internal sealed unsafe class KvmSlots
             for (int i = 0; i < _slots.Count; i++)
             {
                 Slot slot = _slots[i];
-                if (!slot.IsRam || slot.GuestPhysical - GuestMemory.ShadowBase >= GuestMemory.ShadowSize)
+                if (!slot.IsRam || slot.GuestPhysical - ShadowArea.Base >= ShadowArea.Size)
                 {
                     continue;
                 }

@@ -52,6 +52,9 @@ internal sealed unsafe class FileArea
     /// <summary>Where it starts in the guest's mapping.</summary>
     internal ulong Offset { get; }
 
+    /// <summary>True when a guest-physical address is in it.</summary>
+    internal bool Contains(ulong at) => at - Base < Size;
+
     /// <summary>The room that a file of some bytes needs.</summary>
     internal static ulong RoomFor(ulong length) => (length + Step - 1) / Step * Step;
 

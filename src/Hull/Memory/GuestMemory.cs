@@ -8,7 +8,7 @@ namespace Hull.Memory;
 /// <summary>
 /// The guest's RAM: one memfd-backed mapping, seen by the guest as a low part below the PCI hole and, when it is
 /// larger, a high part from 4 GiB. Devices and loaders copy in and out; no span into live RAM leaves this class.
-/// A ROM that ends at 4 GiB may lie behind RAM in the mapping, for processors only. Host files may be above RAM.
+/// Behind RAM in the mapping are <see cref="Rom"/>, <see cref="Spare"/> pages and <see cref="Files"/>.
 /// </summary>
 public sealed unsafe class GuestMemory : IDisposable
 {
@@ -21,29 +21,14 @@ public sealed unsafe class GuestMemory : IDisposable
     /// <summary>Bytes in a page.</summary>
     public const int PageSize = 4096;
 
-    /// <summary>The area of expansion ROMs and BIOS: a chipset can protect it, in sections.</summary>
-    internal const ulong ShadowBase = 0xC_0000;
-
-    /// <summary>Bytes of the shadow area.</summary>
-    internal const ulong ShadowSize = 0x4_0000;
-
-    /// <summary>Bytes of one of its sections.</summary>
-    internal const ulong ShadowSection = 0x4000;
-
     private readonly byte* _base;
     private readonly int _fd;
-
-    private readonly ulong _spareSize;
-    private PlacedPages _placed = PlacedPages.None;
-
-    // A bit for each section of the shadow area: processors may not store there directly.
-    private uint _protected;
 
     /// <summary>Maps <paramref name="size"/> bytes, all zero; the host gives the pages when they are touched.</summary>
     /// <param name="size">Bytes; a multiple of 4 KiB, at least 1 MiB.</param>
     /// <param name="lowLimit">Where low RAM ends at the latest.</param>
     /// <param name="romSize">Bytes of the ROM that ends at 4 GiB; a multiple of 4 KiB.</param>
-    /// <param name="sparePages">Pages beyond RAM, which are nowhere until <see cref="Place"/> puts them somewhere.</param>
+    /// <param name="sparePages">Pages beyond RAM, which are nowhere until they are placed.</param>
     /// <param name="fileBytes">Bytes of the host files that will be above RAM; whole steps of <see cref="FileArea.Step"/>.</param>
     /// <exception cref="HullException">The size is odd, or the host has no such memory.</exception>
     public GuestMemory(ulong size, ulong lowLimit = LowLimit, ulong romSize = 0, int sparePages = 0, ulong fileBytes = 0)
@@ -55,9 +40,7 @@ public sealed unsafe class GuestMemory : IDisposable
 
         Size = size;
         LowSize = Math.Min(size, lowLimit);
-        RomSize = romSize;
-        _spareSize = (ulong)sparePages * PageSize;
-        MappedSize = Size + RomSize + _spareSize + fileBytes;
+        MappedSize = size + romSize + ((ulong)sparePages * PageSize) + fileBytes;
         _fd = Libc.MemfdCreate("hull-ram", 1);
         if (_fd < 0 || Libc.Ftruncate(_fd, (long)MappedSize) != 0)
         {
@@ -71,6 +54,8 @@ public sealed unsafe class GuestMemory : IDisposable
             _fd,
             "guest memory");
         Pages = new PageTracker(MappedSize / PageSize);
+        Rom = new RomArea(romSize, size, _base, Pages);
+        Spare = new SparePages(this, sparePages, size + romSize);
         Files = new FileArea(HighBase + HighSize, fileBytes, MappedSize - fileBytes, _base, _fd, Pages);
     }
 
@@ -83,32 +68,23 @@ public sealed unsafe class GuestMemory : IDisposable
     /// <summary>RAM from 4 GiB on, in bytes.</summary>
     public ulong HighSize => Size - LowSize;
 
-    /// <summary>Bytes of ROM below 4 GiB; 0 when there is none.</summary>
-    internal ulong RomSize { get; }
-
-    /// <summary>Where the ROM starts, guest-physical.</summary>
-    internal ulong RomBase => HighBase - RomSize;
-
     /// <summary>RAM, ROM, spare pages and files, in bytes: what offsets in the mapping are below.</summary>
     internal ulong MappedSize { get; }
 
     /// <summary>Where the guest's memory ends, files and all, guest-physical.</summary>
     internal ulong End => Files.Size == 0 ? HighBase + HighSize : Files.Base + Files.Size;
 
+    /// <summary>The ROM below 4 GiB.</summary>
+    internal RomArea Rom { get; }
+
+    /// <summary>The part below 1 MiB that a chipset protects.</summary>
+    internal ShadowArea Shadow { get; } = new();
+
+    /// <summary>Pages that come and go where there is no RAM.</summary>
+    internal SparePages Spare { get; }
+
     /// <summary>The host files that are memory of the guest's.</summary>
     internal FileArea Files { get; }
-
-    /// <summary>
-    /// Sections of the shadow area were protected or opened, or a spare page was taken away: translations of their pages are no longer
-    /// true.
-    /// </summary>
-    internal event Action? ProtectionChanged;
-
-    /// <summary>A spare page was placed: its guest-physical address, and its offset in the mapping.</summary>
-    internal event Action<ulong, ulong>? PagePlaced;
-
-    /// <summary>A spare page was taken away from a guest-physical address.</summary>
-    internal event Action<ulong>? PageRemoved;
 
     /// <summary>What is known of each page: translated code in it, dirty bits.</summary>
     internal PageTracker Pages { get; }
@@ -219,49 +195,11 @@ public sealed unsafe class GuestMemory : IDisposable
         return true;
     }
 
-    /// <summary>Puts bytes into the ROM; for whoever fills it or, in a flash chip, changes it.</summary>
-    internal void WriteRom(ulong offset, ReadOnlySpan<byte> source)
-    {
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(offset, RomSize);
-        ArgumentOutOfRangeException.ThrowIfGreaterThan((ulong)source.Length, RomSize - offset);
-
-        // SAFETY: [offset, offset + length) was just checked to lie inside the ROM, which ends the mapping.
-        source.CopyTo(new Span<byte>(_base + Size + offset, source.Length));
-        Pages.Written(Size + offset, (ulong)source.Length);
-    }
-
-    /// <summary>Copies bytes of the ROM out.</summary>
-    internal void ReadRom(ulong offset, Span<byte> destination)
-    {
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(offset, RomSize);
-        ArgumentOutOfRangeException.ThrowIfGreaterThan((ulong)destination.Length, RomSize - offset);
-
-        // SAFETY: [offset, offset + length) was just checked to lie inside the ROM, which ends the mapping.
-        new ReadOnlySpan<byte>(_base + Size + offset, destination.Length).CopyTo(destination);
-    }
-
-    /// <summary>
-    /// Says where in the shadow area processors may store directly; elsewhere their stores go to the bus. Devices are not
-    /// held back. A vCPU's thread, or before any runs.
-    /// </summary>
-    /// <param name="sections">A bit for each section, from <see cref="ShadowBase"/> on: 1 protects it.</param>
-    internal void Protect(uint sections)
-    {
-        if (Interlocked.Exchange(ref _protected, sections) != sections)
-        {
-            ProtectionChanged?.Invoke();
-        }
-    }
-
     /// <summary>True when a processor's store to this address goes to memory, if memory is there.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    internal bool TakesStores(ulong at)
-    {
-        ulong shadow = at - ShadowBase;
-        return shadow >= ShadowSize
-            ? at - RomBase >= RomSize
-            : (Volatile.Read(ref _protected) & (1u << (int)(shadow / ShadowSection))) == 0;
-    }
+    internal bool TakesStores(ulong at) => !Shadow.IsProtected(at) && !Rom.Contains(at);
+
+    /// <summary>True when a guest-physical address is RAM, low or high.</summary>
+    internal bool IsRam(ulong at) => at < LowSize || at - HighBase < HighSize;
 
     /// <summary>
     /// Gives the pages of a range back to the host: they read as zeros, and take no memory until they are written again.
@@ -327,47 +265,9 @@ public sealed unsafe class GuestMemory : IDisposable
     /// <summary>The guest-physical address of a byte at an offset in the mapping; of a spare page, one that it has.</summary>
     internal ulong PhysicalOf(ulong offset) => offset < LowSize ? offset
         : offset < Size ? offset - LowSize + HighBase
-        : offset < Size + RomSize ? offset - Size + RomBase
+        : offset < Size + Rom.Size ? offset - Size + Rom.Base
         : offset >= Files.Offset ? offset - Files.Offset + Files.Base
-        : _placed.PhysicalOf(offset);
-
-    /// <summary>
-    /// Puts a spare page at a guest-physical page where there is no RAM. Callers take turns; vCPUs may run.
-    /// </summary>
-    /// <returns>False where there is RAM, or when too many pages were placed.</returns>
-    internal bool Place(ulong at, int spare)
-    {
-        ulong offset = Size + RomSize + ((ulong)spare * PageSize);
-        if (offset >= Files.Offset || at % PageSize != 0 || OffsetOf(at, PageSize) < Size || at - Files.Base < Files.Size)
-        {
-            return false;
-        }
-
-        PlacedPages? more = _placed.With(at, offset);
-        if (more is not null)
-        {
-            Volatile.Write(ref _placed, more);
-            PagePlaced?.Invoke(at, offset);
-        }
-
-        return more is not null;
-    }
-
-    /// <summary>Takes a spare page away from where it is; what it holds stays in it. Callers take turns; vCPUs may run.</summary>
-    /// <returns>False when there is none.</returns>
-    internal bool TryRemove(ulong at)
-    {
-        PlacedPages? less = _placed.Without(at);
-        if (less is null)
-        {
-            return false;
-        }
-
-        Volatile.Write(ref _placed, less);
-        PageRemoved?.Invoke(at);
-        ProtectionChanged?.Invoke();
-        return true;
-    }
+        : Spare.PhysicalOf(offset);
 
     /// <summary>
     /// Replaces an aligned 32-bit value if it is still <paramref name="expected"/>, at once for all vCPUs.
@@ -392,7 +292,7 @@ public sealed unsafe class GuestMemory : IDisposable
     internal byte* HostPage(ulong at)
     {
         ulong offset = OffsetOf(at & ~0xFFFUL, PageSize);
-        return offset == ulong.MaxValue ? RomPage(at) : _base + offset;
+        return offset == ulong.MaxValue ? Rom.HostPage(at) : _base + offset;
     }
 
     private ulong OffsetBeyondRam(ulong at, ulong length)
@@ -400,13 +300,7 @@ public sealed unsafe class GuestMemory : IDisposable
         ulong inFiles = at - Files.Base;
         return inFiles < Files.Size && length <= Files.Size - inFiles
             ? Files.Offset + inFiles
-            : Volatile.Read(ref _placed).OffsetOf(at, length);
-    }
-
-    private byte* RomPage(ulong at)
-    {
-        ulong offset = (at & ~0xFFFUL) - RomBase;
-        return offset < RomSize ? _base + Size + offset : null;
+            : Spare.OffsetOf(at, length);
     }
 
     /// <inheritdoc/>

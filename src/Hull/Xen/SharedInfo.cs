@@ -71,7 +71,7 @@ internal sealed class SharedInfo(Domain domain)
         }
 
         GuestPhysical at = new(frame * GuestMemory.PageSize);
-        if (!domain.Memory.Contains(at, GuestMemory.PageSize) && !domain.Memory.Place(at.Value, SpecialPages.SharedInfo))
+        if (!domain.Memory.Contains(at, GuestMemory.PageSize) && !domain.Memory.Spare.TryPlace(at.Value, SpecialPages.SharedInfo))
         {
             return XenError.Invalid;
         }

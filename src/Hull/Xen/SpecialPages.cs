@@ -35,7 +35,7 @@ internal static class SpecialPages
     /// <summary>Puts the rings into a new domain.</summary>
     internal static void Place(Domain domain)
     {
-        domain.Memory.Place(StoreFrame * GuestMemory.PageSize, 0);
-        domain.Memory.Place(ConsoleFrame * GuestMemory.PageSize, 1);
+        domain.Memory.Spare.TryPlace(StoreFrame * GuestMemory.PageSize, 0);
+        domain.Memory.Spare.TryPlace(ConsoleFrame * GuestMemory.PageSize, 1);
     }
 }

@@ -20,7 +20,7 @@ internal sealed class BiosRom : IMmioDevice
     internal BiosRom(GuestMemory memory, IoBus bus)
     {
         _memory = memory;
-        bus.MapMmio(new GuestPhysical(memory.RomBase), memory.RomSize, this);
+        bus.MapMmio(new GuestPhysical(memory.Rom.Base), memory.Rom.Size, this);
     }
 
     /// <inheritdoc/>
@@ -28,7 +28,7 @@ internal sealed class BiosRom : IMmioDevice
     {
         Span<byte> raw = stackalloc byte[8];
         raw.Clear();
-        _memory.ReadRom(offset, raw[..(int)Math.Min((ulong)size, _memory.RomSize - offset)]);
+        _memory.Rom.Read(offset, raw[..(int)Math.Min((ulong)size, _memory.Rom.Size - offset)]);
         return BinaryPrimitives.ReadUInt64LittleEndian(raw);
     }
 

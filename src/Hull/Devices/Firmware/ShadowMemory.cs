@@ -15,13 +15,13 @@ namespace Hull.Devices.Firmware;
 internal sealed class ShadowMemory : IMmioDevice
 {
     /// <summary>Sections of 16 KiB.</summary>
-    internal const int Sections = (int)(GuestMemory.ShadowSize / GuestMemory.ShadowSection);
+    internal const int Sections = (int)(ShadowArea.Size / ShadowArea.Section);
 
-    private const int SectionSize = (int)GuestMemory.ShadowSection;
+    private const int SectionSize = (int)ShadowArea.Section;
     private const uint All = (1u << Sections) - 1;
     private readonly Lock _lock = new();
     private readonly GuestMemory _memory;
-    private readonly byte[] _hidden = new byte[GuestMemory.ShadowSize];
+    private readonly byte[] _hidden = new byte[ShadowArea.Size];
     private uint _readable = All;
     private uint _writable = All;
 
@@ -29,7 +29,7 @@ internal sealed class ShadowMemory : IMmioDevice
     internal ShadowMemory(GuestMemory memory, IoBus bus)
     {
         _memory = memory;
-        bus.MapMmio(new GuestPhysical(GuestMemory.ShadowBase), GuestMemory.ShadowSize, this);
+        bus.MapMmio(new GuestPhysical(ShadowArea.Base), ShadowArea.Size, this);
     }
 
     /// <summary>Says which sections go to memory: a bit for each, from 0xC0000 on. A vCPU's thread, or before any runs.</summary>
@@ -40,7 +40,7 @@ internal sealed class ShadowMemory : IMmioDevice
             uint changed = readable ^ _readable;
 
             // First of all no vCPU may store where the content changes.
-            _memory.Protect(All & ~(readable & writable & _readable & _writable));
+            _memory.Shadow.Protect(All & ~(readable & writable & _readable & _writable));
             for (int section = 0; section < Sections; section++)
             {
                 if ((changed & (1u << section)) != 0)
@@ -51,7 +51,7 @@ internal sealed class ShadowMemory : IMmioDevice
 
             _readable = readable;
             _writable = writable;
-            _memory.Protect(All & ~(readable & writable));
+            _memory.Shadow.Protect(All & ~(readable & writable));
         }
     }
 
@@ -60,7 +60,7 @@ internal sealed class ShadowMemory : IMmioDevice
     {
         Span<byte> raw = stackalloc byte[8];
         raw.Clear();
-        _memory.TryRead(new GuestPhysical(GuestMemory.ShadowBase + offset), raw[..size]);
+        _memory.TryRead(new GuestPhysical(ShadowArea.Base + offset), raw[..size]);
         return BinaryPrimitives.ReadUInt64LittleEndian(raw);
     }
 
@@ -71,7 +71,7 @@ internal sealed class ShadowMemory : IMmioDevice
         BinaryPrimitives.WriteUInt64LittleEndian(raw, value);
         lock (_lock)
         {
-            uint section = 1u << (int)(offset / GuestMemory.ShadowSection);
+            uint section = 1u << (int)(offset / ShadowArea.Section);
             if ((_writable & section) == 0)
             {
                 return;
@@ -79,7 +79,7 @@ internal sealed class ShadowMemory : IMmioDevice
 
             if ((_readable & section) != 0)
             {
-                _memory.TryWrite(new GuestPhysical(GuestMemory.ShadowBase + offset), raw[..size]);
+                _memory.TryWrite(new GuestPhysical(ShadowArea.Base + offset), raw[..size]);
             }
             else
             {
@@ -91,7 +91,7 @@ internal sealed class ShadowMemory : IMmioDevice
     private void Swap(int section, bool showMemory)
     {
         Span<byte> hidden = _hidden.AsSpan(section * SectionSize, SectionSize);
-        GuestPhysical at = new(GuestMemory.ShadowBase + ((ulong)section * GuestMemory.ShadowSection));
+        GuestPhysical at = new(ShadowArea.Base + ((ulong)section * ShadowArea.Section));
         if (showMemory)
         {
             _memory.TryWrite(at, hidden);
@@ -101,10 +101,10 @@ internal sealed class ShadowMemory : IMmioDevice
         _memory.TryRead(at, hidden);
         byte[] rom = new byte[SectionSize];
         Array.Fill(rom, (byte)0xFF);
-        ulong fromEnd = GuestMemory.ShadowBase + GuestMemory.ShadowSize - at.Value;
-        if (fromEnd <= Math.Min(_memory.RomSize, BiosRom.LegacySize))
+        ulong fromEnd = ShadowArea.Base + ShadowArea.Size - at.Value;
+        if (fromEnd <= Math.Min(_memory.Rom.Size, BiosRom.LegacySize))
         {
-            _memory.ReadRom(_memory.RomSize - fromEnd, rom);
+            _memory.Rom.Read(_memory.Rom.Size - fromEnd, rom);
         }
 
         _memory.TryWrite(at, rom);

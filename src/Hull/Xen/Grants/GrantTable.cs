@@ -56,7 +56,7 @@ internal sealed class GrantTable(Domain domain)
         content.Clear();
         bool hasContent = frames[index] == Nowhere || Memory.TryRead(new GuestPhysical(frames[index]), content);
         int spare = (isStatus ? SpecialPages.FirstStatusFrame : SpecialPages.FirstGrantFrame) + (int)index;
-        bool isSpare = Memory.Place(at.Value, spare);
+        bool isSpare = Memory.Spare.TryPlace(at.Value, spare);
         if (!isSpare && !Memory.Contains(at, GuestMemory.PageSize))
         {
             return XenError.Invalid;

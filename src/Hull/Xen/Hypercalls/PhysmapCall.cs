@@ -115,7 +115,7 @@ internal static class PhysmapCall
 
         long error = call.CheckDomain((ushort)domain, XenError.AccessDenied);
         return error != 0 ? error
-            : call.Domain.Reservation.TryUnhook(frame) || call.Domain.Memory.TryRemove(frame * GuestMemory.PageSize) ? 0
+            : call.Domain.Reservation.TryUnhook(frame) || call.Domain.Memory.Spare.TryRemove(frame * GuestMemory.PageSize) ? 0
             : XenError.NoEntry;
     }
 
