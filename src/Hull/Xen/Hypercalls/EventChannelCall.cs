@@ -2,19 +2,19 @@ using Hull.Xen.Events;
 
 namespace Hull.Xen.Hypercalls;
 
-/// <summary>event_channel_op. Xen, public/event_channel.h.</summary>
+/// <summary>event_channel_op: ports as they are used; <see cref="PortCall"/> makes them. Xen, public/event_channel.h.</summary>
 internal static class EventChannelCall
 {
     internal static long Do(in Hypercall call) => call.Word(0) switch
     {
-        0 => BindInterdomain(call),
-        1 => BindVirq(call),
-        2 => BindPirq(call),
+        0 => PortCall.BindInterdomain(call),
+        1 => PortCall.BindVirq(call),
+        2 => PortCall.BindPirq(call),
         3 => Close(call),
         4 => Send(call),
         5 => Status(call),
-        6 => AllocateUnbound(call),
-        7 => BindIpi(call),
+        6 => PortCall.AllocateUnbound(call),
+        7 => PortCall.BindIpi(call),
         8 => BindVcpu(call),
         9 => Unmask(call),
         10 => Reset(call),
@@ -24,161 +24,6 @@ internal static class EventChannelCall
         14 => ContinueReset(call),
         _ => XenError.NoSystemCall,
     };
-
-    // With itself, or with an end of dom0's to which it was connected before.
-    private static long BindInterdomain(in Hypercall call)
-    {
-        if (!call.TryLoad(1, out InterdomainRequest request))
-        {
-            return XenError.Fault;
-        }
-
-        EventChannels events = call.Domain.Events;
-        if (request.Domain == DomainNumber.Control)
-        {
-            long result = events.ConnectAgain(request.RemotePort, call.Vcpu.Index, out request.LocalPort);
-            return result != 0 ? result : call.TryStore(1, request) ? 0 : XenError.Fault;
-        }
-
-        long error = call.CheckDomain(request.Domain, XenError.Invalid);
-        if (error != 0)
-        {
-            return error;
-        }
-
-        if (events.Find(request.RemotePort) is not { State: PortState.Unbound } remote
-            || remote.RemoteDomain != call.Domain.Id)
-        {
-            return XenError.Invalid;
-        }
-
-        if (events.Allocate(PortState.Interdomain, call.Vcpu.Index) is not EventPort local)
-        {
-            return XenError.NoSpace;
-        }
-
-        local.RemoteDomain = call.Domain.Id;
-        remote.State = PortState.Interdomain;
-        local.Peer = remote;
-        remote.Peer = local;
-        request.LocalPort = (uint)local.Number;
-        events.SetPending(local); // what was sent before is not to be lost
-        return call.TryStore(1, request) ? 0 : XenError.Fault;
-    }
-
-    private static long BindVirq(in Hypercall call)
-    {
-        if (!call.TryLoad(1, out VirqRequest request))
-        {
-            return XenError.Fault;
-        }
-
-        if (request.Virq >= EventChannels.VirqCount)
-        {
-            return XenError.Invalid;
-        }
-
-        if (request.Vcpu != 0 && !EventChannels.IsOfVcpu(request.Virq))
-        {
-            return XenError.Invalid;
-        }
-
-        if (request.Vcpu >= (uint)call.Domain.Vcpus.Count)
-        {
-            return XenError.NoEntry;
-        }
-
-        DomainVcpu vcpu = call.Domain.Vcpus[(int)request.Vcpu];
-        if (vcpu.VirqPorts[request.Virq] != 0)
-        {
-            return XenError.Exists;
-        }
-
-        if (call.Domain.Events.Allocate(PortState.Virq, vcpu.Index) is not EventPort port)
-        {
-            return XenError.NoSpace;
-        }
-
-        port.Line = (int)request.Virq;
-        vcpu.VirqPorts[request.Virq] = port.Number;
-        request.Port = (uint)port.Number;
-        return call.TryStore(1, request) ? 0 : XenError.Fault;
-    }
-
-    // QUIRK: a guest may bind the lines of physical devices and never hears of them, as in Xen when it has no such device.
-    private static long BindPirq(in Hypercall call)
-    {
-        if (!call.TryLoad(1, out PirqRequest request))
-        {
-            return XenError.Fault;
-        }
-
-        if (request.Pirq >= EventChannels.PirqCount)
-        {
-            return XenError.Invalid;
-        }
-
-        foreach (EventPort other in call.Domain.Events.Ports)
-        {
-            if (other.State == PortState.Pirq && other.Line == (int)request.Pirq)
-            {
-                return XenError.Exists;
-            }
-        }
-
-        if (call.Domain.Events.Allocate(PortState.Pirq, 0) is not EventPort port)
-        {
-            return XenError.NoSpace;
-        }
-
-        port.Line = (int)request.Pirq;
-        request.Port = (uint)port.Number;
-        return call.TryStore(1, request) ? 0 : XenError.Fault;
-    }
-
-    private static long BindIpi(in Hypercall call)
-    {
-        if (!call.TryLoad(1, out PortPair request))
-        {
-            return XenError.Fault;
-        }
-
-        if (request.First >= (uint)call.Domain.Vcpus.Count)
-        {
-            return XenError.NoEntry;
-        }
-
-        if (call.Domain.Events.Allocate(PortState.Ipi, (int)request.First) is not EventPort port)
-        {
-            return XenError.NoSpace;
-        }
-
-        request.Second = (uint)port.Number;
-        return call.TryStore(1, request) ? 0 : XenError.Fault;
-    }
-
-    private static long AllocateUnbound(in Hypercall call)
-    {
-        if (!call.TryLoad(1, out UnboundRequest request))
-        {
-            return XenError.Fault;
-        }
-
-        long error = call.CheckDomain(request.Domain);
-        if (error != 0)
-        {
-            return error;
-        }
-
-        if (call.Domain.Events.Allocate(PortState.Unbound, 0) is not EventPort port)
-        {
-            return XenError.NoSpace;
-        }
-
-        port.RemoteDomain = request.Remote == DomainNumber.Self ? call.Domain.Id : request.Remote;
-        request.Port = (uint)port.Number;
-        return call.TryStore(1, request) ? 0 : XenError.Fault;
-    }
 
     private static long Close(in Hypercall call)
     {
@@ -391,35 +236,6 @@ internal static class EventChannelCall
     {
         internal uint First;
         internal uint Second;
-    }
-
-    private struct InterdomainRequest
-    {
-        internal ushort Domain;
-        internal ushort Pad;
-        internal uint RemotePort;
-        internal uint LocalPort;
-    }
-
-    private struct VirqRequest
-    {
-        internal uint Virq;
-        internal uint Vcpu;
-        internal uint Port;
-    }
-
-    private struct PirqRequest
-    {
-        internal uint Pirq;
-        internal uint Flags;
-        internal uint Port;
-    }
-
-    private struct UnboundRequest
-    {
-        internal ushort Domain;
-        internal ushort Remote;
-        internal uint Port;
     }
 
     private struct StatusRequest
