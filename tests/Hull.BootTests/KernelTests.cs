@@ -28,6 +28,15 @@ public sealed partial class KernelTests
     }
 
     [Fact]
+    public void SuspendToIdle_EndsAtTheClocksAlarm()
+    {
+        RunResult result = HullRun.Hull("run", "--engine", "soft", "-c", "2", "--timeout", "120", "--", "sh", "-c",
+            "echo +3 >/sys/class/rtc/rtc0/wakealarm && echo freeze >/sys/power/state && dmesg | grep -c 'PM: suspend exit'");
+
+        Assert.True(result is { Status: 0, Text: "1\n" }, result.ToString());
+    }
+
+    [Fact]
     public void KernelWithoutARoot_PanicsAndSaysSo()
     {
         RunResult result = HullRun.Hull("run", "--initrd", "none");

@@ -83,6 +83,7 @@ internal sealed class Chipset
         Keyboard.Map(bus);
         _power = new AcpiPm1(Interrupts.CreateIsaLine(PlatformMap.AcpiSciIrq), () => PoweredOff?.Invoke());
         _power.Map(bus);
+        Rtc.AlarmRaised = _power.RtcAlarm;
         bus.MapPorts(PlatformMap.PostPort, 1, new BytePorts(new PostPort(), 1));
         new ApmPorts().Map(bus);
 

@@ -49,6 +49,40 @@ public sealed class PowerTests
     }
 
     [Fact]
+    public void RtcAlarm_RaisesSci_OnceAnAlarm()
+    {
+        // Linux in suspend to idle wakes by this event only: its own interrupt of the clock does not wake it.
+        _pc.Route(9, 0x49, level: true);
+        _pc.Out16(0x602, 0x400);
+        for (int alarm = 0; alarm < 2; alarm++)
+        {
+            SetAlarmInTwoSeconds();
+            _pc.Time.AdvanceMs(1000);
+            Assert.Empty(_pc.TakeAll());
+            Assert.Equal(0, _pc.In16(0x600));
+            _pc.Time.AdvanceMs(1100);
+            Assert.Equal(0x400, _pc.In16(0x600));
+            Assert.Equal(0x49, _pc.Chipset.LocalApics[0].Acknowledge());
+            _pc.Out16(0x600, 0x400);
+            _pc.Chipset.LocalApics[0].WriteMmio(0xB0, 0);
+            Assert.False(_pc.Chipset.LocalApics[0].HasInterrupt);
+            Assert.Equal(0, _pc.In16(0x600));
+            Assert.Equal(0xA0, ReadCmos(0x0C) & 0xA0);
+            Assert.Equal(0, _pc.In16(0x600));
+        }
+    }
+
+    [Fact]
+    public void RtcAlarm_ThatIsNotEnabled_IsNoEvent()
+    {
+        SetAlarmInTwoSeconds();
+        WriteCmos(0x0B, 0x06);
+        _pc.Time.AdvanceMs(5000);
+        Assert.Equal(0x20, ReadCmos(0x0C) & 0x20);
+        Assert.Equal(0, _pc.In16(0x600));
+    }
+
+    [Fact]
     public void PmTimer_RunsAtItsRate_AndWraps()
     {
         Assert.Equal(0u, _pc.In32(0x608));
@@ -74,5 +108,26 @@ public sealed class PowerTests
     {
         _pc.Out(0x80, 0x42);
         Assert.Equal(0x42, _pc.In(0x80));
+    }
+
+    // Binary, any minute and hour.
+    private void SetAlarmInTwoSeconds()
+    {
+        WriteCmos(0x0B, 0x26);
+        WriteCmos(1, (ReadCmos(0) + 2) % 60);
+        WriteCmos(3, 0xFF);
+        WriteCmos(5, 0xFF);
+    }
+
+    private int ReadCmos(int index)
+    {
+        _pc.Out(0x70, index);
+        return _pc.In(0x71);
+    }
+
+    private void WriteCmos(int index, int value)
+    {
+        _pc.Out(0x70, index);
+        _pc.Out(0x71, value);
     }
 }

@@ -15,9 +15,8 @@ internal static class FixedTables
     private const int NoVga = 4;
     private const int NoRtc = 32;
 
-    // Fixed feature flags: WBINVD, C1 on all processors, no fixed sleep button, RTC wake not fixed, reset
-    // register.
-    private const uint Features = (1 << 0) | (1 << 2) | (1 << 5) | (1 << 6) | (1 << 10);
+    // Fixed feature flags: WBINVD, C1 on all processors, no fixed sleep button, reset register.
+    private const uint Features = (1 << 0) | (1 << 2) | (1 << 5) | (1 << 10);
 
     /// <summary>Bytes of the FADT.</summary>
     internal const int FadtSize = 276;

@@ -6,7 +6,7 @@ using Hull.Platform;
 namespace Hull.Devices.Power;
 
 /// <summary>
-/// The ACPI fixed registers: PM1a events (power button) and control (soft off). The machine is always in ACPI mode.
+/// The ACPI fixed registers: PM1a events (power button, the clock's alarm) and control (soft off). The machine is always in ACPI mode.
 /// ACPI, "PM1 Event Grouping" and "PM1 Control Grouping".
 /// </summary>
 internal sealed class AcpiPm1 : IByteRegisters, IIrqSource
@@ -15,9 +15,10 @@ internal sealed class AcpiPm1 : IByteRegisters, IIrqSource
     private const int EnableOffset = 2;
     private const int ControlOffset = 4;
     private const ushort PowerButtonBit = 1 << 8;
+    private const ushort RtcBit = 1 << 10;
 
-    // Timer, global lock, power and sleep button, RTC. Only the power button ever happens, but a driver that enables an
-    // event reads back whether it worked.
+    // Timer, global lock, power and sleep button, RTC. Only the power button and the RTC ever happen, but a driver that enables
+    // an event reads back whether it worked.
     private const ushort Events = 0x0721;
     private const ushort SleepEnable = 1 << 13;
     private const ushort SciEnable = 1;
@@ -59,6 +60,18 @@ internal sealed class AcpiPm1 : IByteRegisters, IIrqSource
 
         _sci.Follow(this);
         return listens;
+    }
+
+    /// <summary>The clock's alarm came: what wakes a system from suspend to idle. Any thread.</summary>
+    internal void RtcAlarm()
+    {
+        lock (_lock)
+        {
+            _status |= RtcBit;
+            Refresh();
+        }
+
+        _sci.Follow(this);
     }
 
     /// <inheritdoc/>

@@ -47,6 +47,8 @@ internal sealed class RtcMc146818 : IByteRegisters, IIrqSource
     // would wait for the next one.
     private long? _owedEndTicks;
     private volatile bool _irqLevel;
+    private bool _alarmIsRequested;
+    private bool _alarmUntold;
 
     /// <summary>Makes the clock running on UTC, 24 hours, BCD.</summary>
     internal RtcMc146818(ITimerQueue timers, IrqLine irq)
@@ -63,6 +65,9 @@ internal sealed class RtcMc146818 : IByteRegisters, IIrqSource
 
     /// <inheritdoc/>
     public bool IrqLevel => _irqLevel;
+
+    /// <summary>An alarm's interrupt came; any thread, with no lock held.</summary>
+    internal Action? AlarmRaised { get; set; }
 
     /// <summary>The guest's time in 100 ns ticks.</summary>
     private long GuestTicks => _clock.UtcNow.Ticks + _calendar.OffsetTicks;
@@ -124,7 +129,7 @@ internal sealed class RtcMc146818 : IByteRegisters, IIrqSource
             value = ReadIndexed();
         }
 
-        _irq.Follow(this);
+        Tell();
         return value;
     }
 
@@ -142,7 +147,7 @@ internal sealed class RtcMc146818 : IByteRegisters, IIrqSource
             WriteIndexed(value);
         }
 
-        _irq.Follow(this);
+        Tell();
     }
 
     private byte ReadIndexed()
@@ -157,6 +162,7 @@ internal sealed class RtcMc146818 : IByteRegisters, IIrqSource
                 byte flags = _flags;
                 _flags = 0;
                 _irqLevel = false;
+                _alarmIsRequested = false;
                 Schedule();
                 return flags;
             default:
@@ -269,7 +275,7 @@ internal sealed class RtcMc146818 : IByteRegisters, IIrqSource
             Update();
         }
 
-        _irq.Follow(this);
+        Tell();
     }
 
     /// <summary>Brings flags and the line up to date, and asks for the next moment that matters.</summary>
@@ -310,6 +316,20 @@ internal sealed class RtcMc146818 : IByteRegisters, IIrqSource
         bool wanted = (_flags & _ram[RegisterB] & (Periodic | Alarm | UpdateEnded)) != 0;
         _flags = (byte)(wanted ? _flags | Request : _flags & ~Request);
         _irqLevel = wanted;
+        bool alarm = (_flags & _ram[RegisterB] & Alarm) != 0;
+        _alarmUntold |= alarm && !_alarmIsRequested;
+        _alarmIsRequested = alarm;
+    }
+
+    /// <summary>Tells those outside what changed. Without the lock.</summary>
+    private void Tell()
+    {
+        if (Interlocked.Exchange(ref _alarmUntold, false))
+        {
+            AlarmRaised?.Invoke();
+        }
+
+        _irq.Follow(this);
     }
 
     private void Schedule()
