@@ -17,11 +17,6 @@ internal sealed class KvmArchState
     private const int Ds = 3;
     private const int Fs = 4;
     private const int Gs = 5;
-    private const byte MovSsShadow = 1;
-    private const byte StiShadow = 2;
-    private const byte NmiVector = 2;
-    private const byte BreakpointVector = 3;
-    private const byte OverflowVector = 4;
     private const int XstateHeader = 512;
     private const int YmmHighAt = 576;
     private const ulong X87AndSse = 3;
@@ -53,12 +48,9 @@ internal sealed class KvmArchState
         GetDebugRegisters(state);
         GetExtendedState(state);
         GetMsrs(state);
-        KvmVcpuEvents events = GetEvents();
-        state.InterruptShadow = (events.InterruptShadow & MovSsShadow) != 0 ? InterruptShadow.MovSs
-            : (events.InterruptShadow & StiShadow) != 0 ? InterruptShadow.Sti : InterruptShadow.None;
-        state.NmiBlocked = events.NmiMasked != 0;
-        state.NmiPending = events.NmiPending != 0;
-        state.InFlight = InFlightOf(events);
+        KvmVcpuEvents events = default;
+        _vcpu.Call(KvmRequests.GetVcpuEvents, ref events);
+        KvmEvents.Read(events, state);
         KvmMpState mp = GetMpState();
         state.Halted = mp == KvmMpState.Halted;
         state.WaitingForStartup = mp is KvmMpState.Uninitialized or KvmMpState.InitReceived;
@@ -75,7 +67,8 @@ internal sealed class KvmArchState
         SetDebugRegisters(state);
         SetExtendedState(state);
         SetMsrs(state);
-        SetEvents(state);
+        KvmVcpuEvents events = KvmEvents.From(state);
+        _vcpu.Call(KvmRequests.SetVcpuEvents, ref events);
         uint mp = (uint)(state.WaitingForStartup ? KvmMpState.Uninitialized
             : state.Halted ? KvmMpState.Halted : KvmMpState.Runnable);
         _vcpu.Call(KvmRequests.SetMpState, ref mp);
@@ -156,14 +149,14 @@ internal sealed class KvmArchState
     {
         KvmSregs sregs = default;
         _vcpu.Call(KvmRequests.GetSregs, ref sregs);
-        state.Segments[Es] = ToArch(sregs.Es);
-        state.Segments[Cs] = ToArch(sregs.Cs);
-        state.Segments[Ss] = ToArch(sregs.Ss);
-        state.Segments[Ds] = ToArch(sregs.Ds);
-        state.Segments[Fs] = ToArch(sregs.Fs);
-        state.Segments[Gs] = ToArch(sregs.Gs);
-        state.Ldtr = ToArch(sregs.Ldt);
-        state.Tr = ToArch(sregs.Tr);
+        state.Segments[Es] = KvmSegments.ToArch(sregs.Es);
+        state.Segments[Cs] = KvmSegments.ToArch(sregs.Cs);
+        state.Segments[Ss] = KvmSegments.ToArch(sregs.Ss);
+        state.Segments[Ds] = KvmSegments.ToArch(sregs.Ds);
+        state.Segments[Fs] = KvmSegments.ToArch(sregs.Fs);
+        state.Segments[Gs] = KvmSegments.ToArch(sregs.Gs);
+        state.Ldtr = KvmSegments.ToArch(sregs.Ldt);
+        state.Tr = KvmSegments.ToArch(sregs.Tr);
         state.Gdtr = new DescriptorTableRegister(sregs.Gdt.Base, sregs.Gdt.Limit);
         state.Idtr = new DescriptorTableRegister(sregs.Idt.Base, sregs.Idt.Limit);
         state.Cr0 = sregs.Cr0;
@@ -178,14 +171,14 @@ internal sealed class KvmArchState
         // What is the APIC's (its base, CR8) stays.
         KvmSregs sregs = default;
         _vcpu.Call(KvmRequests.GetSregs, ref sregs);
-        sregs.Es = FromArch(state.Segments[Es]);
-        sregs.Cs = FromArch(state.Segments[Cs]);
-        sregs.Ss = FromArch(state.Segments[Ss]);
-        sregs.Ds = FromArch(state.Segments[Ds]);
-        sregs.Fs = FromArch(state.Segments[Fs]);
-        sregs.Gs = FromArch(state.Segments[Gs]);
-        sregs.Ldt = FromArch(state.Ldtr);
-        sregs.Tr = FromArch(state.Tr);
+        sregs.Es = KvmSegments.FromArch(state.Segments[Es]);
+        sregs.Cs = KvmSegments.FromArch(state.Segments[Cs]);
+        sregs.Ss = KvmSegments.FromArch(state.Segments[Ss]);
+        sregs.Ds = KvmSegments.FromArch(state.Segments[Ds]);
+        sregs.Fs = KvmSegments.FromArch(state.Segments[Fs]);
+        sregs.Gs = KvmSegments.FromArch(state.Segments[Gs]);
+        sregs.Ldt = KvmSegments.FromArch(state.Ldtr);
+        sregs.Tr = KvmSegments.FromArch(state.Tr);
         sregs.Gdt = new KvmTable { Base = state.Gdtr.Base, Limit = state.Gdtr.Limit };
         sregs.Idt = new KvmTable { Base = state.Idtr.Base, Limit = state.Idtr.Limit };
         sregs.Cr0 = state.Cr0;
@@ -285,91 +278,5 @@ internal sealed class KvmArchState
                 throw new HullException($"KVM_SET_MSRS: this host's KVM does not take 0x{value:x} for MSR 0x{index:x}");
             }
         }
-    }
-
-    // What INT n, INT3 and INTO raised is left out: RIP is still at them.
-    private static InFlightEvent? InFlightOf(in KvmVcpuEvents events) =>
-        events.ExceptionInjected != 0 && events.ExceptionVector is not (BreakpointVector or OverflowVector)
-            ? new InFlightEvent(
-                InFlightKind.Exception,
-                events.ExceptionVector,
-                events.ExceptionHasErrorCode != 0 ? events.ExceptionErrorCode : null)
-        : events.NmiInjected != 0 ? new InFlightEvent(InFlightKind.Nmi, NmiVector)
-        : events.InterruptInjected != 0 && events.InterruptSoft == 0
-            ? new InFlightEvent(InFlightKind.External, events.InterruptVector)
-        : null;
-
-    private KvmVcpuEvents GetEvents()
-    {
-        KvmVcpuEvents events = default;
-        _vcpu.Call(KvmRequests.GetVcpuEvents, ref events);
-        return events;
-    }
-
-    private void SetEvents(ArchState state)
-    {
-        KvmVcpuEvents events = new()
-        {
-            InterruptShadow = state.InterruptShadow switch
-            {
-                InterruptShadow.MovSs => MovSsShadow,
-                InterruptShadow.Sti => StiShadow,
-                _ => 0,
-            },
-            NmiMasked = state.NmiBlocked ? (byte)1 : (byte)0,
-            NmiPending = state.NmiPending ? (byte)1 : (byte)0,
-            Flags = KvmEventFlags.Shadow | KvmEventFlags.NmiPending,
-        };
-        switch (state.InFlight)
-        {
-            case { Kind: InFlightKind.Exception } exception:
-                events.ExceptionInjected = 1;
-                events.ExceptionVector = exception.Vector;
-                events.ExceptionHasErrorCode = exception.ErrorCode is null ? (byte)0 : (byte)1;
-                events.ExceptionErrorCode = exception.ErrorCode ?? 0;
-                break;
-            case { Kind: InFlightKind.External } external:
-                events.InterruptInjected = 1;
-                events.InterruptVector = external.Vector;
-                break;
-            case { Kind: InFlightKind.Nmi }:
-                events.NmiInjected = 1;
-                break;
-            default:
-                break;
-        }
-
-        _vcpu.Call(KvmRequests.SetVcpuEvents, ref events);
-    }
-
-    private static SegmentRegister ToArch(in KvmSegment segment) => new()
-    {
-        Selector = segment.Selector,
-        Base = segment.Base,
-        Limit = segment.Limit,
-        Attributes = (segment.Type & 0xFu) | ((uint)segment.S << 4) | ((uint)segment.Dpl << 5) | ((uint)segment.Present << 7)
-            | ((uint)segment.Avl << 12) | ((uint)segment.L << 13) | ((uint)segment.Db << 14) | ((uint)segment.G << 15)
-            | ((uint)segment.Unusable << 16),
-    };
-
-    private static KvmSegment FromArch(in SegmentRegister segment)
-    {
-        uint attributes = segment.Attributes;
-        byte Bits(int shift, uint mask = 1) => (byte)((attributes >> shift) & mask);
-        return new KvmSegment
-        {
-            Selector = segment.Selector,
-            Base = segment.Base,
-            Limit = segment.Limit,
-            Type = Bits(0, 0xF),
-            S = Bits(4),
-            Dpl = Bits(5, 3),
-            Present = Bits(7),
-            Avl = Bits(12),
-            L = Bits(13),
-            Db = Bits(14),
-            G = Bits(15),
-            Unusable = Bits(16),
-        };
     }
 }

@@ -1,5 +1,4 @@
 using System;
-using System.Numerics;
 using System.Runtime.InteropServices;
 using System.Threading;
 using Hull.Bus;
@@ -23,9 +22,8 @@ internal sealed unsafe class KvmVcpu : IVcpu
     private readonly KvmExits _exits;
     private readonly VcpuKick _kick;
     private readonly KvmRun* _run;
-    private readonly ulong[] _owed = new ulong[256 / 64];
+    private readonly OwedVectors _owed = new();
     private volatile bool _kicked;
-    private volatile bool _owesVectors;
     private volatile bool _looksForHalt;
     private int _emptyRings;
     private bool _disposed;
@@ -123,8 +121,7 @@ internal sealed unsafe class KvmVcpu : IVcpu
     {
         if (!_engine.TrySend(new MsiMessage(ApicBase | ((ulong)Index << 12), vector)))
         {
-            Interlocked.Or(ref _owed[vector / 64], 1UL << (vector % 64));
-            _owesVectors = true;
+            _owed.Add(vector);
             _kick.Send();
         }
     }
@@ -206,9 +203,9 @@ internal sealed unsafe class KvmVcpu : IVcpu
             return VcpuExit.Kicked;
         }
 
-        if (_owesVectors)
+        if (_owed.Any)
         {
-            InjectOwed();
+            _owed.Deliver(this);
         }
 
         if (_extInt is not null)
@@ -293,44 +290,6 @@ internal sealed unsafe class KvmVcpu : IVcpu
     {
         _emptyRings = _engine.DrainRings() ? 0 : _emptyRings + 1;
         return _emptyRings < MostEmptyRings ? null : Fail("KVM_RUN: the dirty ring is full and nothing is in it: it ran over");
-    }
-
-    // A disabled APIC takes no message, so nobody else changes these registers while the vCPU is outside of the guest. The INIT
-    // that starts a processor resets its APIC in KVM, and does nothing in Xen: what was there before waits for it.
-    private void InjectOwed()
-    {
-        const int SpuriousVector = 0xF0;
-        const int SoftwareEnable = 1;
-        const int RequestRegisters = 0x200;
-        if (State.GetMpState() == KvmMpState.Uninitialized)
-        {
-            return;
-        }
-
-        _owesVectors = false;
-        KvmLapic lapic = State.GetLapic();
-        Span<byte> registers = lapic;
-        bool isEnabled = (registers[SpuriousVector + 1] & SoftwareEnable) != 0;
-        for (int word = 0; word < _owed.Length; word++)
-        {
-            for (ulong rest = Interlocked.Exchange(ref _owed[word], 0); rest != 0; rest &= rest - 1)
-            {
-                int vector = (word * 64) + BitOperations.TrailingZeroCount(rest);
-                if (isEnabled)
-                {
-                    Inject((byte)vector);
-                }
-                else
-                {
-                    registers[RequestRegisters + (vector / 32 * 16) + (vector / 8 % 4)] |= (byte)(1 << (vector % 8));
-                }
-            }
-        }
-
-        if (!isEnabled)
-        {
-            State.SetLapic(lapic);
-        }
     }
 
     // The 8259s speak to one processor, through a cycle that user space plays: KVM says when the guest would take it.

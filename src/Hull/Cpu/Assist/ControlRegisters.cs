@@ -1,10 +1,9 @@
-using Hull.Cpu.Mmu;
 using Hull.Cpu.State;
 using Iced.Intel;
 
 namespace Hull.Cpu.Assist;
 
-/// <summary>MOV CR, MOV DR, CLTS, LMSW, SMSW, INVLPG, INVPCID, XSETBV. SDM vol. 3A, "Control Registers".</summary>
+/// <summary>MOV CR, CLTS, LMSW, SMSW, XSETBV. SDM vol. 3A, "Control Registers".</summary>
 internal static unsafe class ControlRegisters
 {
     /// <summary>MOV r, CRn.</summary>
@@ -169,73 +168,6 @@ internal static unsafe class ControlRegisters
     /// <summary>CR4.UMIP keeps the descriptor-table registers and CR0 from user code.</summary>
     internal static bool IsHiddenByUmip(CpuState* cpu) => (cpu->Cr4 & Cr4.Umip) != 0 && cpu->Cpl != 0;
 
-    /// <summary>INVLPG. An address that is not canonical is no fault.</summary>
-    internal static AssistResult Invlpg(SoftVcpu vcpu, in Instruction instruction)
-    {
-        CpuState* cpu = vcpu.Cpu;
-        if (cpu->Cpl != 0)
-        {
-            return Outcome.Protection(vcpu);
-        }
-
-        int segment = Segmentation.OperandSegment(cpu, instruction);
-        ulong linear = Segmentation.Offset(cpu, instruction);
-        if (!CpuMode.Is64Bit(cpu))
-        {
-            linear = (uint)(linear + cpu->Segments[segment].Base);
-        }
-        else if (segment >= Seg.Fs)
-        {
-            linear += cpu->Segments[segment].Base;
-        }
-
-        vcpu.Mmu.FlushPage(linear);
-        return Outcome.Leave(vcpu, instruction);
-    }
-
-    /// <summary>INVPCID: one address, one PCID, all, all but global.</summary>
-    internal static AssistResult Invpcid(SoftVcpu vcpu, in Instruction instruction)
-    {
-        CpuState* cpu = vcpu.Cpu;
-        if (cpu->Cpl != 0)
-        {
-            return Outcome.Protection(vcpu);
-        }
-
-        if (!Segmentation.TryLinear(vcpu, instruction, 16, Access.Load, out ulong at)
-            || !vcpu.Mmu.Load(at, out ulong pcid)
-            || !vcpu.Mmu.Load(at + 8, out ulong linear))
-        {
-            return AssistResult.Fault;
-        }
-
-        ulong type = Operands.Read(cpu, instruction.Op0Register);
-        bool pcide = (cpu->Cr4 & Cr4.Pcide) != 0;
-        if (type > 3 || (type < 2 && ((pcid >> 12) != 0 || (pcid != 0 && !pcide)))
-            || (type == 0 && !CpuMode.IsCanonical(linear)) || (type >= 2 && (pcid >> 12) != 0))
-        {
-            return Outcome.Protection(vcpu);
-        }
-
-        switch (type)
-        {
-            case 0 or 1 when pcid != (uint)Pcid(cpu):
-                vcpu.Tlb.ForgetSpace((int)pcid);
-                break;
-            case 0:
-                vcpu.Mmu.FlushPage(linear);
-                break;
-            case 2:
-                vcpu.Mmu.FlushAll();
-                break;
-            default:
-                vcpu.Mmu.FlushNonGlobal();
-                break;
-        }
-
-        return Outcome.Leave(vcpu, instruction);
-    }
-
     /// <summary>XSETBV: XCR0.</summary>
     internal static AssistResult Xsetbv(SoftVcpu vcpu, in Instruction instruction)
     {
@@ -256,67 +188,8 @@ internal static unsafe class ControlRegisters
         return Outcome.Leave(vcpu, instruction);
     }
 
-    /// <summary>MOV r, DRn.</summary>
-    internal static AssistResult MovFromDebug(SoftVcpu vcpu, in Instruction instruction)
-    {
-        int number = instruction.Op1Register - Register.DR0;
-        if (!MayUseDebug(vcpu, ref number))
-        {
-            return AssistResult.Fault;
-        }
-
-        Operands.Write(vcpu.Cpu, instruction.Op0Register, vcpu.Cpu->DebugRegisters[number]);
-        return AssistResult.Next;
-    }
-
-    /// <summary>MOV DRn, r.</summary>
-    internal static AssistResult MovToDebug(SoftVcpu vcpu, in Instruction instruction)
-    {
-        int number = instruction.Op0Register - Register.DR0;
-        if (!MayUseDebug(vcpu, ref number))
-        {
-            return AssistResult.Fault;
-        }
-
-        CpuState* cpu = vcpu.Cpu;
-        ulong value = Operands.Read(cpu, instruction.Op1Register);
-        if (number >= 6 && value >> 32 != 0)
-        {
-            return Outcome.Protection(vcpu);
-        }
-
-        cpu->DebugRegisters[number] = number switch
-        {
-            6 => (value & 0xE00F) | 0xFFFF_0FF0,
-            7 => (value & 0xFFFF_23FF) | 0x400,
-            _ => value,
-        };
-        vcpu.Debug.Recompute();
-        return Outcome.Leave(vcpu, instruction);
-    }
-
-    private static bool MayUseDebug(SoftVcpu vcpu, ref int number)
-    {
-        CpuState* cpu = vcpu.Cpu;
-        if (number is < 0 or > 7 || (number is 4 or 5 && (cpu->Cr4 & Cr4.De) != 0))
-        {
-            return vcpu.Raise(Vector.InvalidOpcode);
-        }
-
-        if (cpu->Cpl != 0)
-        {
-            return vcpu.Raise(Vector.GeneralProtection, 0);
-        }
-
-        if ((cpu->DebugRegisters[7] & (1 << 13)) != 0)
-        {
-            cpu->DebugRegisters[6] |= DebugUnit.GeneralDetect;
-            return vcpu.Raise(Vector.Debug);
-        }
-
-        number = number is 4 or 5 ? number + 2 : number;
-        return true;
-    }
+    /// <summary>The PCID that is current; 0 without PCIDs.</summary>
+    internal static int Pcid(CpuState* cpu) => (cpu->Cr4 & Cr4.Pcide) != 0 ? (int)cpu->Cr3 & 0xFFF : 0;
 
     private static bool WriteCr3(SoftVcpu vcpu, ulong value)
     {
@@ -345,8 +218,6 @@ internal static unsafe class ControlRegisters
         vcpu.Mmu.SwitchSpace(from, Pcid(cpu), keeps);
         return true;
     }
-
-    private static int Pcid(CpuState* cpu) => (cpu->Cr4 & Cr4.Pcide) != 0 ? (int)cpu->Cr3 & 0xFFF : 0;
 
     private static bool WriteCr4(SoftVcpu vcpu, ulong value)
     {

@@ -1,5 +1,4 @@
 using System;
-using System.Runtime.CompilerServices;
 using Hull.Cpu.Mmu;
 using Hull.Cpu.State;
 using Hull.Memory;
@@ -59,7 +58,7 @@ internal static unsafe class StringRuns
             {
                 uint bytes = (uint)run * (uint)context.Size;
                 uint back = context.Backward ? bytes - (uint)context.Size : 0;
-                Copy(destinationAt - back, sourceAt - back, bytes, context);
+                StringElements.Copy(destinationAt - back, sourceAt - back, bytes, context);
                 vcpu.Mmu.Written(destinationAt - back, bytes);
                 return run;
             }
@@ -86,7 +85,7 @@ internal static unsafe class StringRuns
             {
                 uint bytes = (uint)run * (uint)context.Size;
                 at -= context.Backward ? bytes - (uint)context.Size : 0;
-                FillRun(at, (int)run, context.Size, value);
+                StringElements.Fill(at, (int)run, context.Size, value);
                 vcpu.Mmu.Written(at, bytes);
                 return run;
             }
@@ -112,12 +111,12 @@ internal static unsafe class StringRuns
             if (host != null)
             {
                 nint step = context.Backward ? -context.Size : context.Size;
-                ulong index = SkipScanned(context, host, (int)run, accumulator);
+                ulong index = StringElements.SkipScanned(context, host, (int)run, accumulator);
                 ulong element;
                 do
                 {
                     // SAFETY: RunLength keeps all elements of the run inside the page that FindHost gave.
-                    element = ReadElement(host + ((nint)index * step), context.Size);
+                    element = StringElements.Read(host + ((nint)index * step), context.Size);
                     stop = Stops(context, accumulator == element);
                     index++;
                 }
@@ -157,14 +156,14 @@ internal static unsafe class StringRuns
             if (leftAt != null && rightAt != null)
             {
                 nint step = context.Backward ? -context.Size : context.Size;
-                ulong index = SkipEqual(context, leftAt, rightAt, (int)run);
+                ulong index = StringElements.SkipEqual(context, leftAt, rightAt, (int)run);
                 ulong x;
                 ulong y;
                 do
                 {
                     // SAFETY: RunLength keeps all elements of the run inside the pages that FindHost gave.
-                    x = ReadElement(leftAt + ((nint)index * step), context.Size);
-                    y = ReadElement(rightAt + ((nint)index * step), context.Size);
+                    x = StringElements.Read(leftAt + ((nint)index * step), context.Size);
+                    y = StringElements.Read(rightAt + ((nint)index * step), context.Size);
                     stop = Stops(context, x == y);
                     index++;
                 }
@@ -267,41 +266,6 @@ internal static unsafe class StringRuns
         return Segmentation.IsInside(cpu, register, lowest, (uint)run * size, access) ? run : 0;
     }
 
-    /// <summary>Elements that certainly do not stop a forward scan; the one behind them is looked at as usual.</summary>
-    private static ulong SkipScanned(in StringContext context, byte* host, int run, ulong value)
-    {
-        // SAFETY: RunLength keeps all elements of the run inside the page that FindHost gave.
-        return context.Backward ? 0 : context.Size switch
-        {
-            1 => Skip(new ReadOnlySpan<byte>(host, run), (byte)value, context),
-            2 => Skip(new ReadOnlySpan<ushort>(host, run), (ushort)value, context),
-            4 => Skip(new ReadOnlySpan<uint>(host, run), (uint)value, context),
-            _ => Skip(new ReadOnlySpan<ulong>(host, run), value, context),
-        };
-    }
-
-    private static ulong Skip<T>(ReadOnlySpan<T> elements, T value, in StringContext context)
-        where T : unmanaged, IEquatable<T>
-    {
-        int found = context.StopsWhenEqual ? elements.IndexOf(value)
-            : context.StopsWhenDifferent ? elements.IndexOfAnyExcept(value) : 0;
-        return (ulong)(found < 0 ? elements.Length - 1 : found);
-    }
-
-    /// <summary>Elements that are equal at the start of a forward REPE CMPS, short of the last.</summary>
-    private static ulong SkipEqual(in StringContext context, byte* left, byte* right, int run)
-    {
-        if (context.Backward || !context.StopsWhenDifferent)
-        {
-            return 0;
-        }
-
-        // SAFETY: RunLength keeps all elements of the run inside the pages that FindHost gave.
-        int bytes = run * context.Size;
-        int equal = new ReadOnlySpan<byte>(left, bytes).CommonPrefixLength(new ReadOnlySpan<byte>(right, bytes));
-        return (ulong)Math.Min(equal / context.Size, run - 1);
-    }
-
     private static bool Stops(in StringContext context, bool equal) =>
         equal ? context.StopsWhenEqual : context.StopsWhenDifferent;
 
@@ -316,96 +280,6 @@ internal static unsafe class StringRuns
     private static bool StoreElement(SoftVcpu vcpu, in StringContext context, ulong offset, ulong value) =>
         Segmentation.TryLinear(vcpu, Seg.Es, offset, (uint)context.Size, Access.Store, out ulong linear)
         && Operands.StoreSized(vcpu, linear, context.Size, value, Access.Store);
-
-    /// <summary>
-    /// Copies element by element as the CPU would see it: where the destination starts inside the part of the source that
-    /// is still to be read, the pattern repeats.
-    /// </summary>
-    private static void Copy(byte* destination, byte* source, uint bytes, in StringContext context)
-    {
-        // SAFETY: both runs lie inside one host page each; RunLength has made sure of that.
-        bool repeats = context.Backward
-            ? destination < source && destination + bytes > source
-            : destination > source && destination < source + bytes;
-        if (!repeats)
-        {
-            Buffer.MemoryCopy(source, destination, bytes, bytes);
-            return;
-        }
-
-        uint distance = (uint)Math.Abs(destination - source);
-        if (context.Backward || distance < (uint)context.Size)
-        {
-            CopyElements(destination, source, bytes, context);
-            return;
-        }
-
-        for (uint done = 0; done < bytes;)
-        {
-            uint piece = Math.Min(distance, bytes - done);
-            Buffer.MemoryCopy(source + done, destination + done, piece, piece);
-            done += piece;
-        }
-    }
-
-    private static void CopyElements(byte* destination, byte* source, uint bytes, in StringContext context)
-    {
-        uint size = (uint)context.Size;
-        for (uint done = 0; done < bytes; done += size)
-        {
-            uint at = context.Backward ? bytes - size - done : done;
-            // SAFETY: at + size is at most bytes, the run that the caller checked.
-            WriteElement(destination + at, context.Size, ReadElement(source + at, context.Size));
-        }
-    }
-
-    private static void FillRun(byte* at, int count, int size, ulong value)
-    {
-        // SAFETY: count * size bytes from here lie inside one host page; RunLength has made sure of that.
-        switch (size)
-        {
-            case 1:
-                new Span<byte>(at, count).Fill((byte)value);
-                break;
-            case 2:
-                new Span<ushort>(at, count).Fill((ushort)value);
-                break;
-            case 4:
-                new Span<uint>(at, count).Fill((uint)value);
-                break;
-            default:
-                new Span<ulong>(at, count).Fill(value);
-                break;
-        }
-    }
-
-    // SAFETY of both: the callers keep the element inside a checked host page.
-    private static ulong ReadElement(byte* at, int size) => size switch
-    {
-        1 => *at,
-        2 => Unsafe.ReadUnaligned<ushort>(at),
-        4 => Unsafe.ReadUnaligned<uint>(at),
-        _ => Unsafe.ReadUnaligned<ulong>(at),
-    };
-
-    private static void WriteElement(byte* at, int size, ulong value)
-    {
-        switch (size)
-        {
-            case 1:
-                *at = (byte)value;
-                break;
-            case 2:
-                Unsafe.WriteUnaligned(at, (ushort)value);
-                break;
-            case 4:
-                Unsafe.WriteUnaligned(at, (uint)value);
-                break;
-            default:
-                Unsafe.WriteUnaligned(at, value);
-                break;
-        }
-    }
 
     private static void SetFlags(CpuState* cpu, ulong left, ulong right, int size) =>
         cpu->ArithmeticFlags = FlagArithmetic.Subtract(left, right, size);

@@ -42,7 +42,7 @@ public sealed unsafe class AssistFuzzTests : IDisposable
             Enter(mode, random);
             NewCode(random, code);
             Instruction instruction = _guest.Decode(code);
-            if (!SystemAssists.Handles(instruction.Code))
+            if (!AssistTable.Handles(instruction.Code))
             {
                 continue;
             }
