@@ -134,9 +134,6 @@ internal sealed unsafe class SoftVcpu : IVcpu
     /// <summary>Blocks of all vCPUs that were invalidated so far.</summary>
     internal ulong Invalidations => _engine.Invalidations;
 
-    /// <summary>Guest pc and name of the block being run, for reports.</summary>
-    internal ulong CurrentRip => Cpu->Rip;
-
     /// <inheritdoc/>
     public VcpuExit Run()
     {

@@ -65,8 +65,8 @@ internal sealed class Chipset
 
         new Pit8254(timers, Interrupts.CreateIsaLine(PlatformMap.PitIrq)).Map(bus);
         Rtc = new RtcMc146818(timers, Interrupts.CreateIsaLine(PlatformMap.RtcIrq));
-        Rtc.SetMemorySize(options.LowMemory, options.HighMemory);
-        Rtc.SetVcpus(options.Vcpus);
+        FirmwareCmos.SetMemorySize(Rtc, options.LowMemory, options.HighMemory);
+        FirmwareCmos.SetVcpus(Rtc, options.Vcpus);
         Rtc.Map(bus);
         new Hpet(timers, Interrupts, Messages).Map(bus);
         bus.MapPorts(PlatformMap.AcpiPmTimerPort, 4, new AcpiPmTimer(timers.Clock));

@@ -4,22 +4,6 @@ using System.Runtime.Intrinsics.X86;
 
 namespace Hull.Engine;
 
-/// <summary>What CPUID depends on besides the leaf: the vCPU's state at the moment.</summary>
-public readonly record struct CpuidContext
-{
-    /// <summary>CR4.OSXSAVE.</summary>
-    public bool Osxsave { get; init; }
-
-    /// <summary>XCR0.</summary>
-    public ulong Xcr0 { get; init; }
-
-    /// <summary>The (x2)APIC id.</summary>
-    public uint ApicId { get; init; }
-
-    /// <summary>IA32_APIC_BASE bit 11.</summary>
-    public bool ApicEnabled { get; init; }
-}
-
 /// <summary>
 /// CPUID as a guest sees it, computed once from the host and what the engine can do. What is not on the whitelist here
 /// is hidden. SDM vol. 2A, "CPUID"; APM vol. 3, "Obtaining Processor Information Via the CPUID Instruction".
@@ -288,7 +272,7 @@ public sealed class CpuidPolicy
         if (apicBusHz is > 0 and <= uint.MaxValue)
         {
             ulong most = Math.Max(1, uint.MaxValue / Math.Max(1, apicBusHz / 1000));
-            (ulong numerator, ulong denominator) = Approximate(TscHz, apicBusHz, most);
+            (ulong numerator, ulong denominator) = Fraction.Approximate(TscHz, apicBusHz, most);
             _leaves[Key(0x15, 0)] = new CpuidResult((uint)denominator, (uint)numerator, (uint)apicBusHz, 0);
         }
 
@@ -326,27 +310,4 @@ public sealed class CpuidPolicy
     }
 
     private static uint RoundUpToPowerOfTwo(uint value) => System.Numerics.BitOperations.RoundUpToPowerOf2(value);
-
-    /// <summary>The last convergent of a continued fraction with a numerator of at most <paramref name="most"/>.</summary>
-    private static (ulong Numerator, ulong Denominator) Approximate(ulong value, ulong divisor, ulong most)
-    {
-        ulong a = value;
-        ulong b = divisor;
-        (ulong p0, ulong q0, ulong p1, ulong q1) = (0, 1, 1, 0);
-        while (b != 0)
-        {
-            ulong whole = a / b;
-            UInt128 p2 = ((UInt128)whole * p1) + p0;
-            UInt128 q2 = ((UInt128)whole * q1) + q0;
-            if (p2 > most || q2 > uint.MaxValue)
-            {
-                break;
-            }
-
-            (p0, q0, p1, q1) = (p1, q1, (ulong)p2, (ulong)q2);
-            (a, b) = (b, a - whole * b);
-        }
-
-        return q1 == 0 ? (Math.Min(most, Math.Max(1, value / divisor)), 1) : (p1, q1);
-    }
 }

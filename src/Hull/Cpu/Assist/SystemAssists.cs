@@ -138,7 +138,7 @@ internal static unsafe class SystemAssists
             case AssistKind.FarCall:
                 return FarTransfer.JumpOrCall(vcpu, instruction, true);
             case AssistKind.FarReturn:
-                return FarTransfer.Return(vcpu, instruction);
+                return FarReturn.Execute(vcpu, instruction);
             case AssistKind.InterruptReturn:
                 return InterruptReturn.Execute(vcpu, instruction);
             case AssistKind.Syscall:

@@ -91,30 +91,6 @@ internal sealed class RtcMc146818 : IByteRegisters, IIrqSource
     /// <summary>Sets a byte of CMOS RAM, for firmware that looks there. Before the machine runs.</summary>
     internal void SetCmos(int index, byte value) => _ram[index & 0x7F] = value;
 
-    /// <summary>Tells the memory size as firmware expects it in CMOS.</summary>
-    /// <param name="low">Bytes of RAM below 4 GiB.</param>
-    /// <param name="high">Bytes of RAM from 4 GiB on.</param>
-    internal void SetMemorySize(ulong low, ulong high)
-    {
-        ulong extended = Math.Min((low >> 10) - 1024, 0xFFFF);
-        ulong above16 = low > 16 << 20 ? Math.Min((low - (16 << 20)) >> 16, 0xFFFF) : 0;
-        ulong above4G = Math.Min(high >> 16, 0xFF_FFFF);
-        SetCmos(0x15, 640 & 0xFF);
-        SetCmos(0x16, 640 >> 8);
-        SetCmos(0x17, (byte)extended);
-        SetCmos(0x18, (byte)(extended >> 8));
-        SetCmos(0x30, (byte)extended);
-        SetCmos(0x31, (byte)(extended >> 8));
-        SetCmos(0x34, (byte)above16);
-        SetCmos(0x35, (byte)(above16 >> 8));
-        SetCmos(0x5B, (byte)above4G);
-        SetCmos(0x5C, (byte)(above4G >> 8));
-        SetCmos(0x5D, (byte)(above4G >> 16));
-    }
-
-    /// <summary>Tells firmware how many processors it has to wait for.</summary>
-    internal void SetVcpus(int count) => SetCmos(0x5F, (byte)(count - 1));
-
     /// <inheritdoc/>
     public byte ReadRegister(int offset)
     {

@@ -7,7 +7,7 @@ using Xunit;
 namespace Hull.Tests.Cpu.Translate;
 
 /// <summary>Loops without a backward jump, because RIP wraps around: a kick ends them all the same.</summary>
-public sealed class WrapAroundTests : IDisposable
+public sealed unsafe class WrapAroundTests : IDisposable
 {
     private const byte Nop = 0x90;
 
@@ -73,7 +73,7 @@ public sealed class WrapAroundTests : IDisposable
 
             Assert.True(_guest.Vcpu.StepLinked());
         }
-        while (_guest.Vcpu.CurrentRip != kickAt || (links != 0 && _guest.Engine.Cache.ChainLinks != links));
+        while (_guest.Vcpu.Cpu->Rip != kickAt || (links != 0 && _guest.Engine.Cache.ChainLinks != links));
 
         _guest.Vcpu.Kick();
         Thread runner = new(() => _guest.Vcpu.StepLinked()) { IsBackground = true };
