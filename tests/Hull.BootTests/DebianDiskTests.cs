@@ -36,9 +36,7 @@ public sealed class DebianDiskTests : IDisposable
         run.WaitFor("login:");
         Assert.NotEqual(first, Ssh("cat /proc/sys/kernel/random/boot_id"));
 
-        Ssh("systemctl poweroff");
-        RunResult result = run.WaitForEnd();
-        Assert.True(result.Status == 0, result.ToString());
+        PowerOff(run);
     }
 
     [GuestFact(TestGuest.DebianDisk)]
@@ -60,9 +58,7 @@ public sealed class DebianDiskTests : IDisposable
         using HullRun again = Boot("2");
         again.WaitFor("login:");
         Assert.Equal("/var/kept: OK\nrunning\n", Ssh("sha256sum -c /var/sum; systemctl is-system-running --wait"));
-        Ssh("systemctl poweroff");
-        RunResult result = again.WaitForEnd();
-        Assert.True(result.Status == 0, result.ToString());
+        PowerOff(again);
         AssertClean();
     }
 
@@ -82,9 +78,7 @@ public sealed class DebianDiskTests : IDisposable
         run.WaitFor("hvc0");
         run.WaitFor("login:");
         Assert.NotEqual(first, Ssh("cat /proc/sys/kernel/random/boot_id"));
-        Ssh("systemctl poweroff");
-        RunResult result = run.WaitForEnd();
-        Assert.True(result.Status == 0, result.ToString());
+        PowerOff(run);
         AssertClean();
     }
 
@@ -118,35 +112,24 @@ public sealed class DebianDiskTests : IDisposable
         Assert.Equal("1\n", Ssh("ls -d /sys/class/net/e* | wc -l"));
         Assert.Equal(Ssh("sha256sum </usr/bin/perl"), Ssh("cat /usr/bin/perl", "sha256sum"));
         Assert.Equal("running\n", Ssh("systemctl is-system-running --wait; systemctl --failed --no-legend"));
-        Ssh("systemctl poweroff");
-        RunResult result = run.WaitForEnd();
-        Assert.True(result.Status == 0, result.ToString());
+        PowerOff(run);
         AssertClean();
     }
 
     [GuestFact(TestGuest.DebianRepository)]
     public void DebianDisk_InstallsACompiler_FromARepositoryOfTheHosts_AndStaysWhole()
     {
-        int port = HostNetwork.FreePort();
-        using Process server = Process.Start("busybox", ["httpd", "-f", "-p", $"127.0.0.1:{port}", "-h", Checkout.DebianRepository!]);
-        try
+        using (HostWebServer server = new(Checkout.DebianRepository!)) // there, or skipped
         {
             using HullRun run = Boot("2");
             run.WaitFor("login:");
-            Ssh("rm -rf /etc/apt/sources.list.d/*; router=$(ip route | sed -n 's/^default via \\([^ ]*\\).*/\\1/p'); "
-                + $"echo \"deb [trusted=yes] http://$router:{port} ./\" >/etc/apt/sources.list; apt-get -q update");
+            Ssh(TakePackagesFrom(server, ""));
             Ssh("DEBIAN_FRONTEND=noninteractive apt-get -q -y install build-essential");
             Assert.Equal("", Ssh("dpkg --audit; dpkg --verify build-essential gcc-12 libc6-dev make"));
             Assert.Equal("42\n", Ssh(
                 "printf '#include <iostream>\\nint main() { std::cout << 42 << std::endl; }' >a.cc && g++ -O2 -o a a.cc && ./a"));
             Assert.Equal("running\n", Ssh("systemctl is-system-running --wait; systemctl --failed --no-legend"));
-            Ssh("systemctl poweroff");
-            RunResult result = run.WaitForEnd();
-            Assert.True(result.Status == 0, result.ToString());
-        }
-        finally
-        {
-            server.Kill();
+            PowerOff(run);
         }
 
         AssertClean();
@@ -164,16 +147,13 @@ public sealed class DebianDiskTests : IDisposable
         string kernel = list.Single(static row => row[1] == "-")[0];
         string names = string.Join(' ', packages.Select(static row => row[0]));
         string versions = $"dpkg-query -W -f '${{Package}} ${{Version}}\n' {names} 2>/dev/null | sort";
-        int port = HostNetwork.FreePort();
-        using Process server = Process.Start("busybox", ["httpd", "-f", "-p", $"127.0.0.1:{port}", "-h", Checkout.DebianUpgrade!]);
-        try
+        using (HostWebServer server = new(Checkout.DebianUpgrade!)) // there, or skipped
         {
             using HullRun run = Boot("2");
             run.WaitFor("login:");
             string apt = "DEBIAN_FRONTEND=noninteractive apt-get -q -y";
-            Ssh("rm -rf /etc/apt/sources.list.d/*; router=$(ip route | sed -n 's/^default via \\([^ ]*\\).*/\\1/p'); "
-                + $"echo \"deb [trusted=yes] http://$router:{port}/old ./\" >/etc/apt/sources.list; apt-get -q update; "
-                + $"{apt} --allow-downgrades --only-upgrade install {string.Join(' ', packages.Select(static row => $"{row[0]}={row[1]}"))}");
+            Ssh($"{TakePackagesFrom(server, "/old")}; {apt} --allow-downgrades --only-upgrade install "
+                + $"{string.Join(' ', packages.Select(static row => $"{row[0]}={row[1]}"))}");
             string[] before = Ssh(versions).Split('\n', StringSplitOptions.RemoveEmptyEntries);
             Assert.True(before.Length >= 3, string.Join('\n', before));
             Assert.All(before, line => Assert.Contains(packages, row => line == $"{row[0]} {row[1]}"));
@@ -188,13 +168,7 @@ public sealed class DebianDiskTests : IDisposable
             Ssh("systemctl reboot");
             run.WaitFor("login:");
             Assert.Equal($"{kernel}\nrunning\n", Ssh("echo linux-image-$(uname -r); systemctl is-system-running --wait; systemctl --failed --no-legend"));
-            Ssh("systemctl poweroff");
-            RunResult result = run.WaitForEnd();
-            Assert.True(result.Status == 0, result.ToString());
-        }
-        finally
-        {
-            server.Kill();
+            PowerOff(run);
         }
 
         AssertClean();
@@ -314,6 +288,18 @@ public sealed class DebianDiskTests : IDisposable
             Thread.Sleep(500);
         }
     }
+
+    private void PowerOff(HullRun run)
+    {
+        Ssh("systemctl poweroff");
+        RunResult result = run.WaitForEnd();
+        Assert.True(result.Status == 0, result.ToString());
+    }
+
+    // Words that make a folder of the host's server the guest's only source of packages.
+    private static string TakePackagesFrom(HostWebServer server, string folder) =>
+        $"rm -rf /etc/apt/sources.list.d/*; {HostNetwork.Router} "
+        + $"echo \"deb [trusted=yes] http://$router:{server.Port}{folder} ./\" >/etc/apt/sources.list; apt-get -q update";
 
     private void AssertClean()
     {

@@ -1,5 +1,7 @@
+using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
+using System.Threading.Tasks;
 
 namespace Hull.BootTests;
 
@@ -15,5 +17,17 @@ internal static class HostNetwork
         using TcpListener listener = new(IPAddress.Loopback, 0);
         listener.Start();
         return ((IPEndPoint)listener.LocalEndpoint).Port;
+    }
+
+    /// <summary>What a web server on a port of the loopback has at its root.</summary>
+    internal static async Task<string> ReadPageAsync(int port)
+    {
+        using Process curl = Process.Start(new ProcessStartInfo("curl", ["-sS", "--max-time", "60", $"http://127.0.0.1:{port}/"])
+        {
+            RedirectStandardOutput = true,
+        })!; // a new process: never null
+        string text = await curl.StandardOutput.ReadToEndAsync();
+        await curl.WaitForExitAsync();
+        return text;
     }
 }

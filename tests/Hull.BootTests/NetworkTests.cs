@@ -53,12 +53,7 @@ public sealed class NetworkTests
         using HullRun run = HullRun.Start("run", "--publish", $"127.0.0.1:{port}:80", "--", "sh", "-c",
             "echo 'from the guest' >/tmp/index.html; httpd -h /tmp && echo up; sleep 1000");
         run.WaitFor("up\n");
-        using Process curl = Process.Start(new ProcessStartInfo("curl", ["-sS", "--max-time", "60", $"http://127.0.0.1:{port}/"])
-        {
-            RedirectStandardOutput = true,
-        })!;
-        string text = await curl.StandardOutput.ReadToEndAsync();
-        await curl.WaitForExitAsync();
+        string text = await HostNetwork.ReadPageAsync(port);
         run.Signal("INT");
 
         Assert.Equal("from the guest\n", text);

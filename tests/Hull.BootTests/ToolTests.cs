@@ -67,24 +67,17 @@ public sealed class ToolTests : IDisposable
         byte[] content = new byte[20_000_000];
         new Random(3).NextBytes(content);
         File.WriteAllBytes(Path.Combine(_folder, "data"), content);
-        int port = HostNetwork.FreePort();
         int published = HostNetwork.FreePort();
-        using Process server = Process.Start("busybox", ["httpd", "-f", "-p", $"127.0.0.1:{port}", "-h", _folder]);
-        try
-        {
-            // The host's file comes in, and goes out again to whoever asks at the published port.
-            using HullRun run = HullRun.Start("run", "--root", "host", "--publish", $"127.0.0.1:{published}:80", "--", "sh", "-c",
-                $"{HostNetwork.Router} mkdir /run/www && curl -sSf -o /run/www/data http://$router:{port}/data && echo fetched; busybox httpd -f -p 80 -h /run/www");
-            run.WaitFor("fetched\n");
-            string copy = Path.Combine(_folder, "copy");
-            (int status, _) = Run("curl", "-sSf", "--retry", "20", "--retry-connrefused", "--retry-all-errors", "-o", copy, $"http://127.0.0.1:{published}/data");
-            Assert.Equal(0, status);
-            Assert.True(File.ReadAllBytes(copy).AsSpan().SequenceEqual(content));
-        }
-        finally
-        {
-            server.Kill();
-        }
+        using HostWebServer server = new(_folder);
+
+        // The host's file comes in, and goes out again to whoever asks at the published port.
+        using HullRun run = HullRun.Start("run", "--root", "host", "--publish", $"127.0.0.1:{published}:80", "--", "sh", "-c",
+            $"{HostNetwork.Router} mkdir /run/www && curl -sSf -o /run/www/data http://$router:{server.Port}/data && echo fetched; busybox httpd -f -p 80 -h /run/www");
+        run.WaitFor("fetched\n");
+        string copy = Path.Combine(_folder, "copy");
+        (int status, _) = Run("curl", "-sSf", "--retry", "20", "--retry-connrefused", "--retry-all-errors", "-o", copy, $"http://127.0.0.1:{published}/data");
+        Assert.Equal(0, status);
+        Assert.True(File.ReadAllBytes(copy).AsSpan().SequenceEqual(content));
     }
 
     [ToolTheory("iperf3", "passt")]

@@ -1,5 +1,4 @@
 using System;
-using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
 using System.Security.Cryptography;
@@ -41,12 +40,7 @@ public sealed class XenNetworkTests
         using HullRun run = HullRun.Start("run", "--xen", "--publish", $"127.0.0.1:{port}:80", "--", "sh", "-c",
             "echo 'from a guest of Xen' >/tmp/index.html; httpd -h /tmp && echo up; sleep 1000");
         run.WaitFor("up\n");
-        using Process curl = Process.Start(new ProcessStartInfo("curl", ["-sS", "--max-time", "60", $"http://127.0.0.1:{port}/"])
-        {
-            RedirectStandardOutput = true,
-        })!;
-        string text = await curl.StandardOutput.ReadToEndAsync();
-        await curl.WaitForExitAsync();
+        string text = await HostNetwork.ReadPageAsync(port);
         run.Signal("INT");
 
         Assert.Equal("from a guest of Xen\n", text);

@@ -117,11 +117,7 @@ public sealed class KvmOracleTests(ITestOutputHelper output)
             _writtenLength = test.CodeLength;
             _guest.WriteLinear(test.SliceAddress, test.Slice.AsSpan(0, test.SliceLength));
             _vcpu.SetState(Load(test));
-            result.RunnerError = null;
-            result.Faulted = false;
-            result.Vector = 0;
-            result.ErrorCode = 0;
-            result.Address = 0;
+            result.Clear();
             Volatile.Write(ref _entered, Environment.TickCount64);
             VcpuExit exit = _vcpu.Run();
             Volatile.Write(ref _entered, 0);

@@ -85,11 +85,7 @@ internal sealed unsafe class SoftRunner : IInstructionRunner, IDisposable
 
         _guest.WriteLinear(test.SliceAddress, test.Slice.AsSpan(0, test.SliceLength));
         Load(test);
-        result.RunnerError = null;
-        result.Faulted = false;
-        result.Vector = 0;
-        result.ErrorCode = 0;
-        result.Address = 0;
+        result.Clear();
         Step(test, result);
         Store(test, result);
         if (result.RunnerError is not null)

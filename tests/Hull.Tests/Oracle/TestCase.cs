@@ -125,6 +125,16 @@ internal sealed unsafe class TestResult : IDisposable
     /// <summary>What the runner itself has to complain of; null when it ran.</summary>
     internal string? RunnerError { get; set; }
 
+    /// <summary>Before a run: no fault, no complaint.</summary>
+    internal void Clear()
+    {
+        RunnerError = null;
+        Faulted = false;
+        Vector = 0;
+        ErrorCode = 0;
+        Address = 0;
+    }
+
     /// <inheritdoc/>
     public void Dispose() => NativeMemory.AlignedFree(State);
 }

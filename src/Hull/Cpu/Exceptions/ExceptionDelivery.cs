@@ -1,3 +1,4 @@
+using Hull.Cpu.Assist;
 using Hull.Cpu.State;
 
 namespace Hull.Cpu.Exceptions;
@@ -124,6 +125,45 @@ internal static unsafe class ExceptionDelivery
         bool isFault = kind == EventKind.Exception && fault.Vector is not (Vector.Debug or Vector.Nmi or Vector.Breakpoint
             or Vector.Overflow or Vector.DoubleFault or Vector.MachineCheck);
         return isFault ? cpu->Rflags | Rflags.Rf : cpu->Rflags;
+    }
+
+    /// <summary>Pushes what every frame ends with: flags, CS, RIP and the error code if there is one.</summary>
+    internal static void PushReturn(ref StackFrame frame, CpuState* cpu, PendingFault fault, EventKind kind, ulong returnRip)
+    {
+        frame.Push(SavedFlags(cpu, fault, kind));
+        frame.Push(cpu->Segments[Seg.Cs].Selector);
+        frame.Push(returnRip);
+        if (fault.HasErrorCode)
+        {
+            frame.Push(fault.ErrorCode);
+        }
+    }
+
+    /// <summary>Reads the code segment of a handler and checks that it may be entered.</summary>
+    /// <param name="vcpu">The vCPU.</param>
+    /// <param name="selector">As the gate has it.</param>
+    /// <param name="mustBeLong">IA-32e mode: the code must be of 64 bits.</param>
+    /// <param name="code">The segment.</param>
+    /// <returns>False when a fault was recorded.</returns>
+    internal static bool FindHandler(SoftVcpu vcpu, ushort selector, bool mustBeLong, out Descriptor code)
+    {
+        code = default;
+        if (SegmentTables.IsNull(selector))
+        {
+            return vcpu.Raise(Vector.GeneralProtection, 0);
+        }
+
+        if (!SegmentTables.Read(vcpu, selector, Vector.GeneralProtection, out code))
+        {
+            return false;
+        }
+
+        if (!code.IsCode || code.Dpl > vcpu.Cpu->Cpl || (mustBeLong && (!code.IsLong || code.IsBig)))
+        {
+            return vcpu.Raise(Vector.GeneralProtection, selector & 0xFFFCu);
+        }
+
+        return code.IsPresent || vcpu.Raise(Vector.NotPresent, selector & 0xFFFCu);
     }
 
     /// <summary>The error code of a fault that names an IDT entry.</summary>

@@ -13,7 +13,7 @@ internal static unsafe class LongModeDelivery
     {
         CpuState* cpu = vcpu.Cpu;
         if (!LoadGate(vcpu, fault.Vector, kind, out Descriptor gate)
-            || !FindHandler(vcpu, gate.GateSelector, out Descriptor code))
+            || !ExceptionDelivery.FindHandler(vcpu, gate.GateSelector, mustBeLong: true, out Descriptor code))
         {
             return false;
         }
@@ -40,13 +40,7 @@ internal static unsafe class LongModeDelivery
         StackFrame frame = new(target, 8, storage);
         frame.Push(cpu->Segments[Seg.Ss].Selector);
         frame.Push(cpu->Gpr[Gpr.Rsp]);
-        frame.Push(ExceptionDelivery.SavedFlags(cpu, fault, kind));
-        frame.Push(cpu->Segments[Seg.Cs].Selector);
-        frame.Push(returnRip);
-        if (fault.HasErrorCode)
-        {
-            frame.Push(fault.ErrorCode);
-        }
+        ExceptionDelivery.PushReturn(ref frame, cpu, fault, kind, returnRip);
 
         if (!frame.Commit(vcpu) || !SegmentTables.SetAccessed(vcpu, gate.GateSelector, ref code))
         {
@@ -90,27 +84,6 @@ internal static unsafe class LongModeDelivery
         }
 
         return gate.IsPresent || vcpu.Raise(Vector.NotPresent, ExceptionDelivery.GateError(vector));
-    }
-
-    private static bool FindHandler(SoftVcpu vcpu, ushort selector, out Descriptor code)
-    {
-        code = default;
-        if (SegmentTables.IsNull(selector))
-        {
-            return vcpu.Raise(Vector.GeneralProtection, 0);
-        }
-
-        if (!SegmentTables.Read(vcpu, selector, Vector.GeneralProtection, out code))
-        {
-            return false;
-        }
-
-        if (!code.IsCode || code.Dpl > vcpu.Cpu->Cpl || !code.IsLong || code.IsBig)
-        {
-            return vcpu.Raise(Vector.GeneralProtection, selector & 0xFFFCu);
-        }
-
-        return code.IsPresent || vcpu.Raise(Vector.NotPresent, selector & 0xFFFCu);
     }
 
     private static bool FindStack(SoftVcpu vcpu, in Descriptor gate, int cpl, out ulong rsp)

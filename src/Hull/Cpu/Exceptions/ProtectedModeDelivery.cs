@@ -102,13 +102,7 @@ internal static unsafe class ProtectedModeDelivery
             frame.Push(cpu->Gpr[Gpr.Rsp]);
         }
 
-        frame.Push(ExceptionDelivery.SavedFlags(cpu, fault, kind));
-        frame.Push(cpu->Segments[Seg.Cs].Selector);
-        frame.Push(returnRip);
-        if (fault.HasErrorCode)
-        {
-            frame.Push(fault.ErrorCode);
-        }
+        ExceptionDelivery.PushReturn(ref frame, cpu, fault, kind, returnRip);
     }
 
     private static bool LoadGate(SoftVcpu vcpu, byte vector, EventKind kind, out Descriptor gate)
@@ -137,32 +131,9 @@ internal static unsafe class ProtectedModeDelivery
         return gate.IsPresent || vcpu.Raise(Vector.NotPresent, ExceptionDelivery.GateError(vector));
     }
 
-    private static bool FindHandler(SoftVcpu vcpu, ushort selector, out Descriptor code)
-    {
-        CpuState* cpu = vcpu.Cpu;
-        code = default;
-        if (SegmentTables.IsNull(selector))
-        {
-            return vcpu.Raise(Vector.GeneralProtection, 0);
-        }
-
-        if (!SegmentTables.Read(vcpu, selector, Vector.GeneralProtection, out code))
-        {
-            return false;
-        }
-
-        if (!code.IsCode || code.Dpl > cpu->Cpl)
-        {
-            return vcpu.Raise(Vector.GeneralProtection, selector & 0xFFFCu);
-        }
-
-        if (!code.IsPresent)
-        {
-            return vcpu.Raise(Vector.NotPresent, selector & 0xFFFCu);
-        }
-
-        // Virtual-8086 code may only be interrupted into level 0.
-        return !CpuMode.IsVirtual8086(cpu) || (!code.IsConforming && code.Dpl == 0)
-            || vcpu.Raise(Vector.GeneralProtection, selector & 0xFFFCu);
-    }
+    // Virtual-8086 code may only be interrupted into level 0.
+    private static bool FindHandler(SoftVcpu vcpu, ushort selector, out Descriptor code) =>
+        ExceptionDelivery.FindHandler(vcpu, selector, mustBeLong: false, out code)
+        && (!CpuMode.IsVirtual8086(vcpu.Cpu) || (!code.IsConforming && code.Dpl == 0)
+            || vcpu.Raise(Vector.GeneralProtection, selector & 0xFFFCu));
 }

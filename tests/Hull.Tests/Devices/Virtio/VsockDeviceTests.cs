@@ -36,9 +36,7 @@ public sealed class VsockDeviceTests : IDisposable
     [Fact]
     public void GuestsPort_ReachesTheHostsSocket()
     {
-        using Socket listener = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
-        listener.Bind(new UnixDomainSocketEndPoint(Place + "_99"));
-        listener.Listen();
+        using Socket listener = Listen(99);
         using VirtioDriver driver = Start();
         Send(driver, Packet(VsockOperation.Request, 5, 99));
         Assert.Equal(VsockOperation.Response, Next(driver, out _).Operation);
@@ -65,9 +63,7 @@ public sealed class VsockDeviceTests : IDisposable
     [Fact]
     public void GuestThatSendsBeyondItsRoom_LosesTheConnection()
     {
-        using Socket listener = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
-        listener.Bind(new UnixDomainSocketEndPoint(Place + "_99"));
-        listener.Listen();
+        using Socket listener = Listen(99);
         using VirtioDriver driver = Start();
         Send(driver, Packet(VsockOperation.Request, 5, 99));
         Assert.Equal(VsockOperation.Response, Next(driver, out _).Operation);
@@ -147,6 +143,15 @@ public sealed class VsockDeviceTests : IDisposable
     }
 
     public void Dispose() => Directory.Delete(_folder, recursive: true);
+
+    // The host's socket for a port of the guest's calls.
+    private Socket Listen(int port)
+    {
+        Socket listener = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        listener.Bind(new UnixDomainSocketEndPoint($"{Place}_{port}"));
+        listener.Listen();
+        return listener;
+    }
 
     private static Socket Connect(string path)
     {
