@@ -45,7 +45,7 @@ internal static unsafe partial class LibcNet
     [LibraryImport("libc", EntryPoint = "eventfd", SetLastError = true)]
     internal static partial int EventFd(uint value, int flags);
 
-    /// <summary>fcntl(2) F_SETFL.</summary>
+    /// <summary>fcntl(2) with a number.</summary>
     [LibraryImport("libc", EntryPoint = "fcntl", SetLastError = true)]
     internal static partial int Fcntl(int fd, int command, int argument);
 

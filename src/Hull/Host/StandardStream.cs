@@ -15,9 +15,20 @@ public sealed class StandardStream
     private const ulong PollIn = 1;
     private const ulong PollOut = 4;
 
-    private readonly int _fd;
+    private const int GetDescriptorFlags = 1;
+    private const int CloseOnExec = 1;
 
-    private StandardStream(int fd) => _fd = fd;
+    private readonly int _fd;
+    private readonly bool _isClosed;
+
+    // A stream that was closed when the process started has its number for the next file that opens, be it the runtime's or a
+    // disk image of the guest's. Such a file closes on exec(2), which no stream that came through exec(2) does.
+    private StandardStream(int fd)
+    {
+        _fd = fd;
+        int flags = LibcNet.Fcntl(fd, GetDescriptorFlags, 0);
+        _isClosed = flags < 0 || (flags & CloseOnExec) != 0;
+    }
 
     /// <summary>Standard input.</summary>
     public static StandardStream Input { get; } = new(0);
@@ -29,10 +40,10 @@ public sealed class StandardStream
     public static StandardStream Error { get; } = new(2);
 
     /// <summary>True when a terminal is behind it.</summary>
-    public bool IsTerminal => LibcStreams.IsATty(_fd) == 1;
+    public bool IsTerminal => !_isClosed && LibcStreams.IsATty(_fd) == 1;
 
-    /// <summary>True when it is /dev/null: nothing will ever come.</summary>
-    public bool IsNull => File == "/dev/null";
+    /// <summary>True when it is closed, or /dev/null: nothing will ever come.</summary>
+    public bool IsNull => _isClosed || File == "/dev/null";
 
     /// <summary>The file behind it, or what the kernel calls a pipe or a socket.</summary>
     public string? File => System.IO.File.ResolveLinkTarget($"/proc/self/fd/{_fd}", false)?.FullName;
@@ -41,7 +52,7 @@ public sealed class StandardStream
     /// <returns>Bytes read; 0 at the end, and when the stream is closed or broken.</returns>
     public int Read(Span<byte> buffer)
     {
-        while (true)
+        while (!_isClosed)
         {
             nint got = LibcStreams.Read(_fd, buffer, (nuint)buffer.Length);
             if (got >= 0)
@@ -51,9 +62,11 @@ public sealed class StandardStream
 
             if (!WaitAfter(Marshal.GetLastPInvokeError(), PollIn))
             {
-                return 0;
+                break;
             }
         }
+
+        return 0;
     }
 
     /// <summary>Writes all bytes, waiting for a slow reader.</summary>
@@ -67,6 +80,11 @@ public sealed class StandardStream
     public bool TryWrite(ReadOnlySpan<byte> bytes, out string? reason)
     {
         reason = null;
+        if (_isClosed)
+        {
+            return bytes.Length == 0;
+        }
+
         while (bytes.Length > 0)
         {
             nint put = LibcStreams.Write(_fd, bytes, (nuint)bytes.Length);
