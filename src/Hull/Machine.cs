@@ -22,6 +22,8 @@ public sealed class Machine : IAsyncDisposable
     // A kernel whose panic is over waits before it resets, or loops for ever; it is not waited for longer than this.
     private static readonly TimeSpan PanicGrace = TimeSpan.FromSeconds(2);
 
+    private static readonly TimeSpan PortWait = TimeSpan.FromMilliseconds(50);
+
     private MachineSpec _spec;
     private readonly ConsoleTail _tail = new(LinesKept);
     private readonly BlockingCollection<Request> _requests = [];
@@ -166,6 +168,31 @@ public sealed class Machine : IAsyncDisposable
     /// <summary>Sends bytes to the virtio console that is on the user's terminal, as far as it has room. Any thread.</summary>
     /// <returns>Bytes taken; the rest is to be sent again later.</returns>
     public int SendTerminal(ReadOnlySpan<byte> bytes) => _parts.SendTerminal(bytes);
+
+    /// <summary>
+    /// Sends bytes to a port of <see cref="MachineSpec.Ports"/>, as far as it has room, and waits a moment where it has none. Any thread.
+    /// </summary>
+    /// <returns>Bytes taken; the rest is to be sent again. -1: the machine has ended, or has no such port.</returns>
+    public int SendPort(string name, ReadOnlySpan<byte> bytes)
+    {
+        MachineParts parts = _parts;
+        int taken = parts.SendPort(name, bytes);
+        if (taken == 0)
+        {
+            parts.Devices.FindPort(name)?.WaitForRoom(PortWait);
+        }
+
+        return taken;
+    }
+
+    /// <summary>No more bytes come to a port of <see cref="MachineSpec.Ports"/>: the guest reads to the end. Any thread.</summary>
+    public void EndPort(string name) => _parts.EndPort(name);
+
+    /// <summary>
+    /// Takes what the guest has written to its virtio consoles so far, and returns when all of it is with the ports' ends. Any
+    /// thread, before <see cref="DisposeAsync"/>.
+    /// </summary>
+    public void FlushConsoles() => _parts.Devices.FlushConsoles();
 
     /// <summary>The user's terminal has another size. Any thread.</summary>
     public void ResizeTerminal(int rows, int columns) => _parts.ResizeTerminal(rows, columns);

@@ -28,6 +28,7 @@ internal sealed class MachineDevices : IDisposable
     private readonly IoBus _bus;
     private readonly Chipset _chipset;
     private readonly TerminalLink _terminal;
+    private readonly IReadOnlyDictionary<string, ProgramEnd> _ports;
     private readonly Lock _lock = new();
     private readonly List<Card> _cards = [];
     private readonly List<Other> _others = [];
@@ -60,6 +61,7 @@ internal sealed class MachineDevices : IDisposable
         _memory = memory;
         _chipset = chipset;
         _terminal = terminal;
+        _ports = spec.Ports.ToDictionary(static port => port.Key, static port => new ProgramEnd(port.Value.Invoke));
         chipset.Hotplug.Ejected = Ejected;
         try
         {
@@ -154,6 +156,12 @@ internal sealed class MachineDevices : IDisposable
         return card.Gone.Task;
     }
 
+    /// <summary>The program's end of a console port; null when there is none of that name.</summary>
+    internal ProgramEnd? FindPort(string name) => _ports.GetValueOrDefault(name);
+
+    /// <summary>Takes what the guest has written to consoles so far, and returns when all of it is with the ports' ends.</summary>
+    internal void FlushConsoles() => All(static card => card.Device as ConsoleDevice).ForEach(static console => console?.Flush());
+
     /// <summary>The first device of a type; null when there is none.</summary>
     internal T? FindFirst<T>()
         where T : VirtioDevice => (T?)Find(static card => card.Device is T)?.Device;
@@ -210,6 +218,7 @@ internal sealed class MachineDevices : IDisposable
         HasDoorbells = _bus.Doorbells is not null,
         Notice = _spec.Notice ?? (static _ => { }),
         Terminal = _terminal,
+        Ports = _ports,
         Index = Interlocked.Increment(ref _nextIndex) - 1,
     };
 

@@ -135,6 +135,28 @@ internal sealed class MachineParts : IDisposable
         }
     }
 
+    /// <summary>Sends bytes to a console port of the program's.</summary>
+    /// <returns>Bytes taken; -1 when there is none, or the machine has ended.</returns>
+    internal int SendPort(string name, ReadOnlySpan<byte> bytes)
+    {
+        lock (_inputLock)
+        {
+            return _disposed ? -1 : Devices.FindPort(name)?.Send(bytes) ?? -1;
+        }
+    }
+
+    /// <summary>No more bytes come to a console port of the program's.</summary>
+    internal void EndPort(string name)
+    {
+        lock (_inputLock)
+        {
+            if (!_disposed)
+            {
+                Devices.FindPort(name)?.EndInput();
+            }
+        }
+    }
+
     /// <summary>The user's terminal has another size.</summary>
     internal void ResizeTerminal(int rows, int columns)
     {

@@ -1,7 +1,9 @@
 using System;
 using System.Collections.Generic;
+using System.Collections.Immutable;
 using Hull.Boot;
 using Hull.Devices;
+using Hull.Devices.Virtio;
 using Hull.Engine;
 using Hull.Host;
 
@@ -82,6 +84,12 @@ public sealed record MachineSpec
     public SerialOutput? Terminal { get; init; }
 
     /// <summary>
+    /// Named console ports whose host's end is the program that makes the machine, each with what gets the guest's output; for
+    /// <c>NAME=program</c> of a <see cref="ConsoleSpec"/>. Called on a thread of the port's: one that waits holds up the guest's writer.
+    /// </summary>
+    public IReadOnlyDictionary<string, SerialOutput> Ports { get; init; } = ImmutableDictionary<string, SerialOutput>.Empty;
+
+    /// <summary>
     /// Gets a line for the user: why <see cref="EngineKind.Auto"/> does not take KVM, and when something of the host's that
     /// the guest uses fails, or comes back, while the machine runs. Any thread; returns soon.
     /// </summary>
@@ -140,6 +148,11 @@ public sealed record MachineSpec
         if (Deterministic && VcpuCount != 1)
         {
             throw new HullException("--deterministic: one vCPU (-c 1)");
+        }
+
+        if (Deterministic && Ports.Count > 0)
+        {
+            throw new HullException("--deterministic: nobody outside keeps virtual time: a program has no console port then");
         }
 
         if (Deterministic && Xen)

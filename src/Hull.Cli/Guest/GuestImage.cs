@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using System.IO;
+using System.Linq;
 using System.Text;
 using System.Threading;
 using Hull.Boot;
@@ -66,14 +67,16 @@ internal sealed record GuestImage
             : KernelModules.FindBeside(kernel);
         SharePlan shares = SharePlan.Make(request, modules);
         DeviceSpec[] devices = [.. request.Devices, .. shares.Devices];
+        bool hasPorts = settings is { Mode: GuestMode.Command } && !request.Deterministic;
         return new GuestImage
         {
             Kernel = BootBlob.FromFile(kernel),
             Devices = devices,
             Initrd = settings is not null
                 ? OwnInitramfs(
-                    settings with { Mounts = shares.Mounts, Root = shares.Root },
+                    settings with { Mounts = shares.Mounts, Root = shares.Root, HasStreamPorts = hasPorts },
                     ModulesFor(request.Xen, devices, request.Name is not null, shares, modules),
+                    hasPorts && modules is not null ? modules.Resolve(StreamPorts.Drivers) : [],
                     cache,
                     progress,
                     cancellation)
@@ -179,11 +182,20 @@ internal sealed record GuestImage
     };
 
     private static BootBlob[] OwnInitramfs(
-        GuestSettings settings, IReadOnlyList<string> modules, DiskBootCache cache, Progress progress, CancellationToken cancellation)
+        GuestSettings settings,
+        IReadOnlyList<string> modules,
+        IReadOnlyList<string> streamModules,
+        DiskBootCache cache,
+        Progress progress,
+        CancellationToken cancellation)
     {
         InitramfsBase foundation = new InitramfsStore(new CachedFiles(cache), new HostPackages(progress))
             .GetBaseAsync(cancellation).GetAwaiter().GetResult();
-        BootBlob own = InitramfsStore.WithInit(Resource("init.sh"), builder => AddModules(AddOwnFiles(builder, settings), modules));
+        BootBlob own = InitramfsStore.WithInit(Resource("init.sh"), builder =>
+        {
+            AddModules(AddOwnFiles(builder, settings), modules);
+            AddModules(builder, [.. streamModules.Except(modules)], "streams");
+        });
         return [foundation.Archive, own];
     }
 
@@ -201,13 +213,13 @@ internal sealed record GuestImage
         return builder;
     }
 
-    /// <summary>Adds the modules that Hull's init loads.</summary>
-    internal static InitramfsBuilder AddModules(InitramfsBuilder builder, IReadOnlyList<string> modules)
+    /// <summary>Adds the modules that Hull's init loads: at once, or when a command's streams want them.</summary>
+    internal static InitramfsBuilder AddModules(InitramfsBuilder builder, IReadOnlyList<string> modules, string folder = "modules")
     {
         for (int i = 0; i < modules.Count; i++)
         {
             // Numbered: init loads them in the order of their names.
-            builder.AddFile($"/hull/modules/{i:d3}-{Path.GetFileName(modules[i])}", File.ReadAllBytes(modules[i]));
+            builder.AddFile($"/hull/{folder}/{i:d3}-{Path.GetFileName(modules[i])}", File.ReadAllBytes(modules[i]));
         }
 
         return builder;

@@ -26,6 +26,9 @@ internal sealed record GuestSettings
     /// <summary>True when the command reads the host's standard input.</summary>
     internal bool FeedInput { get; init; }
 
+    /// <summary>True when init may ask for console ports for the command's streams.</summary>
+    internal bool HasStreamPorts { get; init; }
+
     /// <summary>Rows and columns of the terminal; 0 leaves them unknown.</summary>
     internal (int Rows, int Columns) Window { get; init; }
 
@@ -62,6 +65,7 @@ internal sealed record GuestSettings
         text.Append(CultureInfo.InvariantCulture, $"rows={Window.Rows}\ncolumns={Window.Columns}\n");
         text.Append(CultureInfo.InvariantCulture, $"hostname={Quote(HostName)}\nexport TERM={Quote(Term)}\n");
         text.Append(CultureInfo.InvariantCulture, $"console={Console}\nports={NamedPorts}\n");
+        text.Append(HasStreamPorts ? "streams=ports\n" : "");
         text.Append(HasNetwork ? "network=dhcp\n" : "");
         AppendShares(text);
         text.Append("set --");

@@ -1,13 +1,14 @@
 #!/bin/busybox sh
 # Process 1 of a guest of Hull's. docs/run-protocol.md says what goes over which serial port.
-# /hull/settings sets: mode (console, command or terminal), stdin (feed or none), network (dhcp or empty), rows, columns,
+# /hull/settings sets: mode (console, command or terminal), stdin (feed or none), streams (ports or empty), network (dhcp or
+# empty), rows, columns,
 # console (the terminal of mode console), ports (how many console ports have a name), TERM, the command's words as the
 # positional parameters; with shares the function mount_shares; with --root: root (its type), root_tag, directory, shell,
 # own_tmp.
 
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
 mount -a
-root= shell=
+root= shell= streams=
 . /hull/settings
 echo "$hostname" >/proc/sys/kernel/hostname
 
@@ -61,11 +62,52 @@ mount_more() {
     [ -e /dev/pts/ptmx ] || mount -t devpts devpts /dev/pts
 }
 
-# Standard input: ask for a chunk; the answer is its length on a line, then its bytes. Length 0 is the end.
+# find_port NAME: sets port to the console port of a stream. False where the kernel has no driver for it. The host plugs the ports
+# in, and their driver is loaded, only here: most commands move so little that the serial port is faster.
+find_port() {
+    [ -n "$streams" ] || return 1
+    echo plug >&3
+    for module in /hull/streams/*.ko; do
+        [ ! -e "$module" ] || insmod "$module" 2>/dev/null # another stream may have loaded it
+    done
+    [ -e /sys/bus/virtio/drivers/virtio_console ] || return 1
+    for try in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do
+        for port in /sys/class/virtio-ports/*; do
+            if [ -e "$port/name" ] && read -r name <"$port/name" && [ "$name" = "hull.$1" ]; then
+                port=/dev/${port##*/}
+                return
+            fi
+        done
+        usleep 20000
+    done
+    return 1
+}
+
+# Standard input: ask for a chunk; the answer is its length on a line, then its bytes. Length 0 is the end. A chunk as long as
+# they get means that there is much: the rest comes through the port. Its end may overtake the last bytes, so it is read twice.
 feed() {
     while echo read >&3 && read -r length && [ "$length" != 0 ]; do
         dd bs="$length" count=1 iflag=fullblock 2>/dev/null || break
+        if [ "$length" = 32768 ] && find_port stdin; then
+            exec <$port
+            echo port >&3
+            dd bs=64k 2>/dev/null && cat
+            break
+        fi
     done
+}
+
+# drain NAME TTY: carries an output stream to the host; the first of it through the serial port, whose last byte is sent before
+# the first through the console port.
+drain() {
+    trap '' TERM # whoever ends the command must not end the way of its last words
+    records=$(dd bs=4k count=64 2>&1 >"$2" 3>&-)
+    [ $((${records%% *})) = 64 ] || exit
+    if find_port "$1"; then
+        stty -F "$2" 115200
+        exec dd bs=64k >$port 2>/dev/null 3>&-
+    fi
+    exec cat >"$2" 3>&-
 }
 
 # Tells the host how the command ended; what it wrote may still be on its way.
@@ -94,10 +136,9 @@ on_pipes() {
     /hull/linuxrc <&3 3>&- &
     echo ready >&3
     mount_more 3>&- &
-    # Whoever ends the command must not end the way of its last words.
-    (trap '' TERM; exec cat </run/hull.out >/dev/ttyS1 3>&-) &
+    drain stdout /dev/ttyS1 </run/hull.out &
     out=$!
-    (trap '' TERM; exec cat </run/hull.err >/dev/ttyS2 3>&-) &
+    drain stderr /dev/ttyS2 </run/hull.err &
     err=$!
     input=/dev/null feeder=
     if [ "$stdin" = feed ]; then

@@ -8,8 +8,8 @@ using Hull.Host;
 namespace Hull.Cli.Run;
 
 /// <summary>
-/// The host's half of the talk with Hull's init: lines on COM4, and chunks of standard input on COM2 when the guest
-/// asks for them. The guest asks, so that neither side ever holds more than a chunk. docs/run-protocol.md.
+/// The host's half of the talk with Hull's init: lines on COM4, and standard input, in chunks on COM2 when the guest asks for
+/// them, or all of it through a console port once it asks for that. Neither side ever holds more than a little. docs/run-protocol.md.
 /// </summary>
 internal sealed class CommandChannel : IDisposable
 {
@@ -20,31 +20,31 @@ internal sealed class CommandChannel : IDisposable
     // The guest's tty layer keeps 64 KiB that its reader has not taken; half of it can never overflow.
     private const int ChunkSize = 32 << 10;
 
-    // How long the output of a command that has ended is waited for: a process that it left behind may hold it open.
-    private static readonly TimeSpan OutputGrace = TimeSpan.FromSeconds(1);
+    private const int PortChunkSize = 64 << 10;
 
     private readonly GuestSettings _settings;
     private readonly Action<int> _exited;
-    private readonly Timer _graceOver;
+    private readonly LastOutput _lastOutput;
     private readonly object _lock = new();
     private readonly byte[] _line = new byte[LineLimit];
     private Machine? _machine;
     private Thread? _feeder;
     private int _length;
     private int _reads;
+    private bool _asksForPort;
     private int _status;
     private volatile bool _ready;
 
-    /// <summary>Makes the channel; <paramref name="exited"/> gets the command's status.</summary>
-    internal CommandChannel(GuestSettings settings, Action<int> exited)
+    /// <summary>Makes the channel; <paramref name="exited"/> gets the command's status when its output is there too.</summary>
+    internal CommandChannel(GuestSettings settings, GuestOutput output, Action<int> exited)
     {
         _settings = settings;
         _exited = exited;
-        _graceOver = new Timer(_ => _exited(_status));
+        _lastOutput = new LastOutput(output, () => _exited(_status));
     }
 
     /// <inheritdoc/>
-    public void Dispose() => _graceOver.Dispose();
+    public void Dispose() => _lastOutput.Dispose();
 
     /// <summary>Names the machine to send to.</summary>
     internal void Attach(Machine machine)
@@ -102,15 +102,19 @@ internal sealed class CommandChannel : IDisposable
             case "ready":
                 _ready = true;
                 break;
-            case "read" when _settings.FeedInput && _settings.Mode == GuestMode.Command:
-                AskFeeder();
+            case "plug" when _machine is Machine machine:
+                ThreadPool.UnsafeQueueUserWorkItem(StreamPorts.TryPlug, machine, preferLocal: false);
+                break;
+            case "read" or "port" when _settings.FeedInput && _settings.Mode == GuestMode.Command:
+                AskFeeder(line.StartsWith('p'));
                 break;
             case var _ when line.StartsWith("exit ", StringComparison.Ordinal)
                 && byte.TryParse(line.AsSpan(5).TrimEnd('\r'), NumberStyles.None, CultureInfo.InvariantCulture, out byte status):
                 _status = status;
-                _graceOver.Change(OutputGrace, Timeout.InfiniteTimeSpan);
+                _lastOutput.Start();
                 break;
             case "done":
+                _machine?.FlushConsoles(); // before the guest goes on: its power-off may drop what waits in the rings
                 _exited(_status);
                 break;
             default:
@@ -118,10 +122,11 @@ internal sealed class CommandChannel : IDisposable
         }
     }
 
-    private void AskFeeder()
+    private void AskFeeder(bool forPort)
     {
         lock (_lock)
         {
+            _asksForPort |= forPort;
             _reads++;
             Monitor.PulseAll(_lock);
             if (_feeder is null)
@@ -132,7 +137,7 @@ internal sealed class CommandChannel : IDisposable
         }
     }
 
-    private Machine WaitForRead()
+    private Machine WaitForRead(out bool forPort)
     {
         lock (_lock)
         {
@@ -142,6 +147,7 @@ internal sealed class CommandChannel : IDisposable
             }
 
             _reads--;
+            forPort = _asksForPort;
             return _machine;
         }
     }
@@ -152,12 +158,39 @@ internal sealed class CommandChannel : IDisposable
         int length;
         do
         {
-            Machine machine = WaitForRead();
+            Machine machine = WaitForRead(out bool forPort);
+            if (forPort)
+            {
+                FeedPort(machine);
+                return;
+            }
+
             length = StandardStream.Input.Read(chunk);
             string prefix = string.Create(CultureInfo.InvariantCulture, $"{length}\n");
             InputPump.Send(machine, InputPort, Encoding.ASCII.GetBytes(prefix));
             InputPump.Send(machine, InputPort, chunk.AsSpan(0, length));
         }
         while (length > 0);
+    }
+
+    private static void FeedPort(Machine machine)
+    {
+        byte[] chunk = new byte[PortChunkSize];
+        int length;
+        while ((length = StandardStream.Input.Read(chunk)) > 0)
+        {
+            for (Span<byte> rest = chunk.AsSpan(0, length); rest.Length > 0;)
+            {
+                int taken = machine.SendPort(StreamPorts.Input, rest);
+                if (taken < 0)
+                {
+                    return;
+                }
+
+                rest = rest[taken..];
+            }
+        }
+
+        machine.EndPort(StreamPorts.Input);
     }
 }

@@ -22,8 +22,7 @@ internal sealed class GuestRun : IDisposable
     private readonly GuestSettings? _settings;
     private readonly TaskCompletionSource<RunOutcome> _outcome = new();
     private readonly PosixSignalRegistration[] _signals;
-    private readonly OutputPump _output;
-    private readonly OutputPump _error;
+    private readonly GuestOutput _output;
     private readonly CommandChannel? _channel;
     private readonly CheckpointFile? _checkpoints;
     private readonly ConsoleLog? _log;
@@ -33,8 +32,8 @@ internal sealed class GuestRun : IDisposable
     private Machine? _machine;
     private Timer? _timeLimit;
     private Timer? _grace;
+    private RunOutcome? _brokenOff;
     private int _signal;
-    private bool _losesOutput;              // said already
 
     private GuestRun(RunRequest request, GuestSettings? settings)
     {
@@ -46,15 +45,12 @@ internal sealed class GuestRun : IDisposable
         [
             Listen(PosixSignal.SIGTERM, 15), Listen(PosixSignal.SIGINT, 2), Listen(PosixSignal.SIGHUP, 1), Listen(PosixSignal.SIGQUIT, 3),
         ];
-        _output = new OutputPump(
-            StandardStream.Output, "stdout", reason => GoesOn(StandardStream.Output, "output", reason), OutputMended);
-        _error = new OutputPump(
-            StandardStream.Error, "stderr", reason => GoesOn(StandardStream.Error, "error", reason), OutputMended);
+        _output = new GuestOutput(HasCommand, BreakOff);
         _checkpoints = request.Checkpoints is null ? null : CheckpointFile.Open(request.Checkpoints);
         _log = request.Log is null ? null : new ConsoleLog(request.Log);
-        _trace = request.Trace is null ? null : TraceOutput.Open(request.Trace, _error);
+        _trace = request.Trace is null ? null : TraceOutput.Open(request.Trace, _output.Error);
         _control = StartControl(request.Name, Answer);
-        _channel = settings is null ? null : new CommandChannel(settings, Exited);
+        _channel = settings is null ? null : new CommandChannel(settings, _output, Exited);
     }
 
     private bool HasCommand => _request.Command.Length > 0;
@@ -96,7 +92,6 @@ internal sealed class GuestRun : IDisposable
         _log?.Dispose();
         _trace?.Dispose();
         _output.Dispose();
-        _error.Dispose();
         foreach (PosixSignalRegistration signal in _signals)
         {
             signal.Dispose();
@@ -184,7 +179,7 @@ internal sealed class GuestRun : IDisposable
         using PosixSignalRegistration window = PosixSignalRegistration.Create(PosixSignal.SIGWINCH, _ => SendWindow());
         if (_request.Timeout is TimeSpan limit)
         {
-            _timeLimit = new Timer(_ => End(TimedOut(limit)), null, limit, Timeout.InfiniteTimeSpan);
+            _timeLimit = new Timer(_ => BreakOffSoon(TimedOut(limit)), null, limit, Timeout.InfiniteTimeSpan);
         }
 
         _machine = Machine.Start(SpecFor(image));
@@ -208,10 +203,9 @@ internal sealed class GuestRun : IDisposable
         StartInput(terminal is not null);
 
         RunOutcome outcome = _outcome.Task.GetAwaiter().GetResult();
-        _output.Drain();
-        _error.Drain();
+        _machine.FlushConsoles();
+        outcome = _output.Finish() ? outcome : _brokenOff ?? outcome;
         _output.Dispose();
-        _error.Dispose();
         StatReport? stat = _request.Stat ? Measure(_machine) : null;
         _machine.DisposeAsync().AsTask().GetAwaiter().GetResult();
         terminal?.Dispose();
@@ -257,7 +251,7 @@ internal sealed class GuestRun : IDisposable
     private MachineSpec SpecFor(GuestImage image) => SpecFor(_request, image.Kernel) with
     {
         Firmware = image.Firmware,
-        FirmwareLog = image.Firmware is not null && Environment.GetEnvironmentVariable("HULL_DEBUG") == "1" ? _error.Write : null,
+        FirmwareLog = image.Firmware is not null && Environment.GetEnvironmentVariable("HULL_DEBUG") == "1" ? _output.Error.Write : null,
         Checkpoints = _checkpoints?.Spec,
         HypercallTrace = _trace is null ? null : _trace.Write,
         Devices = image.Devices,
@@ -266,10 +260,11 @@ internal sealed class GuestRun : IDisposable
         CommandLine = image.CommandLine,
         BootCache = image.Cache,
         Notice = Hull.Cli.Notice.Write,
-        Terminal = _output.Write,
+        Terminal = _output.Output.Write,
         Serial = HasCommand
-            ? [_log is null ? null : _log.Write, _output.Write, _error.Write, _channel!.Receive] // a command implies Hull's init and its channel
-            : [_output.Write, null, null, _channel is null ? null : _channel.Receive],
+            ? [_log is null ? null : _log.Write, _output.Output.Write, _output.Error.Write, _channel!.Receive] // a command implies Hull's init and its channel
+            : [_output.Output.Write, null, null, _channel is null ? null : _channel.Receive],
+        Ports = HasCommand && !_request.Deterministic ? StreamPorts.For(_output) : new MachineSpec().Ports,
     };
 
     private PosixSignalRegistration Listen(PosixSignal signal, int number) =>
@@ -285,17 +280,17 @@ internal sealed class GuestRun : IDisposable
         int earlier = Interlocked.CompareExchange(ref _signal, number, 0);
         if (earlier != 0 || number is 2 or 3 || _machine is null)
         {
-            End(new RunOutcome(ExitStatus.Signal(number)));
+            BreakOffSoon(new RunOutcome(ExitStatus.Signal(number)));
             return;
         }
 
         if (TryPowerOff(_machine))
         {
-            _grace = new Timer(_ => End(SignalOutcome()), null, PowerOffGrace, Timeout.InfiniteTimeSpan);
+            _grace = new Timer(_ => BreakOffSoon(SignalOutcome()), null, PowerOffGrace, Timeout.InfiniteTimeSpan);
         }
         else
         {
-            End(SignalOutcome());
+            BreakOffSoon(SignalOutcome());
         }
     }
 
@@ -307,7 +302,7 @@ internal sealed class GuestRun : IDisposable
             _ = TryPowerOff(_machine!); // it runs: its socket answered
         }
 
-        _grace = new Timer(_ => End(SignalOutcome()), null, grace, Timeout.InfiniteTimeSpan);
+        _grace = new Timer(_ => BreakOffSoon(SignalOutcome()), null, grace, Timeout.InfiniteTimeSpan);
     }
 
     private bool TryPowerOff(Machine machine)
@@ -363,39 +358,11 @@ internal sealed class GuestRun : IDisposable
         }
     }
 
-    // Nobody reads any more: as with any program. A full disk is the end of a command, whose output it is, but a machine's console
-    // is not the machine.
-    private bool GoesOn(StandardStream stream, string name, string? reason)
-    {
-        string message = $"standard {name} ({stream.File}) fails: {reason}";
-        if (reason is null)
-        {
-            End(new RunOutcome(ExitStatus.Signal(13)));
-        }
-        else if (HasCommand)
-        {
-            End(new RunOutcome(ExitStatus.Hull, message));
-        }
-        else if (!_losesOutput)
-        {
-            _losesOutput = true;
-            Notice.Write($"{message}: what the guest prints is lost");
-        }
-
-        return reason is not null && !HasCommand;
-    }
-
-    private void OutputMended()
-    {
-        _losesOutput = false;
-        Notice.Write("the guest's output works again");
-    }
-
     private void MachineEnded(MachineEnd end)
     {
         if (_signal != 0)
         {
-            End(SignalOutcome());
+            BreakOffSoon(SignalOutcome());
         }
         else if (end.ExitValue is uint value)
         {
@@ -425,6 +392,19 @@ internal sealed class GuestRun : IDisposable
 
     // What comes first counts: a signal, the time limit, the command's status, the machine's end.
     private void End(RunOutcome outcome) => _outcome.TrySetResult(outcome);
+
+    // Output is lost. It counts too where only the last output of a command is still on its way.
+    private void BreakOff(RunOutcome outcome)
+    {
+        Interlocked.CompareExchange(ref _brokenOff, outcome, null);
+        End(outcome);
+    }
+
+    private void BreakOffSoon(RunOutcome outcome)
+    {
+        BreakOff(outcome);
+        _output.GiveUpSoon();
+    }
 
     private static void Report(RunOutcome outcome)
     {

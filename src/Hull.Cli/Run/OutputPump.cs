@@ -20,7 +20,9 @@ internal sealed class OutputPump : IDisposable
     private byte[] _filling = new byte[Room];
     private byte[] _writing = new byte[Room];
     private int _filled;
+    private long _written;
     private bool _busy;
+    private bool _finishing;
     private bool _ending;
 
     /// <summary>Makes a pump.</summary>
@@ -39,12 +41,27 @@ internal sealed class OutputPump : IDisposable
         _thread.Start();
     }
 
+    /// <summary>Bytes wait for the stream to take those before them.</summary>
+    internal bool IsBehind
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return _filled > 0 && !_ending;
+            }
+        }
+    }
+
+    /// <summary>Bytes that the stream has taken.</summary>
+    internal long Written => Volatile.Read(ref _written);
+
     /// <summary>Takes bytes; waits while the reader is far behind.</summary>
     internal void Write(ReadOnlySpan<byte> bytes)
     {
         lock (_lock)
         {
-            while (bytes.Length > 0 && !_ending)
+            while (bytes.Length > 0 && !_ending && !_finishing)
             {
                 if (_filled == Room)
                 {
@@ -64,15 +81,20 @@ internal sealed class OutputPump : IDisposable
         }
     }
 
-    /// <summary>Waits until everything taken so far is written, or the stream broke.</summary>
-    internal void Drain()
+    /// <summary>Waits until everything taken so far is written, or the stream broke; what comes now is dropped.</summary>
+    /// <returns>True when all of it is written.</returns>
+    internal bool Finish()
     {
         lock (_lock)
         {
+            _finishing = true;
+            Monitor.PulseAll(_lock);
             while ((_filled > 0 || _busy) && !_ending)
             {
                 Monitor.Wait(_lock);
             }
+
+            return _filled == 0 && !_busy;
         }
     }
 
@@ -93,6 +115,7 @@ internal sealed class OutputPump : IDisposable
         {
             bool failed = fails;
             fails = !_stream.TryWrite(_writing.AsSpan(0, length), out string? reason);
+            Volatile.Write(ref _written, _written + (fails ? 0 : length));
             if (fails && !_broken(reason))
             {
                 Dispose();

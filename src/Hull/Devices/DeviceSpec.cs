@@ -1,4 +1,6 @@
 using System;
+using System.Collections.Generic;
+using System.Collections.Immutable;
 using System.Text.Json.Serialization;
 using Hull.Bus;
 using Hull.Devices.Virtio;
@@ -65,6 +67,9 @@ internal sealed record DeviceContext
 
     /// <summary>The user's terminal; what goes there is dropped where there is none.</summary>
     internal TerminalLink Terminal { get; init; } = new(static _ => { });
+
+    /// <summary>The ends of the console ports that are the program's, by the ports' names.</summary>
+    internal IReadOnlyDictionary<string, ProgramEnd> Ports { get; init; } = ImmutableDictionary<string, ProgramEnd>.Empty;
 
     /// <summary>The device's number among all of the machine, from 0; for names.</summary>
     internal int Index { get; init; }

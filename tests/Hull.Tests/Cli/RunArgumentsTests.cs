@@ -1,5 +1,6 @@
-using Hull.Host;
+using System;
 using Hull.Cli.Guest;
+using Hull.Host;
 using Xunit;
 
 namespace Hull.Tests.Cli;
@@ -62,5 +63,6 @@ public sealed class RunArgumentsTests
         Assert.Equal(
             "mode=command\nstdin=feed\nrows=24\ncolumns=80\nhostname='tub'\nexport TERM='xterm'\nconsole=/dev/ttyS0\nports=0\nset -- 'echo' 'a b'\n",
             settings.ToShell());
+        Assert.Contains("\nstreams=ports\n", (settings with { HasStreamPorts = true }).ToShell(), StringComparison.Ordinal);
     }
 }

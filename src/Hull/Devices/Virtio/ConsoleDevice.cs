@@ -21,9 +21,17 @@ internal sealed class ConsoleDevice : VirtioDevice
     private const int ControlIn = 2;
     private const int ControlOut = 3;
     private const int EmergencyAt = 8;
-    private const int PieceBytes = 4096;
+    private const int QueueSize = 128;
+
+    // Linux gives buffers of a page for input, and writes up to this much at once.
+    private const int InputBytes = 4096;
+    private const int OutputBytes = 32 << 10;
+
+    // No driver writes so much at once, and a flush is over some time.
+    private const ulong LongestWrite = 64 << 20;
 
     private readonly ConsolePort[] _ports;
+    private readonly PortWork[] _work;
     private readonly QueuePump[] _readers;
     private readonly QueuePump[] _writers;
     private readonly QueuePump _control;
@@ -42,6 +50,7 @@ internal sealed class ConsoleDevice : VirtioDevice
     {
         _isMultiport = IsMultiport(names);
         _ports = new ConsolePort[names.Count];
+        _work = new PortWork[names.Count];
         _readers = new QueuePump[names.Count];
         _writers = new QueuePump[names.Count];
         _messages = new ConsoleMessages(_ports, () => (Rows, Columns));
@@ -50,7 +59,7 @@ internal sealed class ConsoleDevice : VirtioDevice
         for (int i = 0; i < _ports.Length; i++)
         {
             int port = i;
-            PortWork work = new(this, port);
+            PortWork work = _work[i] = new PortWork(this, port);
             _readers[i] = new QueuePump($"hull-console{context.Index}-in", threads, work.InputStep, context.NewBell());
             _writers[i] = new QueuePump($"hull-console{context.Index}-out", threads, work.OutputStep, context.NewBell());
             _ports[i] = new ConsolePort(names[i], ends[i], _readers[i].Notify, () => HostChanged(port));
@@ -113,6 +122,9 @@ internal sealed class ConsoleDevice : VirtioDevice
         }
     }
 
+    /// <summary>Takes what the guest has written so far, and returns when all of it is with the ports' ends. Any thread.</summary>
+    internal void Flush() => Array.ForEach(_work, static work => work.Flush());
+
     /// <inheritdoc/>
     protected override void Stopped(int queue)
     {
@@ -161,7 +173,7 @@ internal sealed class ConsoleDevice : VirtioDevice
     private static ushort[] QueueSizes(List<string?> names)
     {
         ushort[] sizes = new ushort[IsMultiport(names) ? 2 * (names.Count + 1) : 2];
-        Array.Fill(sizes, (ushort)128);
+        Array.Fill(sizes, (ushort)QueueSize);
         return sizes;
     }
 
@@ -199,8 +211,13 @@ internal sealed class ConsoleDevice : VirtioDevice
                 return false;
             }
 
-            _messages.Take(message);
+            int opened = _messages.Take(message);
             Return(ControlOut, _chain, 0);
+            if (opened >= 0)
+            {
+                _readers[opened].Notify(); // what came before waits
+            }
+
             return true;
         }
 
@@ -216,34 +233,58 @@ internal sealed class ConsoleDevice : VirtioDevice
     }
 
     /// <summary>The work of one port.</summary>
-    private sealed class PortWork(ConsoleDevice owner, int port)
+    private sealed class PortWork(ConsoleDevice owner, int index)
     {
-        private readonly int _queue = port == 0 ? 0 : (2 * port) + 2;
+        private readonly int _queue = index == 0 ? 0 : (2 * index) + 2;
         private readonly DescriptorChain _input = new();
         private readonly DescriptorChain _output = new();
-        private readonly byte[] _in = new byte[PieceBytes];
-        private readonly byte[] _out = new byte[PieceBytes];
+        private readonly byte[] _in = new byte[InputBytes];
+        private readonly byte[] _out = new byte[OutputBytes];
+        private readonly Lock _outputLock = new(); // the port's own thread, and who flushes
 
         // Host to guest.
         internal bool InputStep()
         {
-            int count = owner._ports[port].Peek(_in);
+            ConsolePort port = owner._ports[index];
+            int count = port.End.WaitsForGuest && !port.IsGuestOpen ? 0 : port.Peek(_in);
             if (count == 0 || !owner.TryTake(_queue, _input, out _))
             {
                 return false;
             }
 
             count = _input.Write(0, _in.AsSpan(0, count));
-            owner._ports[port].Drop(count);
             owner.Return(_queue, _input, (uint)count);
+            port.Drop(count); // it may close the port, of which the guest is to hear behind the last bytes
             return true;
         }
 
         // Guest to host.
         internal bool OutputStep()
         {
+            lock (_outputLock)
+            {
+                return TryMoveOutput();
+            }
+        }
+
+        // As many as the ring may hold: a guest that goes on is not waited for.
+        internal void Flush()
+        {
+            for (int i = 0; i < QueueSize && OutputStep(); i++)
+            {
+            }
+        }
+
+        private bool TryMoveOutput()
+        {
             if (!owner.TryTake(_queue + 1, _output, out _))
             {
+                return false;
+            }
+
+            if (_output.ReadableBytes > LongestWrite)
+            {
+                owner.Break(_queue + 1, $"{_output.ReadableBytes} bytes written at once");
                 return false;
             }
 
@@ -263,7 +304,7 @@ internal sealed class ConsoleDevice : VirtioDevice
             int whole = bytes.Length;
             while (bytes.Length > 0 && !owner._draining)
             {
-                bytes = bytes[owner._ports[port].Write(bytes)..];
+                bytes = bytes[owner._ports[index].Write(bytes)..];
             }
 
             return whole;

@@ -9,6 +9,9 @@ namespace Hull.Devices.Virtio;
 /// <summary>What is at the host's end of a console port.</summary>
 internal interface IConsoleEnd : IDisposable
 {
+    /// <summary>What the guest is sent waits until it has the port open: its driver would drop it.</summary>
+    bool WaitsForGuest => false;
+
     /// <summary>The device is there: from now on the port may get input. Once.</summary>
     /// <exception cref="HullException">The end cannot be had.</exception>
     void Connect(ConsolePort port, Action<int, int> resize);

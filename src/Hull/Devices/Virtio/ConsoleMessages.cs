@@ -33,15 +33,15 @@ internal sealed class ConsoleMessages(ConsolePort[] ports, Func<(int Rows, int C
         PortName = 7,
     }
 
-    // In the order in which they are sent.
+    // In the order in which they are sent. Who finds a port by its name may read it at once, so that it is open is known before.
     [Flags]
     private enum Pending
     {
         None = 0,
         Add = 1,
         Console = 2,
-        Name = 4,
-        Open = 8,
+        Open = 4,
+        Name = 8,
         Size = 16,
     }
 
@@ -58,7 +58,8 @@ internal sealed class ConsoleMessages(ConsolePort[] ports, Func<(int Rows, int C
     }
 
     /// <summary>Takes a message of the driver's. What it says of ports that are not there is ignored.</summary>
-    internal void Take(ReadOnlySpan<byte> message)
+    /// <returns>The port that the guest has opened with it; -1: none.</returns>
+    internal int Take(ReadOnlySpan<byte> message)
     {
         uint id = BinaryPrimitives.ReadUInt32LittleEndian(message);
         PortEvent what = (PortEvent)BinaryPrimitives.ReadUInt16LittleEndian(message[4..]);
@@ -76,6 +77,13 @@ internal sealed class ConsoleMessages(ConsolePort[] ports, Func<(int Rows, int C
                 _pending[id] |= port.Name is null ? Pending.Console | Pending.Size : Pending.Name;
                 _pending[id] |= port.IsHostOpen ? Pending.Open : Pending.None;
             }
+            else if (what == PortEvent.PortOpen && id < (uint)ports.Length)
+            {
+                ports[id].IsGuestOpen = good;
+                return good ? (int)id : -1;
+            }
+
+            return -1;
         }
     }
 
@@ -120,7 +128,7 @@ internal sealed class ConsoleMessages(ConsolePort[] ports, Func<(int Rows, int C
         lock (_lock)
         {
             Array.Clear(_pending);
-            Array.ForEach(ports, static port => port.IsReady = false);
+            Array.ForEach(ports, static port => port.IsReady = port.IsGuestOpen = false);
         }
     }
 

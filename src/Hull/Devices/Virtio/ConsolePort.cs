@@ -18,6 +18,8 @@ internal sealed class ConsolePort
     private int _first;
     private int _count;
     private bool _isHostOpen;
+    private bool _isGuestOpen;
+    private bool _isInputOver;
     private bool _ended;
 
     /// <summary>Makes a port.</summary>
@@ -45,6 +47,13 @@ internal sealed class ConsolePort
     /// <summary>The driver knows the port, and what is told of it arrives.</summary>
     internal bool IsReady { get; set; }
 
+    /// <summary>Somebody of the guest's has the port open. Any thread.</summary>
+    internal bool IsGuestOpen
+    {
+        get => Volatile.Read(ref _isGuestOpen);
+        set => Volatile.Write(ref _isGuestOpen, value);
+    }
+
     private Action InputCame { get; }
 
     /// <summary>Gives bytes of the guest's to the host's end. Any thread.</summary>
@@ -66,11 +75,10 @@ internal sealed class ConsolePort
         lock (_lock)
         {
             taken = Math.Min(bytes.Length, Room - _count);
-            for (int i = 0; i < taken; i++)
-            {
-                _input[(_first + _count + i) % Room] = bytes[i];
-            }
-
+            int at = (_first + _count) % Room;
+            int straight = Math.Min(taken, Room - at);
+            bytes[..straight].CopyTo(_input.AsSpan(at));
+            bytes[straight..taken].CopyTo(_input);
             _count += taken;
         }
 
@@ -113,23 +121,56 @@ internal sealed class ConsolePort
         lock (_lock)
         {
             int count = Math.Min(destination.Length, _count);
-            for (int i = 0; i < count; i++)
-            {
-                destination[i] = _input[(_first + i) % Room];
-            }
-
+            int straight = Math.Min(count, Room - _first);
+            _input.AsSpan(_first, straight).CopyTo(destination);
+            _input.AsSpan(0, count - straight).CopyTo(destination[straight..]);
             return count;
         }
     }
 
-    /// <summary>The guest has taken the first bytes.</summary>
+    /// <summary>The first bytes are in the guest's buffers, and those are given back.</summary>
     internal void Drop(int count)
     {
+        bool isLast;
         lock (_lock)
         {
             _first = (_first + count) % Room;
             _count -= count;
+            isLast = _count == 0 && _isInputOver;
             Monitor.PulseAll(_lock);
+        }
+
+        if (isLast)
+        {
+            SetHostOpen(false);
+        }
+    }
+
+    /// <summary>Waits a moment for room for more. Any thread.</summary>
+    internal void WaitForRoom(TimeSpan wait)
+    {
+        lock (_lock)
+        {
+            if (_count == Room && !_ended)
+            {
+                Monitor.Wait(_lock, wait);
+            }
+        }
+    }
+
+    /// <summary>No more bytes come: the host's end closes when the guest has taken all. Any thread.</summary>
+    internal void EndInput()
+    {
+        bool isEmpty;
+        lock (_lock)
+        {
+            _isInputOver = true;
+            isEmpty = _count == 0;
+        }
+
+        if (isEmpty)
+        {
+            SetHostOpen(false);
         }
     }
 

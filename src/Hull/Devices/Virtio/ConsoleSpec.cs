@@ -20,9 +20,12 @@ internal enum ConsoleEndKind
 
     /// <summary>A file that gets the output.</summary>
     File,
+
+    /// <summary>The program that made the machine: <see cref="MachineSpec.Ports"/>.</summary>
+    Program,
 }
 
-/// <summary>A port: <c>[NAME=]stdio|unix:PATH|file:PATH|none</c>.</summary>
+/// <summary>A port: <c>[NAME=]stdio|unix:PATH|file:PATH|none</c> or <c>NAME=program</c>.</summary>
 internal sealed record ConsolePortSpec(string? Name, ConsoleEndKind Kind, string Path);
 
 /// <summary>
@@ -34,7 +37,7 @@ public sealed record ConsoleSpec : DeviceSpec
 
     /// <summary>
     /// The ports, with blanks between them: <c>[NAME=]stdio</c>, <c>unix:PATH</c>, <c>file:PATH</c> or <c>none</c>. One
-    /// with a name is /dev/virtio-ports/NAME in the guest, one without is a console. Without it: a console on stdio.
+    /// of <see cref="MachineSpec.Ports"/> is <c>NAME=program</c>. One with a name is /dev/virtio-ports/NAME in the guest, one without is a console. Without it: a console on stdio.
     /// </summary>
     public string? Ports { get; init; }
 
@@ -83,6 +86,9 @@ public sealed record ConsoleSpec : DeviceSpec
                 return context.IsDeterministic
                     ? throw new HullException("--deterministic: nobody outside keeps virtual time: a console port on stdio or file:PATH")
                     : new UnixEnd(spec.Path);
+            case ConsoleEndKind.Program:
+                return context.Ports.TryGetValue(spec.Name!, out ProgramEnd? end) ? end // no such port without a name
+                    : throw new HullException($"console: no program is behind the port '{spec.Name}'");
             default:
                 return new NoEnd();
         }
@@ -117,6 +123,7 @@ public sealed record ConsoleSpec : DeviceSpec
         {
             "stdio" => new ConsolePortSpec(name, ConsoleEndKind.Terminal, ""),
             "none" => new ConsolePortSpec(name, ConsoleEndKind.None, ""),
+            "program" when isNamed => new ConsolePortSpec(name, ConsoleEndKind.Program, ""),
             _ when end.Length > 5 && end.StartsWith("unix:", StringComparison.Ordinal)
                 => new ConsolePortSpec(name, ConsoleEndKind.Unix, end[5..]),
             _ when end.Length > 5 && end.StartsWith("file:", StringComparison.Ordinal)

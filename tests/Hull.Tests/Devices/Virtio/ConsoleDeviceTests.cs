@@ -121,7 +121,90 @@ public sealed class ConsoleDeviceTests : IDisposable
         Assert.False(File.Exists(path));
     }
 
+    [Fact]
+    public void ProgramsBytes_WaitUntilTheGuestHasThePortOpen()
+    {
+        ProgramEnd end = new(_ => { });
+        using VirtioDriver driver = OnProgram(end);
+        Assert.Equal(4, end.Send("keys"u8));
+        driver.Describe(0, 1, VirtioDriver.DataAt, 64, VirtioDriver.Write);
+        driver.Offer(0, 1);
+        Assert.Equal(0, driver.Used(0));
+        Tell(driver, 0, 6, 1);
+        Assert.Equal(1, driver.Used(0));
+        Tell(driver, 0, 6, 0);
+        Assert.Equal(4, end.Send("more"u8));
+        driver.Offer(0, 1);
+        Assert.Equal(1, driver.Used(0));
+    }
+
+    [Fact]
+    public void NameOfAPort_IsToldWhenItIsKnownToBeOpen()
+    {
+        using VirtioDriver driver = OnProgram(new ProgramEnd(_ => { }));
+        Assert.Equal((0u, 6, 1, ""), Told(driver));
+        Assert.Equal((0u, 7, 1, "p"), Told(driver));
+    }
+
+    [Fact]
+    public void EndOfInput_ClosesThePortBehindItsLastByte()
+    {
+        ProgramEnd end = new(_ => { });
+        using VirtioDriver driver = OnProgram(end);
+        Assert.Equal(6, Told(driver).Event);
+        Assert.Equal(7, Told(driver).Event);
+        Tell(driver, 0, 6, 1);
+        byte[] much = new byte[5000];
+        new Random(1).NextBytes(much);
+        Assert.Equal(much.Length, end.Send(much));
+        end.EndInput();
+        driver.Describe(2, 0, VirtioDriver.DataAt + 0x20_0000, 72, VirtioDriver.Write);
+        driver.Offer(2, 0);
+        int told = driver.Used(2);
+        Assert.Equal(much[..4096], driver.Request(0, [], 4096)!);
+        Assert.Equal(told, driver.Used(2));
+        Assert.Equal(much[4096..], driver.Request(0, [], 4096)!);
+        Assert.Equal(told + 1, driver.Used(2));
+        Assert.Equal(6u, driver.Memory.Read<ushort>(new Hull.Memory.GuestPhysical(VirtioDriver.DataAt + 0x20_0004)));
+        Assert.Equal(0u, driver.Memory.Read<ushort>(new Hull.Memory.GuestPhysical(VirtioDriver.DataAt + 0x20_0006)));
+    }
+
+    [Fact]
+    public void Flush_TakesWhatTheDriverHasNotToldOf()
+    {
+        using VirtioDriver driver = OnProgram(new ProgramEnd(bytes => _typed.AddRange(bytes)));
+        driver.Memory.TryWrite(new Hull.Memory.GuestPhysical(VirtioDriver.DataAt), "last words"u8);
+        driver.Describe(1, 0, VirtioDriver.DataAt, 10, 0);
+        driver.OfferQuietly(1, 0);
+        Assert.Empty(_typed);
+        ((ConsoleDevice)driver.Device).Flush();
+        Assert.Equal("last words", Encoding.ASCII.GetString([.. _typed]));
+    }
+
+    [Fact]
+    public void WriteOfGigabytes_BreaksTheDevice()
+    {
+        using VirtioDriver driver = OnProgram(new ProgramEnd(_ => { }));
+        ulong table = VirtioDriver.DataAt + 0x10_0000;
+        for (int i = 0; i < 9; i++)
+        {
+            driver.DescribeAt(table + ((ulong)i * 16), VirtioDriver.DataAt, 8 << 20, i < 8 ? VirtioDriver.Next : 0, i + 1);
+        }
+
+        driver.Describe(1, 0, table, 9 * 16, VirtioDriver.Indirect);
+        driver.Offer(1, 0);
+        Assert.True(driver.NeedsReset);
+    }
+
+    [Fact]
+    public void ProgramsPort_NeedsAProgram_AndIsOnlyOne()
+    {
+        Assert.Throws<Hull.Host.HullException>(() => new VirtioDriver(new ConsoleSpec { Ports = "p=program" }));
+        Assert.Throws<Hull.Host.HullException>(() => OnProgram(new ProgramEnd(_ => { }), "p=program p=program"));
+    }
+
     [Theory]
+    [InlineData("program")]
     [InlineData("pipe:x")]
     [InlineData("a/b=none")]
     [InlineData("=none")]
@@ -139,6 +222,18 @@ public sealed class ConsoleDeviceTests : IDisposable
         terminal = new TerminalLink(bytes => _typed.AddRange(bytes));
         VirtioDriver driver = Create("stdio", terminal);
         return start ? driver.Start() : driver;
+    }
+
+    // The driver knows the port.
+    private static VirtioDriver OnProgram(ProgramEnd end, string ports = "p=program")
+    {
+        Dictionary<string, ProgramEnd> ends = new() { ["p"] = end };
+        VirtioDriver driver = new VirtioDriver(
+            context => new ConsoleSpec { Ports = ports }.Create(context with { Ports = ends }), threads: false).Start(Multiport);
+        Tell(driver, 0, 0, 1);
+        Assert.Equal((0u, 1, 1, ""), Told(driver));
+        Tell(driver, 0, 3, 1);
+        return driver;
     }
 
     private static void Tell(VirtioDriver driver, uint port, ushort what, ushort value)
