@@ -17,12 +17,17 @@ public sealed class KvmClockPersonality : IPersonality
     private const uint FeatureLeaf = 0x4000_0001;
     private const uint FrequencyLeaf = 0x4000_0010;
 
+    private const uint ClockSource = 1 << 0;
     private const uint NopIoDelay = 1 << 1;
     private const uint ClockSource2 = 1 << 3;
     private const uint ClockSourceStable = 1 << 24;
 
     private const uint WallClockMsr = 0x4b56_4d00;
     private const uint SystemTimeMsr = 0x4b56_4d01;
+
+    // The same two by their first numbers, for guests older than Linux 2.6.35, whose structure had no flags.
+    private const uint OldWallClockMsr = 0x11;
+    private const uint OldSystemTimeMsr = 0x12;
 
     private const int TimeInfoSize = 32;
     private const int WallClockSize = 12;
@@ -60,7 +65,7 @@ public sealed class KvmClockPersonality : IPersonality
         {
             // "KVMKVMKVM\0\0\0" in EBX, ECX, EDX.
             SignatureLeaf => new CpuidResult(FrequencyLeaf, 0x4b4d_564b, 0x564b_4d56, 0x4d),
-            FeatureLeaf => new CpuidResult(NopIoDelay | ClockSource2 | ClockSourceStable, 0, 0, 0),
+            FeatureLeaf => new CpuidResult(ClockSource | NopIoDelay | ClockSource2 | ClockSourceStable, 0, 0, 0),
             FrequencyLeaf => new CpuidResult((uint)(_clock.TscHz / 1000), _apicBusKhz, 0, 0),
             _ => default,
         };
@@ -70,8 +75,9 @@ public sealed class KvmClockPersonality : IPersonality
     /// <inheritdoc/>
     public bool TryReadMsr(int vcpu, uint index, out ulong value)
     {
-        value = index == SystemTimeMsr ? _systemTime[vcpu] : _wallClock;
-        return index is SystemTimeMsr or WallClockMsr;
+        bool isSystemTime = index is SystemTimeMsr or OldSystemTimeMsr;
+        value = isSystemTime ? _systemTime[vcpu] : _wallClock;
+        return isSystemTime || index is WallClockMsr or OldWallClockMsr;
     }
 
     /// <inheritdoc/>
@@ -79,15 +85,15 @@ public sealed class KvmClockPersonality : IPersonality
     {
         switch (index)
         {
-            case WallClockMsr:
+            case WallClockMsr or OldWallClockMsr:
                 _wallClock = value;
                 WriteWallClock(new GuestPhysical(value));
                 return true;
-            case SystemTimeMsr:
+            case SystemTimeMsr or OldSystemTimeMsr:
                 _systemTime[vcpu] = value;
                 if ((value & 1) != 0)
                 {
-                    WriteTimeInfo(new GuestPhysical(value & ~1UL));
+                    WriteTimeInfo(new GuestPhysical(value & ~1UL), index == SystemTimeMsr ? TscStable : (byte)0);
                 }
 
                 return true;
@@ -145,7 +151,7 @@ public sealed class KvmClockPersonality : IPersonality
     }
 
     // struct pvclock_vcpu_time_info: version, pad, tsc_timestamp, system_time, multiplier, shift, flags, pad.
-    private void WriteTimeInfo(GuestPhysical at)
+    private void WriteTimeInfo(GuestPhysical at, byte flags)
     {
         uint version = BeginUpdate(at);
         (uint multiplier, sbyte shift) = ScaleOf(_clock.TscHz);
@@ -157,7 +163,7 @@ public sealed class KvmClockPersonality : IPersonality
         BinaryPrimitives.WriteInt64LittleEndian(info[16..], _baseNs);
         BinaryPrimitives.WriteUInt32LittleEndian(info[24..], multiplier);
         info[28] = (byte)shift;
-        info[29] = TscStable;
+        info[29] = flags;
         _memory.TryWrite(at, info);
         _memory.Write(at, version + 1);
     }

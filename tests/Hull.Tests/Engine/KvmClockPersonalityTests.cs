@@ -92,6 +92,27 @@ public sealed class KvmClockPersonalityTests : IDisposable
         Assert.Equal(0u, _memory.Read<uint>(new GuestPhysical(0x9008)));
     }
 
+    [Fact]
+    public void OldNumbers_LeadToTheSameClock_WithoutFlags()
+    {
+        Assert.True(_personality.TryCpuid(0, 0x40000001, 0, out CpuidResult features));
+        Assert.Equal(9u, features.Eax & 9);
+
+        Assert.True(_personality.TryWriteMsr(1, 0x12, 0x8001));
+        Assert.True(_personality.TryWriteMsr(0, 0x11, 0x9000));
+
+        Assert.Equal(_clock.Tsc, _memory.Read<ulong>(new GuestPhysical(0x8008)));
+        Assert.Equal(_clock.NowNs, _memory.Read<long>(new GuestPhysical(0x8010)));
+        Assert.Equal(0, _memory.Read<byte>(new GuestPhysical(0x801D)));
+        Assert.Equal(1_800_000_000u - 5, _memory.Read<uint>(new GuestPhysical(0x9004)));
+        foreach ((uint index, int vcpu, ulong expected) in new[]
+            { (0x12u, 1, 0x8001ul), (0x4b564d01u, 1, 0x8001ul), (0x12u, 0, 0ul), (0x11u, 0, 0x9000ul), (0x4b564d00u, 0, 0x9000ul) })
+        {
+            Assert.True(_personality.TryReadMsr(vcpu, index, out ulong value));
+            Assert.Equal(expected, value);
+        }
+    }
+
     [Theory]
     [InlineData(0xFFFF_FFFF_FFFF_F001ul)]
     [InlineData(0xF_FFF1ul)]
