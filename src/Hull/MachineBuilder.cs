@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using Hull.Boot;
+using Hull.Boot.Acpi;
 using Hull.Boot.Firmware;
 using Hull.Bus;
 using Hull.Cpu;
@@ -42,6 +43,7 @@ internal static class MachineBuilder
                 MmioDevices = CountMmio(spec),
                 MemoryIsFresh = true,
                 StartAsPvh = spec.Xen,
+                HasS3 = HasS3(spec),
                 Cache = spec.BootCache,
             }));
             IoBus bus = new();
@@ -63,6 +65,7 @@ internal static class MachineBuilder
                 SerialOutputs = SerialOutputs(hooks),
                 DebugOutput = spec.FirmwareLog is null ? null : new HookedOutput(0, (_, bytes) => spec.FirmwareLog(bytes)),
                 ExternalMessages = kvm,
+                WakingVector = !HasS3(spec) ? null : () => spec.Kernel is null ? null : AcpiTables.WakingVector(memory),
             });
             if (kvm is not null)
             {
@@ -202,11 +205,14 @@ internal static class MachineBuilder
     // Firmware finds all that it needs by itself, and gives the BARs their addresses; it starts as a processor after reset.
     private static void DescribeMachine(MachineSpec spec, GuestMemory memory, Chipset chipset, IReadOnlyList<int> disks)
     {
-        foreach (FirmwareFile file in FirmwareLoader.Describe(memory, spec.VcpuCount, disks, CountMmio(spec)))
+        foreach (FirmwareFile file in FirmwareLoader.Describe(memory, spec.VcpuCount, disks, CountMmio(spec), HasS3(spec)))
         {
             chipset.FwCfg.AddFile(file.Name, file.Content);
         }
     }
+
+    // KVM's vCPUs are reset by KVM alone, and a guest of Xen asks Xen.
+    private static bool HasS3(MachineSpec spec) => spec.Engine != EngineKind.Kvm && !spec.Xen;
 
     private static int CountMmio(MachineSpec spec)
     {

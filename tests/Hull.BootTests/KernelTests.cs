@@ -27,13 +27,16 @@ public sealed partial class KernelTests
         Assert.Equal(0, run.WaitForEnd().Status);
     }
 
-    [Fact]
-    public void SuspendToIdle_EndsAtTheClocksAlarm()
+    [Theory]
+    [InlineData("s2idle", "")]
+    [InlineData("deep", "ACPI: PM: Waking up from system sleep state S3\n")]
+    public void Suspend_EndsAtTheClocksAlarm(string way, string said)
     {
         RunResult result = HullRun.Hull("run", "--engine", "soft", "-c", "2", "--timeout", "120", "--", "sh", "-c",
-            "echo +3 >/sys/class/rtc/rtc0/wakealarm && echo freeze >/sys/power/state && dmesg | grep -c 'PM: suspend exit'");
+            $"echo {way} >/sys/power/mem_sleep && echo +3 >/sys/class/rtc/rtc0/wakealarm && echo mem >/sys/power/state && " +
+            "dmesg | sed -n 's/^.*] //; /Waking up/p; /PM: suspend exit/p'; nproc");
 
-        Assert.True(result is { Status: 0, Text: "1\n" }, result.ToString());
+        Assert.True(result.Status == 0 && result.Text == said + "PM: suspend exit\n2\n", result.ToString());
     }
 
     [Fact]

@@ -39,6 +39,9 @@ public sealed record BootRequest
     /// </summary>
     public bool MemoryIsFresh { get; init; }
 
+    /// <summary>The tables say that the machine can be suspended to RAM.</summary>
+    public bool HasS3 { get; init; }
+
     /// <summary>True to start Linux by its PVH entry, as Xen does, and not by its own boot protocol.</summary>
     public bool StartAsPvh { get; init; }
 

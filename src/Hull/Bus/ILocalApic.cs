@@ -60,4 +60,11 @@ public interface IVcpuSignals
 
     /// <summary>SIPI: start in real mode at <paramref name="vector"/> * 4 KiB, if waiting for it.</summary>
     void Startup(byte vector);
+
+    /// <summary>Suspension to RAM: as INIT, and the bootstrap processor too runs nothing before <see cref="Resume"/>.</summary>
+    void Suspend();
+
+    /// <summary>The end of a suspension, for the bootstrap processor.</summary>
+    /// <param name="at">Where it goes on in real mode, below 1 MiB; null: where a processor starts after reset.</param>
+    void Resume(uint? at);
 }

@@ -166,6 +166,12 @@ internal sealed unsafe class SoftVcpu : IVcpu
     public void Startup(byte vector) => _events.Startup(vector);
 
     /// <inheritdoc/>
+    public void Suspend() => _events.Signal(Attention.Suspend);
+
+    /// <inheritdoc/>
+    public void Resume(uint? at) => _events.Resume(at);
+
+    /// <inheritdoc/>
     public ArchState GetState()
     {
         ArchState state = StateTransfer.Read(Cpu);

@@ -24,6 +24,7 @@ internal sealed unsafe class VcpuEvents : IDisposable
     private uint _nmisPending;
     private bool _initPending;
     private int _startupVector = -1;
+    private long _resumeAt = -1;
 
     internal VcpuEvents(SoftVcpu vcpu)
     {
@@ -80,6 +81,17 @@ internal sealed unsafe class VcpuEvents : IDisposable
             TakeInit();
         }
 
+        if ((bits & Attention.Suspend) != 0)
+        {
+            TakeInit();
+            WaitingForStartup = true;
+        }
+
+        if ((bits & Attention.Resume) != 0 && WaitingForStartup)
+        {
+            TakeResume();
+        }
+
         if (WaitingForStartup)
         {
             // Only with its bit: the vector may be there already while the INIT before it was not seen yet.
@@ -131,6 +143,13 @@ internal sealed unsafe class VcpuEvents : IDisposable
     {
         Volatile.Write(ref _startupVector, vector);
         Signal(Attention.Startup);
+    }
+
+    /// <summary>The end of a suspension. Any thread.</summary>
+    internal void Resume(uint? at)
+    {
+        Volatile.Write(ref _resumeAt, at ?? -1L);
+        Signal(Attention.Resume);
     }
 
     /// <summary>HLT: the vCPU waits, unless something is there already.</summary>
@@ -235,6 +254,18 @@ internal sealed unsafe class VcpuEvents : IDisposable
         _vcpu.Debug.Recompute();
         const ulong Bootstrap = 0x100;
         WaitingForStartup = (_apic.BaseMsr & Bootstrap) == 0;
+    }
+
+    private void TakeResume()
+    {
+        WaitingForStartup = false;
+        if (Volatile.Read(ref _resumeAt) is >= 0 and long at)
+        {
+            ref CpuSegment code = ref _cpu->Segments[Seg.Cs];
+            code.Selector = (ulong)at >> 4;
+            code.Base = (ulong)at & ~0xFUL;
+            _cpu->Rip = (ulong)at & 0xF;
+        }
     }
 
     private void TakeStartup(byte vector)

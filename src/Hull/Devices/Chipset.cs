@@ -81,7 +81,9 @@ internal sealed class Chipset
 
         Keyboard = new I8042(Interrupts.CreateIsaLine(PlatformMap.KeyboardIrq), RequestReset);
         Keyboard.Map(bus);
-        _power = new AcpiPm1(Interrupts.CreateIsaLine(PlatformMap.AcpiSciIrq), () => PoweredOff?.Invoke());
+        _power = new AcpiPm1(
+            Interrupts.CreateIsaLine(PlatformMap.AcpiSciIrq), () => PoweredOff?.Invoke(),
+            options.WakingVector is null ? null : Suspend, () => Resume(options.WakingVector!()));
         _power.Map(bus);
         Rtc.AlarmRaised = _power.RtcAlarm;
         bus.MapPorts(PlatformMap.PostPort, 1, new BytePorts(new PostPort(), 1));
@@ -182,6 +184,29 @@ internal sealed class Chipset
         }
 
         return config;
+    }
+
+    // The chips keep their state and their power; what a driver does with them before and after is harmless.
+    private void Suspend()
+    {
+        // What firmware looks at to tell the end of a suspension from a start.
+        const int ShutdownStatus = 0x0F;
+        Rtc.SetCmos(ShutdownStatus, 0xFE);
+        foreach (LocalApic apic in _localApics)
+        {
+            apic.Suspend();
+        }
+    }
+
+    private void Resume(uint? at)
+    {
+        if (at == 0)
+        {
+            RequestReset(); // a system that cannot be resumed is started again
+            return;
+        }
+
+        _localApics[0].Resume(at);
     }
 
     private void RequestReset() => ResetRequested?.Invoke();

@@ -1,3 +1,4 @@
+using System;
 using System.Collections.Generic;
 using Hull.Bus;
 using Hull.Devices.Serial;
@@ -22,6 +23,12 @@ internal sealed record ChipsetOptions
 
     /// <summary>The kernel's command line, for fw_cfg.</summary>
     internal string CommandLine { get; init; } = "";
+
+    /// <summary>
+    /// Says where the guest wants to go on after a suspension to RAM (see <see cref="Bus.IVcpuSignals.Resume"/>), or zero when it
+    /// named no place; null: the machine cannot be suspended.
+    /// </summary>
+    internal Func<uint?>? WakingVector { get; init; }
 
     /// <summary>True for the ports and memory of <see cref="Test.PcTestDevice"/>.</summary>
     internal bool TestDevice { get; init; }

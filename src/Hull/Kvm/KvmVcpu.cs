@@ -1,4 +1,5 @@
 using System;
+using System.Diagnostics;
 using System.Runtime.InteropServices;
 using System.Threading;
 using Hull.Bus;
@@ -147,6 +148,12 @@ internal sealed unsafe class KvmVcpu : IVcpu
 
     /// <inheritdoc/>
     public void Startup(byte vector) => _engine.Send(new MsiMessage(ApicBase | ((ulong)Index << 12), 0x600u | vector));
+
+    /// <inheritdoc/>
+    public void Suspend() => throw new UnreachableException("machines with KVM have no S3");
+
+    /// <inheritdoc/>
+    public void Resume(uint? at) => throw new UnreachableException("machines with KVM have no S3");
 
     /// <inheritdoc/>
     public ArchState GetState() => State.Get();

@@ -162,6 +162,9 @@ public static class PlatformMap
     /// <summary>SLP_TYP that means S5 (soft off) in PM1a control.</summary>
     public const int AcpiSleepTypeS5 = 5;
 
+    /// <summary>The same for suspension to RAM (S3).</summary>
+    public const int AcpiSleepTypeS3 = 1;
+
     /// <summary>ISA interrupt of the 8254. The MADT overrides it to I/O APIC input 2.</summary>
     public const int PitIrq = 0;
 

@@ -123,6 +123,14 @@ public sealed class ConcurrencyTests
         {
         }
 
+        public void Suspend()
+        {
+        }
+
+        public void Resume(uint? at)
+        {
+        }
+
         public void Startup(byte vector)
         {
         }

@@ -4,6 +4,7 @@ namespace Hull.Tests.Devices;
 
 public sealed class PowerTests
 {
+    private const int S3 = (1 << 10) | (1 << 13);
     private readonly TestPc _pc = new();
 
     [Fact]
@@ -19,8 +20,61 @@ public sealed class PowerTests
     [Fact]
     public void OtherSleepTypes_DoNothing()
     {
-        _pc.Out16(0x604, (1 << 10) | (1 << 13));
-        Assert.Equal(0, _pc.PowerOffs);
+        _pc.Out16(0x604, (2 << 10) | (1 << 13));
+        Assert.Equal((0, 0), (_pc.PowerOffs, _pc.Signals[0].Suspends));
+    }
+
+    [Fact]
+    public void SleepTypeS3_StopsEveryVcpu_UntilAnEnabledEvent()
+    {
+        TestPc pc = new(2);
+        pc.Out16(0x602, 0x100);
+        pc.Out16(0x604, S3);
+        Assert.Equal((1, 1), (pc.Signals[0].Suspends, pc.Signals[1].Suspends));
+        Assert.Equal(0, pc.In16(0x600));
+        pc.Out(0x70, 0x0F);
+        Assert.Equal(0xFE, pc.In(0x71));
+        Assert.Empty(pc.Signals[0].Resumes);
+
+        Assert.True(pc.Chipset.PowerButton());
+
+        Assert.Equal(0x8100, pc.In16(0x600));
+        Assert.Equal([0x9A123u], pc.Signals[0].Resumes);
+        Assert.Empty(pc.Signals[1].Resumes);
+        pc.Chipset.PowerButton();
+        Assert.Single(pc.Signals[0].Resumes);
+        pc.Out16(0x600, 0x8100);
+        Assert.Equal(0, pc.In16(0x600));
+        Assert.Equal(0, pc.PowerOffs);
+    }
+
+    [Fact]
+    public void EventBeforeTheSleep_EndsItAtOnce()
+    {
+        _pc.Out16(0x602, 0x100);
+        _pc.Chipset.PowerButton();
+        _pc.Out16(0x604, S3);
+        Assert.Equal(1, _pc.Signals[0].Suspends);
+        Assert.Single(_pc.Signals[0].Resumes);
+    }
+
+    [Fact]
+    public void EventThatIsNotEnabled_WakesNobody()
+    {
+        _pc.Out16(0x604, S3);
+        Assert.False(_pc.Chipset.PowerButton());
+        Assert.Empty(_pc.Signals[0].Resumes);
+    }
+
+    [Fact]
+    public void WakeWithoutAPlaceToGoOn_IsAReset()
+    {
+        _pc.WakingVector = 0;
+        _pc.Out16(0x602, 0x100);
+        _pc.Out16(0x604, S3);
+        _pc.Chipset.PowerButton();
+        Assert.Equal(1, _pc.Resets);
+        Assert.Empty(_pc.Signals[0].Resumes);
     }
 
     [Fact]

@@ -18,6 +18,7 @@ internal sealed class TestPc
             Vcpus = vcpus,
             LowMemory = 512 << 20,
             SerialOutputs = [Output, Output2],
+            WakingVector = () => WakingVector,
         });
         Signals = new RecordingSignals[vcpus];
         for (int i = 0; i < vcpus; i++)
@@ -41,6 +42,8 @@ internal sealed class TestPc
     internal RecordingOutput Output { get; } = new();
 
     internal RecordingOutput Output2 { get; } = new();
+
+    internal uint? WakingVector { get; set; } = 0x9A123;
 
     internal int PowerOffs { get; private set; }
 
@@ -123,6 +126,10 @@ internal sealed class RecordingSignals : IVcpuSignals
 
     internal List<byte> Startups { get; } = [];
 
+    internal int Suspends { get; private set; }
+
+    internal List<uint?> Resumes { get; } = [];
+
     public void InterruptChanged() => Changes++;
 
     public void Nmi() => Nmis++;
@@ -130,6 +137,10 @@ internal sealed class RecordingSignals : IVcpuSignals
     public void Init() => Inits++;
 
     public void Startup(byte vector) => Startups.Add(vector);
+
+    public void Suspend() => Suspends++;
+
+    public void Resume(uint? at) => Resumes.Add(at);
 }
 
 /// <summary>What a serial port sent.</summary>

@@ -21,6 +21,9 @@ internal sealed record AcpiConfig
     /// <summary>True: a CMOS clock.</summary>
     internal bool HasRtc { get; init; } = true;
 
+    /// <summary>True: the machine can be suspended to RAM (S3).</summary>
+    internal bool HasS3 { get; init; }
+
     /// <summary>Serial ports, 0-4.</summary>
     internal int SerialPorts { get; init; } = 4;
 
@@ -51,6 +54,7 @@ internal sealed record AcpiConfig
             HasI8042 = !request.StartAsPvh,
             HasVga = !request.StartAsPvh,
             HasRtc = !request.StartAsPvh,
+            HasS3 = request.HasS3,
             MmioDevices = request.MmioDevices,
             PciMemory64Base = (memory.End + step - 1) / step * step,
         };

@@ -17,6 +17,9 @@ internal static class AcpiTables
     /// <summary>Bytes of the root pointer.</summary>
     internal const int RsdpSize = 36;
 
+    // The FACS is the first table behind the root pointer.
+    private const ulong FacsAt = PlatformMap.AcpiTablesBase + 64;
+    private const ulong WakingVectorAt = FacsAt + 12;
     private const int RsdtPointer = 16;
     private const int XsdtPointer = 24;
     private const int HeaderCheckSum = 9;
@@ -29,6 +32,16 @@ internal static class AcpiTables
         byte[] area = Build(config);
         memory.TryWrite(new GuestPhysical(PlatformMap.AcpiTablesBase), area);
         return PlatformMap.AcpiTablesBase;
+    }
+
+    /// <summary>
+    /// Where the guest wants to go on after a suspension to RAM, in real mode; zero when it named no place there. ACPI 6.4,
+    /// "Firmware ACPI Control Structure (FACS)".
+    /// </summary>
+    internal static uint WakingVector(GuestMemory memory)
+    {
+        uint vector = memory.Read<uint>(new GuestPhysical(WakingVectorAt));
+        return vector < 1 << 20 ? vector : 0;
     }
 
     /// <summary>Builds the whole area at its place, from the RSDP to the last table.</summary>

@@ -41,7 +41,9 @@ internal static class Dsdt
         }
 
         byte[] s5 = Aml.Integer(PlatformMap.AcpiSleepTypeS5);
+        byte[] s3 = Aml.Integer(PlatformMap.AcpiSleepTypeS3);
         return Aml.Join(
+            config.HasS3 ? Aml.Name("\\_S3", Aml.Package(s3, s3, Aml.Integer(0), Aml.Integer(0))) : [],
             Aml.Name("\\_S5", Aml.Package(s5, s5, Aml.Integer(0), Aml.Integer(0))),
             Aml.Scope("\\_SB", [.. devices]),
             PciHotplug.EventScope());

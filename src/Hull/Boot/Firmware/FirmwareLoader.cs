@@ -42,10 +42,13 @@ internal static class FirmwareLoader
     /// <param name="vcpus">Virtual processors.</param>
     /// <param name="disks">PCI devices to boot from, in order.</param>
     /// <param name="mmioDevices">Virtio devices behind MMIO.</param>
-    internal static List<FirmwareFile> Describe(GuestMemory memory, int vcpus, IReadOnlyList<int> disks, int mmioDevices = 0)
+    /// <param name="hasS3">The machine can be suspended to RAM.</param>
+    internal static List<FirmwareFile> Describe(
+        GuestMemory memory, int vcpus, IReadOnlyList<int> disks, int mmioDevices = 0, bool hasS3 = false)
     {
         List<FirmwareFile> files = TableLoader.Split(AcpiConfig.For(memory, new BootRequest { VcpuCount = vcpus }) with
         {
+            HasS3 = hasS3,
             MmioDevices = mmioDevices,
             EcamBase = PlatformMap.FirmwareLowLimit,
             PciMemoryEnd = PlatformMap.FirmwarePciMemoryEnd,

@@ -332,4 +332,10 @@ internal enum Attention : uint
 
     /// <summary>Memory was protected or opened: translations are to be looked up anew.</summary>
     Protection = 256,
+
+    /// <summary>The machine is suspended to RAM.</summary>
+    Suspend = 512,
+
+    /// <summary>The machine is back from suspension.</summary>
+    Resume = 1024,
 }

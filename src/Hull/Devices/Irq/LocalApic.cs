@@ -245,6 +245,12 @@ internal sealed class LocalApic : ILocalApic
         }
     }
 
+    /// <summary>The machine is suspended to RAM: the vCPU stops. Any thread.</summary>
+    internal void Suspend() => _signals?.Suspend();
+
+    /// <summary>The machine is back; for the bootstrap processor. Any thread.</summary>
+    internal void Resume(uint? at) => _signals?.Resume(at);
+
     /// <summary>Takes a vector from a hypervisor, also while software has the APIC disabled. Any thread.</summary>
     internal void Inject(byte vector)
     {

@@ -6,7 +6,7 @@ using Hull.Platform;
 namespace Hull.Devices.Power;
 
 /// <summary>
-/// The ACPI fixed registers: PM1a events (power button, the clock's alarm) and control (soft off). The machine is always in ACPI mode.
+/// The ACPI fixed registers: PM1a events (power button, the clock's alarm) and control (soft off, suspension). The machine is always in ACPI mode.
 /// ACPI, "PM1 Event Grouping" and "PM1 Control Grouping".
 /// </summary>
 internal sealed class AcpiPm1 : IByteRegisters, IIrqSource
@@ -20,12 +20,16 @@ internal sealed class AcpiPm1 : IByteRegisters, IIrqSource
     // Timer, global lock, power and sleep button, RTC. Only the power button and the RTC ever happen, but a driver that enables
     // an event reads back whether it worked.
     private const ushort Events = 0x0721;
+    private const ushort WakeBit = 1 << 15;
     private const ushort SleepEnable = 1 << 13;
     private const ushort SciEnable = 1;
 
     private readonly Lock _lock = new();
     private readonly IrqLine _sci;
     private readonly Action _poweredOff;
+    private readonly Action? _suspended;
+    private readonly Action? _resumed;
+    private bool _isSuspended;
     private ushort _status;
     private ushort _enable;
     private ushort _control;
@@ -34,8 +38,12 @@ internal sealed class AcpiPm1 : IByteRegisters, IIrqSource
     /// <summary>Makes the registers.</summary>
     /// <param name="sci">The system control interrupt.</param>
     /// <param name="poweredOff">The guest asked for soft off. Called on the vCPU's thread, with no lock held.</param>
-    internal AcpiPm1(IrqLine sci, Action poweredOff)
+    /// <param name="suspended">The guest asked for suspension to RAM; null: there is none. Called as the first.</param>
+    /// <param name="resumed">An event that the guest has enabled ends the suspension. Any thread, with no lock held.</param>
+    internal AcpiPm1(IrqLine sci, Action poweredOff, Action? suspended, Action? resumed)
     {
+        _suspended = suspended;
+        _resumed = resumed;
         _sci = sci;
         _poweredOff = poweredOff;
     }
@@ -58,11 +66,11 @@ internal sealed class AcpiPm1 : IByteRegisters, IIrqSource
             Refresh();
         }
 
-        _sci.Follow(this);
+        Tell();
         return listens;
     }
 
-    /// <summary>The clock's alarm came: what wakes a system from suspend to idle. Any thread.</summary>
+    /// <summary>The clock's alarm came: what wakes a system that sleeps. Any thread.</summary>
     internal void RtcAlarm()
     {
         lock (_lock)
@@ -71,7 +79,7 @@ internal sealed class AcpiPm1 : IByteRegisters, IIrqSource
             Refresh();
         }
 
-        _sci.Follow(this);
+        Tell();
     }
 
     /// <inheritdoc/>
@@ -97,7 +105,8 @@ internal sealed class AcpiPm1 : IByteRegisters, IIrqSource
         int shift = (offset & 1) * 8;
         ushort wide = (ushort)(value << shift);
         ushort kept = (ushort)~(0xFF << shift);
-        bool sleep = false;
+        bool off = false;
+        bool suspend = false;
         lock (_lock)
         {
             switch (offset & ~1)
@@ -110,7 +119,9 @@ internal sealed class AcpiPm1 : IByteRegisters, IIrqSource
                     break;
                 case ControlOffset:
                     _control = (ushort)((_control & kept) | (wide & 0x1C02));
-                    sleep = (wide & SleepEnable) != 0 && _control >> 10 == PlatformMap.AcpiSleepTypeS5;
+                    bool sleep = (wide & SleepEnable) != 0;
+                    off = sleep && _control >> 10 == PlatformMap.AcpiSleepTypeS5;
+                    suspend = sleep && _control >> 10 == PlatformMap.AcpiSleepTypeS3 && _suspended is not null;
                     break;
                 default:
                     break;
@@ -120,9 +131,42 @@ internal sealed class AcpiPm1 : IByteRegisters, IIrqSource
         }
 
         _sci.Follow(this);
-        if (sleep)
+        if (off)
         {
             _poweredOff();
+        }
+
+        if (suspend)
+        {
+            // What wakes it is seen only when all vCPUs were told to stop: an event that comes before is found below.
+            _suspended!();
+            lock (_lock)
+            {
+                _isSuspended = true;
+            }
+
+            Tell();
+        }
+    }
+
+    /// <summary>After an event: the interrupt, or the end of a suspension. Without the lock.</summary>
+    private void Tell()
+    {
+        bool resumes;
+        lock (_lock)
+        {
+            resumes = _isSuspended && (_status & _enable) != 0;
+            if (resumes)
+            {
+                _isSuspended = false;
+                _status |= WakeBit;
+            }
+        }
+
+        _sci.Follow(this);
+        if (resumes)
+        {
+            _resumed?.Invoke();
         }
     }
 

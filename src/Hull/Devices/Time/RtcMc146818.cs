@@ -88,8 +88,14 @@ internal sealed class RtcMc146818 : IByteRegisters, IIrqSource
     /// <summary>Puts the chip on its ports.</summary>
     internal void Map(IoBus bus) => bus.MapPorts(PlatformMap.RtcPort, 2, new BytePorts(this, 2));
 
-    /// <summary>Sets a byte of CMOS RAM, for firmware that looks there. Before the machine runs.</summary>
-    internal void SetCmos(int index, byte value) => _ram[index & 0x7F] = value;
+    /// <summary>Sets a byte of CMOS RAM, for firmware that looks there.</summary>
+    internal void SetCmos(int index, byte value)
+    {
+        lock (_lock)
+        {
+            _ram[index & 0x7F] = value;
+        }
+    }
 
     /// <inheritdoc/>
     public byte ReadRegister(int offset)
