@@ -163,6 +163,17 @@ internal sealed unsafe class AssistGuest : IDisposable
         return decoder.Decode();
     }
 
+    /// <summary>Pushes values, the first of them last.</summary>
+    internal void Push<T>(params T[] values)
+        where T : unmanaged
+    {
+        for (int index = values.Length - 1; index >= 0; index--)
+        {
+            Cpu->Gpr[Gpr.Rsp] -= (ulong)sizeof(T);
+            Write(Cpu->Gpr[Gpr.Rsp], values[index]);
+        }
+    }
+
     internal void Write<T>(ulong at, T value)
         where T : unmanaged => Memory.Write(new GuestPhysical(at), value);
 

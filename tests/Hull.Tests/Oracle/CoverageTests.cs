@@ -18,17 +18,17 @@ public sealed class CoverageTests(ITestOutputHelper output)
 {
     // Instructions whose result is the machine's own state, or a number nobody can know: no host can be asked.
     private static readonly Dictionary<Mnemonic, string> Elsewhere = Table(
-        ("Assist/ControlTests, CpuidPolicyTests: what they read is Hull's own", [
+        ("Assist/ProcessorTests, DescriptorTableTests, CpuidPolicyTests: what they read is Hull's own", [
             Mnemonic.Cpuid, Mnemonic.Rdtsc, Mnemonic.Rdtscp, Mnemonic.Rdpid, Mnemonic.Rdpmc, Mnemonic.Xgetbv,
             Mnemonic.Sgdt, Mnemonic.Sidt, Mnemonic.Sldt, Mnemonic.Str, Mnemonic.Smsw,
         ]),
         ("random by definition; run on the host, or made from the count in deterministic mode (DeterministicTests)", [
             Mnemonic.Rdrand, Mnemonic.Rdseed,
         ]),
-        ("Assist/TransferTests: they read the guest's own descriptor tables", [
+        ("Assist/SegmentTests and FarTransferTests: they read the guest's own descriptor tables", [
             Mnemonic.Mov, Mnemonic.Pop, Mnemonic.Jmp, Mnemonic.Call,
         ]),
-        ("Assist/TransferTests and DeliveryTests: they enter the guest's own kernel", [
+        ("Assist/FastCallTests, SoftwareInterruptTests and DeliveryTests: they enter the guest's own kernel", [
             Mnemonic.Syscall, Mnemonic.Sysenter, Mnemonic.Int,
         ]),
         ("Assist/FpuStateTests: the layout; what XSAVEOPT leaves out is the CPU's choice (SDM vol. 1, XSAVEOPT)", [
@@ -42,7 +42,7 @@ public sealed class CoverageTests(ITestOutputHelper output)
             Mnemonic.Rdsspd, Mnemonic.Rdsspq, Mnemonic.Endbr32, Mnemonic.Endbr64,
             Mnemonic.Prefetchwt1, Mnemonic.Prefetchit0, Mnemonic.Prefetchit1, Mnemonic.Cldemote,
         ]),
-        ("Assist/ControlTests: a hypercall belongs to the personality, else #UD", [
+        ("Assist/ProcessorTests: a hypercall belongs to the personality, else #UD", [
             Mnemonic.Vmcall, Mnemonic.Vmmcall,
         ]));
 
