@@ -30,9 +30,8 @@ internal sealed class LocalApicRegisters
     private readonly ApicBase _base;
     private readonly ApicVectors _vectors;
     private readonly ApicTimer _timer;
+    private readonly LogicalDestination _logical;
     private InterruptCommandRegister _command;
-    private volatile uint _logicalDestination;
-    private volatile uint _destinationFormat;
     private volatile uint _spurious;
     private uint _errorStatus;
     private uint _errors;
@@ -44,6 +43,7 @@ internal sealed class LocalApicRegisters
         _vectors = vectors;
         _timer = timer;
         Lvt = new LocalVectorTable(timer);
+        _logical = new LogicalDestination(id, apicBase);
     }
 
     /// <summary>SVR bit 8. Any thread.</summary>
@@ -58,40 +58,15 @@ internal sealed class LocalApicRegisters
         _vectors.Reset();
         _timer.Reset();
         Lvt.Reset(isBsp: _id == 0);
-        _destinationFormat = uint.MaxValue;
+        _logical.Reset();
         _spurious = 0xFF;
         _command = default;
         _errorStatus = 0;
         _errors = 0;
-        _logicalDestination = 0;
-        ModeChanged();
     }
 
-    /// <summary>SDM vol. 3A, "Logical Destination Mode" and "Logical Destination Mode in x2APIC Mode". Any thread.</summary>
-    internal bool IsLogicalTarget(uint destination)
-    {
-        uint own = _logicalDestination;
-        if (_base.IsX2Apic)
-        {
-            return destination == ApicMessage.Broadcast
-                || (destination >> 16 == own >> 16 && (destination & own & 0xFFFF) != 0);
-        }
-
-        if (destination is ApicMessage.Broadcast)
-        {
-            return true;
-        }
-
-        own >>= 24;
-        if (destination > 0xFF)
-        {
-            return false;
-        }
-
-        bool flat = _destinationFormat >> 28 == 0xF;
-        return flat ? (own & destination) != 0
-            : (destination >> 4 == 0xF || destination >> 4 == own >> 4) && (own & destination & 0xF) != 0;
-    }
+    /// <summary>True when a logical destination is this APIC. Any thread.</summary>
+    internal bool IsLogicalTarget(uint destination) => _logical.Matches(destination);
 
     /// <summary>Asks for a vector; one below 16 is an error.</summary>
     internal void Request(byte vector, bool level)
@@ -125,9 +100,9 @@ internal sealed class LocalApicRegisters
             case ApicRegister.ArbitrationPriority or ApicRegister.ProcessorPriority:
                 return _vectors.ProcessorPriority;
             case ApicRegister.LogicalDestination:
-                return _logicalDestination;
+                return _logical.Register;
             case ApicRegister.DestinationFormat:
-                return _destinationFormat;
+                return _logical.Format;
             case ApicRegister.SpuriousVector:
                 return _spurious;
             case ApicRegister.ErrorStatus:
@@ -217,10 +192,10 @@ internal sealed class LocalApicRegisters
                 _vectors.TaskPriority = (byte)value;
                 break;
             case ApicRegister.LogicalDestination:
-                _logicalDestination = value & 0xFF00_0000;
+                _logical.WriteRegister(value);
                 break;
             case ApicRegister.DestinationFormat:
-                _destinationFormat = value | 0x0FFF_FFFF;
+                _logical.WriteFormat(value);
                 break;
             case ApicRegister.SpuriousVector:
                 WriteSpurious(value);
@@ -283,17 +258,8 @@ internal sealed class LocalApicRegisters
             Reset();
         }
 
-        ModeChanged();
+        _logical.ModeChanged();
         return true;
-    }
-
-    // The APIC entered or left x2APIC mode: there, the logical id comes from the physical one.
-    private void ModeChanged()
-    {
-        if (_base.IsX2Apic)
-        {
-            _logicalDestination = ((_id >> 4) << 16) | (1u << (int)(_id & 0xF));
-        }
     }
 
     /// <summary>Reads in x2APIC mode. SDM vol. 3A, "x2APIC Register Address Space".</summary>
