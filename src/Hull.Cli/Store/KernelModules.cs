@@ -25,14 +25,33 @@ internal sealed class KernelModules
     /// <summary>True when there is a module of this name. What is built in has none.</summary>
     internal bool Has(string driver) => PathOf(driver) is not null;
 
-    /// <summary>The modules that belong to a kernel file of the user's: Debian's lib/modules/X beside boot/vmlinuz-X.</summary>
+    /// <summary>
+    /// The modules that belong to a kernel file of the user's: those of Hull's store where it lies there, or Debian's
+    /// lib/modules/X beside boot/vmlinuz-X. A link counts as what it leads to where nothing lies beside itself.
+    /// </summary>
     /// <returns>Null when there are none.</returns>
     internal static KernelModules? FindBeside(string kernel)
     {
-        const string prefix = "vmlinuz-";
         string path = Path.GetFullPath(kernel);
+        return FindBesideFile(path)
+            ?? (File.ResolveLinkTarget(path, returnFinalTarget: true) is { } target ? FindBesideFile(target.FullName) : null);
+    }
+
+    private static KernelModules? FindBesideFile(string path)
+    {
+        const string prefix = "vmlinuz-";
         string name = Path.GetFileName(path);
-        if (!name.StartsWith(prefix, StringComparison.Ordinal) || Path.GetDirectoryName(path) is not string boot)
+        if (Path.GetDirectoryName(path) is not string boot)
+        {
+            return null;
+        }
+
+        if (StoredKernel.TryRead(boot) is { ModulesPath: string own } stored && stored.KernelPath == path)
+        {
+            return new KernelModules(own);
+        }
+
+        if (!name.StartsWith(prefix, StringComparison.Ordinal))
         {
             return null;
         }

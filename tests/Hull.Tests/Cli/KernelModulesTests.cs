@@ -47,6 +47,27 @@ public sealed class KernelModulesTests : IDisposable
         Assert.Equal(["9p.ko"], modules.Resolve(["9p"]).Select(file => Path.GetFileName(file)));
     }
 
+    [Theory]
+    [InlineData("vmlinuz", true)]
+    [InlineData("config", false)]
+    [InlineData("link", true)]
+    public void KernelOfTheStore_NamedByItsPath_HasItsModules(string name, bool has)
+    {
+        Add("modules/6.1.0/kernel/fs/9p/9p.ko", "");
+        foreach (string file in (string[])["vmlinuz", "config"])
+        {
+            File.WriteAllText(Path.Combine(_folder, file), "");
+        }
+
+        Directory.CreateDirectory(Path.Combine(_folder, "elsewhere"));
+        File.CreateSymbolicLink(Path.Combine(_folder, "elsewhere/link"), "../vmlinuz");
+        new StoredKernel("linux-image-x", "1", "linux-image", _folder).WriteOrigin(_folder);
+
+        KernelModules? modules = KernelModules.FindBeside(Path.Combine(_folder, name == "link" ? "elsewhere/link" : name));
+
+        Assert.Equal(has, modules?.Has("9p") ?? false);
+    }
+
     [Fact]
     public void FileThatIsNoModule_IsNamed()
     {
