@@ -186,7 +186,7 @@ internal sealed class Chipset
         return config;
     }
 
-    // The chips keep their state and their power; what a driver does with them before and after is harmless.
+    // QUIRK: suspended to RAM, the chips keep their state; hardware may forget it. Drivers set their chips up anew either way.
     private void Suspend()
     {
         // What firmware looks at to tell the end of a suspension from a start.
