@@ -2,6 +2,7 @@ using System;
 using System.Diagnostics;
 using System.Globalization;
 using System.Linq;
+using Hull.Cpu.Mmu;
 using Hull.Tests.Oracle;
 using Iced.Intel;
 
@@ -28,6 +29,7 @@ internal static class Program
         --gaps         count the known gaps apart
         --self         native against native: tests the oracle
         --list         forms without a test
+        --windows      accesses go through windows (64-bit mode)
         """;
 
     private static int Main(string[] args)
@@ -53,7 +55,7 @@ internal static class Program
         };
         using NativeRunner native = new();
         SoftMode mode = Enum.Parse<SoftMode>(Option(args, "--mode") ?? "Single", true);
-        using SoftRunner soft = new(mode);
+        using SoftRunner soft = new(mode, args.Contains("--windows") ? WindowUse.Always : WindowUse.Never);
         IInstructionRunner subject = args.Contains("--self") ? native : soft;
         return args.Contains("--sequences")
             ? RunSequences(options, native, [subject])

@@ -12,6 +12,7 @@ namespace Hull.Cpu;
 /// </summary>
 internal sealed unsafe class BlockFinder
 {
+    private const BlockMode PlainProgram = BlockMode.Code64 | BlockMode.User;
     private const BlockMode Special = BlockMode.Careful | BlockMode.Single | BlockMode.Unlinked;
 
     // Calls one behind the other, of a block that is new.
@@ -41,7 +42,7 @@ internal sealed unsafe class BlockFinder
     {
         BlockMode mode = ComputeMode();
         bool user = (mode & BlockMode.User) != 0;
-        if (((mode ^ _lastMode) & ~BlockMode.User) != 0)
+        if (((mode ^ _lastMode) & ~(BlockMode.User | BlockMode.Windows)) != 0)
         {
             _tlb.Jumps.Flush();
             _lastMode = mode;
@@ -54,7 +55,7 @@ internal sealed unsafe class BlockFinder
     /// <summary>The careful block for the instruction at RIP; null when fetching it faulted.</summary>
     /// <param name="locked">The instruction is atomic: no other vCPU may run meanwhile.</param>
     internal byte* FindCareful(out bool locked) =>
-        FindOrTranslate(ComputeMode() | BlockMode.Careful, 1, out locked);
+        FindOrTranslate((ComputeMode() & ~BlockMode.Windows) | BlockMode.Careful, 1, out locked);
 
     /// <summary>A jump without a target yet: RIP first, so that events are taken at the right place, then the link.</summary>
     internal void FollowLink(int linkIndex)
@@ -107,7 +108,18 @@ internal sealed unsafe class BlockFinder
         mode |= (_cpu->Cr4 & Cr4.Tsd) != 0 && _cpu->Cpl != 0 ? BlockMode.NoTsc : 0;
         mode |= Segmentation.ChecksAlignment(_cpu) ? BlockMode.AlignmentCheck : 0;
         mode |= _vcpu.Debug.ExecutionArmed ? BlockMode.Breakpoints : 0;
+        mode |= (mode & ~BlockMode.Avx) == PlainProgram && HasWindows() ? BlockMode.Windows : 0;
         return mode;
+    }
+
+    private bool HasWindows()
+    {
+        if (_engine.Windows == WindowUse.Always && !_tlb.Windows.IsOpen && _engine.HasWindows && !_vcpu.Debug.DataArmed)
+        {
+            _tlb.Windows.TryOpen();
+        }
+
+        return _tlb.Windows.IsOpen;
     }
 
     /// <summary>The rip behind an instruction, cut to the code size.</summary>
@@ -159,7 +171,9 @@ internal sealed unsafe class BlockFinder
             _cache.AnnounceCrossLink(link.Target);
         }
 
+        _engine.UsualFlags = link.HostFlags ? FlagPlace.Host : FlagPlace.Memory;
         int target = FindBlock(mode, Translator.MaximumInstructions, link.Cross, out bool global);
+        _engine.UsualFlags = FlagPlace.Memory;
         if (target < 0)
         {
             // The fetch faults: the loop comes to the same rip again and delivers it.

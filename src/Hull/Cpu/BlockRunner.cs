@@ -16,9 +16,12 @@ internal sealed unsafe class BlockRunner
     private readonly VcpuEvents _events;
     private readonly BlockFinder _finder;
     private readonly PreciseExits _exits;
+    private readonly WindowFaults _windows;
 
-    internal BlockRunner(SoftVcpu vcpu, SoftEngine engine, VcpuEvents events, BlockFinder finder, PreciseExits exits)
+    internal BlockRunner(
+        SoftVcpu vcpu, SoftEngine engine, VcpuEvents events, BlockFinder finder, PreciseExits exits, WindowFaults windows)
     {
+        _windows = windows;
         _vcpu = vcpu;
         _cpu = vcpu.Cpu;
         _engine = engine;
@@ -63,6 +66,11 @@ internal sealed unsafe class BlockRunner
         }
 
         _engine.Enter(_cpu, entry);
+        while (_windows.TryMend())
+        {
+            _engine.Resume(_cpu);
+        }
+
         if (!HandleExit(out bool faulted))
         {
             return false;
@@ -139,6 +147,9 @@ internal sealed unsafe class BlockRunner
             case ExitReason.Budget:
                 _vcpu.Budget!.IsShort = true; // only blocks that count leave for this reason
                 return true;
+            case ExitReason.HostFault when _windows.TryLeave(out bool isGuests):
+                faulted = isGuests;
+                return isGuests ? DeliverFault() : RunCareful(out faulted);
             case ExitReason.HostFault:
                 faulted = true;
                 return _exits.TakeHostFault() && DeliverFault();

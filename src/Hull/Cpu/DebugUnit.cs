@@ -107,7 +107,7 @@ internal sealed unsafe class DebugUnit
             }
         }
 
-        if (hadExecution || ExecutionArmed)
+        if (_tlb.Windows.Pause(DataArmed) || hadExecution || ExecutionArmed)
         {
             _tlb.Jumps.Flush();
         }

@@ -20,6 +20,7 @@ internal static unsafe class HostSignals
     private const int Entries = 1024;
     private const int RipInContext = 168;
     private const int RspInContext = 160;
+    private const int ErrorInContext = 192;
     private const int TrapInContext = 200;
     private const int Cr2InContext = 216;
     private const int AddressInInfo = 16;
@@ -127,6 +128,8 @@ internal static unsafe class HostSignals
         e.Mem(true, 0x89, HostRegister.Rax, 10, StateLayout.FaultPc - StateLayout.PointerBias);
         e.Mem(true, 0x8B, 9, HostRegister.Rdx, TrapInContext);
         e.Mem(true, 0x89, 9, 10, StateLayout.FaultSignal - StateLayout.PointerBias);
+        e.Mem(true, 0x8B, 9, HostRegister.Rdx, ErrorInContext);
+        e.Mem(true, 0x89, 9, 10, StateLayout.FaultError - StateLayout.PointerBias);
         e.Mem(true, 0x8B, 9, HostRegister.Rdx, Cr2InContext);
         e.Mem(true, 0x89, 9, 10, StateLayout.Scratch2 - StateLayout.PointerBias);
         e.Mem(true, 0x8B, HostRegister.Rax, HostRegister.Rcx, 16);

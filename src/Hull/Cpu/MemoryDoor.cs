@@ -138,6 +138,11 @@ internal sealed unsafe class MemoryDoor : IDisposable
             return _exits.LeaveFaulting(linear, site.Size, site.ForStore, back);
         }
 
+        if (_tlb.Windows.WantsRegion)
+        {
+            _tlb.Windows.OpenRegion(linear);
+        }
+
         byte* at = BouncePlace(linear);
         if (site.ForStore && !_mmu.Probe(linear, site.Size, access))
         {

@@ -3,6 +3,7 @@ using System.Collections.Generic;
 using System.Linq;
 using System.Threading;
 using Hull.Bus;
+using Hull.Cpu.Mmu;
 using Hull.Cpu.State;
 using Hull.Cpu.Translate;
 using Hull.Engine;
@@ -26,6 +27,7 @@ internal sealed unsafe class SoftEngine : IEngine, ICodeWatcher
     private readonly Thunks _thunks;
     private readonly Action<int> _forget;
     private readonly delegate* unmanaged<CpuState*, byte*, ulong> _enter;
+    private readonly delegate* unmanaged<CpuState*, ulong> _resume;
 
     /// <summary>
     /// Room for generated code: a small guest's translations, and their tables of about the same size, take no more memory than
@@ -59,6 +61,7 @@ internal sealed unsafe class SoftEngine : IEngine, ICodeWatcher
         CrossLinks = new CrossLinks(this);
         _translator = new Translator(Cache, _thunks, Guard, cpuid.Features, cpuid.IsIntel);
         _enter = (delegate* unmanaged<CpuState*, byte*, ulong>)_thunks.Enter;
+        _resume = (delegate* unmanaged<CpuState*, ulong>)_thunks.Resume;
         HostSignals.Register(Cache.CodeStart, Cache.Base + Cache.Size, _thunks.HostFault);
         memory.Pages.Watch(this);
         memory.Shadow.Changed += RequestFlush;
@@ -210,6 +213,37 @@ internal sealed unsafe class SoftEngine : IEngine, ICodeWatcher
     /// <summary>Runs generated code until it leaves.</summary>
     internal void Enter(CpuState* cpu, byte* entry) => _enter(cpu, entry);
 
+    /// <summary>Goes on where the host's last fault in generated code was.</summary>
+    internal void Resume(CpuState* cpu) => _resume(cpu);
+
+    /// <summary>Where the flags are at the jump for which blocks are translated from now on.</summary>
+    internal FlagPlace UsualFlags
+    {
+        set => _translator.UsualFlags = value;
+    }
+
+    /// <summary>The accesses of an instruction, by its guest-physical address, are checked from now on. Not under the code lock.</summary>
+    internal void CheckAccesses(int block, ulong site)
+    {
+        lock (CodeLock)
+        {
+            Cache.PlainSites.Add(site);
+            if (Cache.Blocks[block].Valid)
+            {
+                Cache.InvalidateBlock(block, _forget);
+            }
+        }
+    }
+
+    /// <summary>What all windows together may take of the host.</summary>
+    internal WindowRoom WindowRoom { get; } = new();
+
+    /// <summary>Programs may get windows: the host can keep flags over an access, and nobody counts instructions.</summary>
+    internal bool HasWindows => HostCpu.HasFastPext && VirtualTimers is null && Windows != WindowUse.Never;
+
+    /// <summary>Which programs get windows.</summary>
+    internal WindowUse Windows { get; init; } = Asked();
+
     /// <summary>Translates a block. Under the code lock, with room in the cache. Returns -1 when fetching faulted.</summary>
     internal int Translate(SoftVcpu vcpu, in BlockKey key, ulong linear, byte* hostPage, int limit)
     {
@@ -332,6 +366,14 @@ internal sealed unsafe class SoftEngine : IEngine, ICodeWatcher
             vcpu.Tlb.Jumps.Flush();
         }
     }
+
+    // For looking for defects: docs/translator.md, "Windows".
+    private static WindowUse Asked() => Environment.GetEnvironmentVariable("HULL_WINDOWS") switch
+    {
+        "never" => WindowUse.Never,
+        "always" => WindowUse.Always,
+        _ => WindowUse.ForLongRuns,
+    };
 
     private void Forget(int index)
     {

@@ -42,7 +42,7 @@ internal sealed unsafe class SoftVcpu : IVcpu
         _handle = GCHandle.Alloc(this);
         Cpu->VcpuHandle = GCHandle.ToIntPtr(_handle);
         Cpu->TscOffset = engine.Clock.TscOffset;
-        Tlb = new Tlb(Cpu, engine.Memory);
+        Tlb = new Tlb(Cpu, engine.Memory, Cpuid.PhysicalBits, engine.WindowRoom);
         Debug = new DebugUnit(Cpu, Tlb);
         Mmu = new SoftMmu(this, engine.Memory);
         CpuReset.PowerOn(Cpu, Cpuid);
@@ -50,7 +50,7 @@ internal sealed unsafe class SoftVcpu : IVcpu
         Budget = engine.VirtualTimers is { } timers ? new InstructionBudget(this, _events, timers) : null;
         BlockFinder finder = new(this, engine);
         PreciseExits exits = new(this, engine.Cache, finder);
-        _runner = new BlockRunner(this, engine, _events, finder, exits);
+        _runner = new BlockRunner(this, engine, _events, finder, exits, new WindowFaults(this, engine));
         Door = new MemoryDoor(this, engine, exits);
         AssistDoor = new AssistDoor(this, engine, finder);
     }
@@ -72,6 +72,9 @@ internal sealed unsafe class SoftVcpu : IVcpu
 
     /// <summary>Where generated code calls assists.</summary>
     internal AssistDoor AssistDoor { get; }
+
+    /// <summary>It runs a program that may have windows.</summary>
+    internal bool MayHaveWindows => _engine.HasWindows && Cpu->Cpl == 3 && CpuMode.Is64Bit(Cpu) && !Debug.DataArmed;
 
     /// <summary>What it counts.</summary>
     internal VcpuCounters Counters { get; } = new();
@@ -325,6 +328,7 @@ internal sealed unsafe class SoftVcpu : IVcpu
         }
 
         Door.Dispose();
+        Tlb.Windows.Release();
         _stateMemory.Dispose();
         _events.Dispose();
     }

@@ -77,5 +77,10 @@ internal sealed class VcpuCounters
         yield return new("jump-cache-flushes", tlb.Jumps.Flushes);
         yield return new("invalidations-by-store", StoreInvalidations);
         yield return new("stores-beside-code", StoresBesideCode);
+        yield return new("window-faults", tlb.Windows.Faults);
+        yield return new("window-pages", tlb.Windows.Mapped);
+        yield return new("window-pages-dropped", tlb.Windows.Dropped);
+        yield return new("windows-opened", tlb.Windows.Openings);
+        yield return new("windows-closed", tlb.Windows.Closings);
     }
 }

@@ -220,6 +220,11 @@ internal sealed unsafe class VcpuEvents : IDisposable
         }
 
         Halted = false;
+        if (_vcpu.MayHaveWindows && _tlb.Windows.Tick())
+        {
+            _tlb.Jumps.Flush();
+        }
+
         _vcpu.Pending = new PendingFault((byte)vector, false, 0);
         return _vcpu.Deliver(EventKind.External);
     }

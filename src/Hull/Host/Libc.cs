@@ -14,6 +14,7 @@ internal static unsafe partial class Libc
     internal const int MapFixed = 0x10;
     internal const int MapAnonymous = 0x20;
     internal const int MapNoReserve = 0x4000;
+    internal const int MapPopulate = 0x8000;
 
     /// <summary>mmap(2). Returns (void*)-1 on failure, errno in the P/Invoke error.</summary>
     [LibraryImport("libc", EntryPoint = "mmap", SetLastError = true)]

@@ -222,12 +222,19 @@ public sealed unsafe class GuestMemory : IDisposable
         return done;
     }
 
-    /// <summary>Maps a page of RAM a second time, over what is at a host address.</summary>
-    /// <param name="host">Where; a page of the caller's own mapping.</param>
-    /// <param name="offset">The page's offset in the guest's mapping.</param>
-    /// <returns>False when it is not RAM, or the host cannot.</returns>
-    internal bool TryMapAgain(byte* host, ulong offset) => offset < Size
-        && Libc.Mmap(host, PageSize, Libc.ProtRead | Libc.ProtWrite, Libc.MapShared | Libc.MapFixed, _fd, (long)offset) == host;
+    /// <summary>Maps pages of RAM a second time, over what is at a host address.</summary>
+    /// <param name="host">Where; pages of the caller's own mapping.</param>
+    /// <param name="offset">The first page's offset in the guest's mapping.</param>
+    /// <param name="pages">How many.</param>
+    /// <param name="writable">They may be stored to.</param>
+    /// <returns>False when one is not RAM, or the host cannot.</returns>
+    internal bool TryMapAgain(byte* host, ulong offset, int pages, bool writable)
+    {
+        nuint bytes = (nuint)pages * PageSize;
+        int protection = writable ? Libc.ProtRead | Libc.ProtWrite : Libc.ProtRead;
+        return offset < Size && bytes <= Size - offset
+            && Libc.Mmap(host, bytes, protection, Libc.MapShared | Libc.MapFixed | Libc.MapPopulate, _fd, (long)offset) == host;
+    }
 
     /// <summary>A hash of all RAM, for comparing runs. Only while no vCPU runs, or on the only one's thread.</summary>
     internal ulong Hash()

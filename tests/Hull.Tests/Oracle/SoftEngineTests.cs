@@ -1,6 +1,7 @@
 using System;
 using System.Globalization;
 using System.IO;
+using Hull.Cpu.Mmu;
 using Xunit;
 using Xunit.Abstractions;
 
@@ -37,14 +38,26 @@ public sealed class SoftEngineTests(ITestOutputHelper output)
         RunForms(new CampaignOptions { Seed = NewSeed(), Count = 20_000, StatesPerEncoding = 4, FaultsPerThousand = 400 });
 
     [Theory]
+    [InlineData(8)]
+    [InlineData(300)]
+    public void ThroughWindows_EqualsTheHost(int faults)
+    {
+        using SoftRunner soft = new(SoftMode.Linked, WindowUse.Always);
+        RunForms(new CampaignOptions { Seed = NewSeed(), Count = 100_000, FaultsPerThousand = faults }, soft);
+        Assert.NotEqual(0UL, soft.WindowFaults);
+    }
+
+    [Theory]
     [InlineData((int)SoftMode.Single, false)]
     [InlineData((int)SoftMode.Block, false)]
     [InlineData((int)SoftMode.Linked, false)]
     [InlineData((int)SoftMode.Linked, true)]
-    public void Programs_EqualTheHost(int mode, bool mode32)
+    [InlineData((int)SoftMode.Block, false, true)]
+    [InlineData((int)SoftMode.Linked, false, true)]
+    public void Programs_EqualTheHost(int mode, bool mode32, bool windows = false)
     {
         CampaignOptions options = new() { Seed = NewSeed(), Count = 5000, Mode32 = mode32, PassKnownGaps = true };
-        using SoftRunner soft = new((SoftMode)mode);
+        using SoftRunner soft = new((SoftMode)mode, windows ? WindowUse.Always : WindowUse.Never);
         using NativeRunner native = new();
         using StringWriter text = new();
         using SequenceCampaign campaign = new(options, native, [soft], text);
@@ -60,7 +73,9 @@ public sealed class SoftEngineTests(ITestOutputHelper output)
     {
         string? wish = Environment.GetEnvironmentVariable("HULL_ORACLE_COUNT");
         long count = wish is null ? 5_000_000 : long.Parse(wish, CultureInfo.InvariantCulture);
-        RunForms(new CampaignOptions { Seed = NewSeed(), Count = count * 4 / 5 });
+        RunForms(new CampaignOptions { Seed = NewSeed(), Count = count * 3 / 5 });
+        using SoftRunner windows = new(SoftMode.Linked, WindowUse.Always);
+        RunForms(new CampaignOptions { Seed = NewSeed(), Count = count / 5 }, windows);
         RunForms(new CampaignOptions { Seed = NewSeed(), Count = count / 5, Mode32 = true });
     }
 
@@ -69,6 +84,11 @@ public sealed class SoftEngineTests(ITestOutputHelper output)
     private void RunForms(CampaignOptions options)
     {
         using SoftRunner soft = new(SoftMode.Single);
+        RunForms(options, soft);
+    }
+
+    private void RunForms(CampaignOptions options, SoftRunner soft)
+    {
         using NativeRunner native = new();
         using StringWriter text = new();
         using Campaign campaign = new(options with { PassKnownGaps = true }, native, soft, text);

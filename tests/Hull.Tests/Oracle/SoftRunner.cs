@@ -4,6 +4,7 @@ using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics.X86;
 using Hull.Bus;
 using Hull.Cpu;
+using Hull.Cpu.Mmu;
 using Hull.Cpu.State;
 using Hull.Engine;
 using Hull.Memory;
@@ -43,10 +44,13 @@ internal sealed unsafe class SoftRunner : IInstructionRunner, IDisposable
     private SegmentChoice _chosen;
     private CpuSegments _segments;
 
+    private readonly WindowUse _windows;
+
     /// <summary>Makes the engine and its guest.</summary>
-    internal SoftRunner(SoftMode mode)
+    internal SoftRunner(SoftMode mode, WindowUse windows = WindowUse.ForLongRuns)
     {
         Mode = mode;
+        _windows = windows;
         Start();
     }
 
@@ -56,7 +60,7 @@ internal sealed unsafe class SoftRunner : IInstructionRunner, IDisposable
         MachineClock clock = new();
         CpuidPolicy cpuid = CpuidPolicy.For(
             _avx ? CpuModel.HostSafe : CpuModel.Parse("-avx"), clock.TscHz, 1_000_000_000, 1);
-        _engine = new SoftEngine(_memory, new IoBus(), clock, null, cpuid);
+        _engine = new SoftEngine(_memory, new IoBus(), clock, null, cpuid) { Windows = _windows };
         _vcpu = (SoftVcpu)_engine.CreateVcpu(0, new SilentApic());
         _guest = new SoftGuest(_memory);
         _mode32 = null;
@@ -66,6 +70,9 @@ internal sealed unsafe class SoftRunner : IInstructionRunner, IDisposable
 
     /// <summary>How tests run.</summary>
     internal SoftMode Mode { get; set; }
+
+    /// <summary>Faults of windows so far.</summary>
+    internal ulong WindowFaults => _vcpu.Tlb.Windows.Faults;
 
     /// <inheritdoc/>
     public void Run(TestCase test, TestResult result)

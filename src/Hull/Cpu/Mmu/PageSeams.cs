@@ -57,7 +57,7 @@ internal sealed unsafe class PageSeams : IDisposable
         }
 
         line.Pair = Nothing;
-        if (!_memory.TryMapAgain(at, first) || !_memory.TryMapAgain(at + GuestMemory.PageSize, second))
+        if (!_memory.TryMapAgain(at, first, 1, true) || !_memory.TryMapAgain(at + GuestMemory.PageSize, second, 1, true))
         {
             return null;
         }

@@ -7,11 +7,12 @@ namespace Hull.Cpu.Mmu;
 
 /// <summary>
 /// All that a vCPU keeps of the guest's page tables: the inline TLBs and page slots that generated code looks into, the second level
-/// behind them, and the jump caches, which depend on translations too. What is forgotten is forgotten in all of them.
+/// behind them, the windows, and the jump caches, which depend on translations too. What is forgotten is forgotten in all of them.
 /// </summary>
 internal sealed unsafe class Tlb
 {
     private readonly CpuState* _cpu;
+    private readonly GuestMemory _memory;
     private readonly TlbLines _lines;
     private readonly PageSlots _slots;
     private readonly AddressSpaces _spaces = new();
@@ -19,9 +20,11 @@ internal sealed unsafe class Tlb
     // The regions of 2 MiB, 4 MiB and 1 GiB of which a large page may have come in.
     private readonly PageFilter _largePages = new(16);
 
-    internal Tlb(CpuState* cpu, GuestMemory memory)
+    internal Tlb(CpuState* cpu, GuestMemory memory, int physicalBits, WindowRoom room)
     {
         _cpu = cpu;
+        _memory = memory;
+        Windows = new Windows(cpu, memory, physicalBits, room);
         _lines = new TlbLines(cpu, memory);
         _slots = new PageSlots(cpu);
         Jumps = new JumpCaches(cpu, _spaces);
@@ -33,6 +36,9 @@ internal sealed unsafe class Tlb
 
     /// <summary>The jump caches, which are emptied with the tables.</summary>
     internal JumpCaches Jumps { get; }
+
+    /// <summary>The host's own tables, for programs that run long.</summary>
+    internal Windows Windows { get; }
 
     /// <summary>Accesses that missed their page slot.</summary>
     internal ulong SlotMisses => _cpu->SlotMisses;
@@ -92,6 +98,7 @@ internal sealed unsafe class Tlb
         _largePages.Clear();
         _slots.Empty();
         Jumps.Flush();
+        Windows.Flush();
     }
 
     /// <summary>Forgets what is not global, of all address spaces.</summary>
@@ -101,6 +108,7 @@ internal sealed unsafe class Tlb
         _spaces.ForgetAll();
         LeaveSpace();
         EnterNewSpace();
+        Windows.Flush();
     }
 
     /// <summary>
@@ -116,6 +124,7 @@ internal sealed unsafe class Tlb
         _spaces.Keep(from, _cpu->UserJumpCacheKey, Victims.LocalGeneration);
         bool known = _spaces.TryTake(to, out ulong key, out ulong generation);
         LeaveSpace();
+        Windows.Switch(!keep);
         if (!keep || !known || Jumps.HasLocalSupervisorCode)
         {
             EnterNewSpace();
@@ -127,7 +136,11 @@ internal sealed unsafe class Tlb
     }
 
     /// <summary>Forgets an address space that is not current.</summary>
-    internal void ForgetSpace(int pcid) => _spaces.Forget(pcid);
+    internal void ForgetSpace(int pcid)
+    {
+        _spaces.Forget(pcid);
+        Windows.FlushOthers();
+    }
 
     /// <summary>Forgets one linear page of 4 KiB.</summary>
     internal void FlushPage(ulong linear)
@@ -136,6 +149,7 @@ internal sealed unsafe class Tlb
         _lines.Drop(linear);
         _slots.Drop(linear);
         Jumps.FlushPage(linear);
+        Windows.FlushPage(linear);
     }
 
     /// <summary>A page of 2 MiB, 4 MiB or 1 GiB was met.</summary>
@@ -164,6 +178,7 @@ internal sealed unsafe class Tlb
     /// <summary>Takes a host page out of the store tables and slots: code is translated from it. The vCPU's own thread.</summary>
     internal void ProtectPage(byte* hostPage)
     {
+        Windows.ProtectPage((ulong)(hostPage - _memory.Base));
         if (_lines.MayStore(hostPage))
         {
             _lines.DropStores(hostPage);
@@ -180,6 +195,8 @@ internal sealed unsafe class Tlb
     /// <returns>True when the vCPU may be storing to the page.</returns>
     internal bool TakeStoreLines(byte* hostPage)
     {
+        Windows.ProtectPage((ulong)(hostPage - _memory.Base));
+
         // The owner notes a page's home before it fills a line, and looks at the page's marks after that.
         if (!_lines.MayStore(hostPage))
         {

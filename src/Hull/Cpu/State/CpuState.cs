@@ -178,6 +178,10 @@ internal unsafe struct CpuState
     /// <summary>The signal of that fault.</summary>
     internal ulong FaultSignal;
 
+    /// <summary>The host's error code of that fault, and R11 as it was.</summary>
+    internal ulong FaultError;
+    internal ulong FaultTemp;
+
     /// <summary>Scratch of thunks.</summary>
     internal ulong Scratch1;
 

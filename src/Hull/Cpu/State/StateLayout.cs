@@ -6,7 +6,7 @@ namespace Hull.Cpu.State;
 /// lies within 128 bytes of it on either side has short displacements.
 /// <code>
 ///   -128 KiB           0          4 KiB          6 KiB            70 KiB            198 KiB
-///   | signal frames    | CpuState | 4 x 32 slots | 4 x 1024 slots | 4 TLBs x 32 KiB | 2 jump caches x 2 MiB |
+///   | signal frames    | CpuState | 4 x 32 slots | 4 x 1024 slots | 4 TLBs x 32 KiB | 2 jump caches x 2 MiB | windows |
 ///                        ^ RSP
 /// </code>
 /// </summary>
@@ -66,8 +66,17 @@ internal static unsafe class StateLayout
     /// <summary>Bytes of one jump cache.</summary>
     internal const int JumpCacheBytes = JumpCacheEntries * 16;
 
+    /// <summary>Bytes to the windows' table: what to add to a user's address, by its region. See <see cref="Mmu.Windows"/>.</summary>
+    internal const int WindowBase = JumpCacheBase + (2 * JumpCacheBytes);
+
+    /// <summary>The bits of an address within its region: 16 GiB.</summary>
+    internal const int RegionBits = 34;
+
+    /// <summary>Regions of the lower half of the address space.</summary>
+    internal const int Regions = 1 << (47 - RegionBits);
+
     /// <summary>Bytes to the end.</summary>
-    internal const int Size = JumpCacheBase + (2 * JumpCacheBytes);
+    internal const int Size = WindowBase + (Regions * 8);
 
     internal const int FlagWord = 32;
     internal const int AttentionBits = 36;
@@ -105,6 +114,8 @@ internal static unsafe class StateLayout
     internal static readonly int ExitOperand = Offset(static s => &s->ExitOperand);
     internal static readonly int FaultPc = Offset(static s => &s->FaultPc);
     internal static readonly int FaultSignal = Offset(static s => &s->FaultSignal);
+    internal static readonly int FaultError = Offset(static s => &s->FaultError);
+    internal static readonly int FaultTemp = Offset(static s => &s->FaultTemp);
     internal static readonly int Scratch1 = Offset(static s => &s->Scratch1);
     internal static readonly int Scratch2 = Offset(static s => &s->Scratch2);
     internal static readonly int Scratch3 = Offset(static s => &s->Scratch3);

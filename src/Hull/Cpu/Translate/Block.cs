@@ -62,6 +62,9 @@ internal enum BlockMode : uint
 
     /// <summary>CR0.AM and EFLAGS.AC at CPL 3: each access goes through C#, which checks its alignment.</summary>
     AlignmentCheck = 1 << 25,
+
+    /// <summary>Accesses of 64-bit user code go through <see cref="Mmu.Windows"/>.</summary>
+    Windows = 1 << 26,
 }
 
 /// <summary>A block's identity: bytes at a guest-physical address, at an rip, in a mode.</summary>

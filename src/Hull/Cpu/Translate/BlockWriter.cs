@@ -15,6 +15,7 @@ internal sealed unsafe class BlockWriter
     private readonly InstructionEmitter _instructions;
     private readonly StackRunLowering _runs;
     private int _blockIndex;
+    private ulong _physical;
     private byte* _blockStart;
     private bool _ymmMarked;
     private int _current;
@@ -100,6 +101,9 @@ internal sealed unsafe class BlockWriter
     /// <summary>Two vCPUs or more.</summary>
     internal bool IsShared { get; set; }
 
+    /// <summary>The instruction has often met what no window can hold: its accesses are checked.</summary>
+    internal bool IsPlainSite => _cache.PlainSites.Contains(_physical + (uint)GuestOffset);
+
     internal bool Is64 => (Mode & BlockMode.CodeMask) == BlockMode.Code64;
 
     internal bool IsUser => (Mode & BlockMode.User) != 0;
@@ -118,6 +122,9 @@ internal sealed unsafe class BlockWriter
     /// <summary>Exits go to the run loop.</summary>
     internal bool Unlinked => (Mode & (BlockMode.Careful | BlockMode.Single | BlockMode.Unlinked)) != 0;
 
+    /// <summary>Where the flags are at the jump for which the next block is translated.</summary>
+    internal FlagPlace UsualFlags { get; set; } = FlagPlace.Memory;
+
     /// <summary>Emits a block from decoded instructions.</summary>
     internal void Write(ref Block block, int index, BlockDecoder decoder, int count)
     {
@@ -128,6 +135,7 @@ internal sealed unsafe class BlockWriter
         _ymmMarked = false;
         Mode = block.Key.Mode;
         BlockRip = block.Key.Rip;
+        _physical = block.Key.Physical;
         CrossesPage = block.SecondPage != ulong.MaxValue;
         Bytes = decoder.Buffer;
         GuestOffset = 0;
@@ -139,7 +147,7 @@ internal sealed unsafe class BlockWriter
         _liveness.Find(decoder, count);
         Loop = new LoopPages(decoder, count, BlockRip);
         Ahead = (byte)count;
-        _entries.Emit(ref block, _liveness.FirstInterest(decoder, count), count);
+        _entries.Emit(ref block, _liveness.FirstInterest(decoder, count, (Mode & BlockMode.Windows) != 0, UsualFlags), count);
         bool open = true;
         for (int i = 0; i < count; i++)
         {

@@ -77,6 +77,12 @@ internal sealed unsafe class CodeCache : IDisposable
 
     internal NativeList<CarefulSite> CarefulSites { get; } = new(1 << 20);
 
+    /// <summary>
+    /// Instructions, by guest-physical address, whose accesses are checked even where others go through windows: see
+    /// <see cref="WindowFaults"/>.
+    /// </summary>
+    internal HashSet<ulong> PlainSites { get; } = [];
+
     /// <summary>Direct jumps that were patched to their target, and that were cut again.</summary>
     internal ulong ChainLinks { get; private set; }
 
@@ -112,6 +118,7 @@ internal sealed unsafe class CodeCache : IDisposable
         Relocations.Clear();
         AssistRecords.Clear();
         CarefulSites.Clear();
+        PlainSites.Clear();
         Emitter.At = _codeStart;
         ColdAt = _coldStart;
     }

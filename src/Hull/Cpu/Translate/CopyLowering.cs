@@ -41,7 +41,13 @@ internal sealed unsafe class CopyLowering
 
             // An x87 store with an unmasked exception leaves memory alone, so a careful copy must start from it.
             bool load = plan.Loads || (plan.Stores && plan.Unit == UnitKind.X87);
-            commit = _w.Memory.Operand(instruction, size, load, plan.Stores, maySplit: LeavesTempFree(instruction, plan, layout));
+            commit = _w.Memory.Operand(
+                instruction,
+                size,
+                load,
+                plan.Stores,
+                maySplit: LeavesTempFree(instruction, plan, layout),
+                mayFault: !IsHigh(plan.RegField, layout.RegNumber, layout.Rex == 0)); // see EmitThroughRsi
         }
 
         EmitOperation(instruction, plan, layout);
@@ -302,7 +308,7 @@ internal sealed unsafe class CopyLowering
             || (!memory && IsHigh(rmField, layout.RmNumber, rexless))
             || IsHigh(opcodeField, layout.OpcodeNumber, rexless);
 
-        int rm = memory ? HostRegister.Address
+        int rm = memory ? _w.Memory.Base
             : layout.ModRmAt >= 0 ? Rename(rmField, layout.RmNumber, rexless, plan.RmUse, instruction) : 0;
         int vvvv = layout.Vex ? Rename(plan.VvvvField, layout.VexVvvv, false, plan.VvvvUse, instruction) : 0;
         int reg = layout.ModRmAt >= 0 ? Rename(plan.RegField, layout.RegNumber, rexless, plan.RegUse, instruction) : 0;
@@ -504,12 +510,12 @@ internal sealed unsafe class CopyLowering
         _e.Opcode(map | opcode);
     }
 
-    // [r10] is mod 0, rm 2 with REX.B; [r10+r11] rm 4 with REX.X and a SIB byte.
+    // [r10] is mod 0, rm 2 with REX.B; [base+r11+disp] rm 4 with REX.X and a SIB byte.
     private void ModRm(int reg, int rm, bool memory)
     {
         if (IsSplit(memory))
         {
-            _e.Bytes((byte)(((reg & 7) << 3) | 4), 0x1A);
+            _e.SplitOperand(reg, rm, _w.Memory.Displacement);
             return;
         }
 

@@ -183,6 +183,21 @@ internal sealed unsafe class Emitter(NativeList<Relocation>? relocations = null)
         }
     }
 
+    /// <summary>op reg, [base+r11+disp].</summary>
+    internal void MemSplit(bool wide, int opcode, int reg, int @base, int disp)
+    {
+        At = Start(At, (wide ? 8 : 0) | ((reg >> 3) << 2) | 2 | (@base >> 3), opcode);
+        SplitOperand(reg, @base, disp);
+    }
+
+    /// <summary>The ModRM, SIB and displacement of [base+r11+disp]; REX.X and REX.B stand before.</summary>
+    internal void SplitOperand(int reg, int @base, int disp)
+    {
+        int mod = disp == 0 && (@base & 7) != 5 ? 0 : disp == (sbyte)disp ? 1 : 2;
+        Bytes((byte)((mod << 6) | ((reg & 7) << 3) | 4), (byte)(0x18 | (@base & 7)));
+        Displacement(mod, disp);
+    }
+
     /// <summary>mov reg, field (64 bits).</summary>
     internal void LoadState(int reg, int offset) => State(true, 0x8B, reg, offset);
 

@@ -48,9 +48,17 @@ internal sealed class FlagLiveness(InstructionPlans plans)
         }
     }
 
-    /// <summary>Where the first instruction that cares wants the old flags; Both when they are overwritten first.</summary>
-    internal FlagPlace FirstInterest(BlockDecoder decoder, int count)
+    /// <summary>
+    /// Where the first instruction that cares wants the old flags; Both when they are overwritten first, and nothing before that can
+    /// fault and show them.
+    /// </summary>
+    /// <param name="decoder">The block's instructions.</param>
+    /// <param name="count">How many.</param>
+    /// <param name="windows">Accesses leave the flags alone: <see cref="WindowLowering"/>.</param>
+    /// <param name="usual">Where the flags are when the block is mostly come to, as far as that is known.</param>
+    internal FlagPlace FirstInterest(BlockDecoder decoder, int count, bool windows, FlagPlace usual)
     {
+        bool mayFault = false;
         for (int i = 0; i < count; i++)
         {
             ref readonly Instruction instruction = ref decoder.Instructions[i];
@@ -72,20 +80,29 @@ internal sealed class FlagLiveness(InstructionPlans plans)
                     continue;
                 }
 
+                if (windows && instruction.Mnemonic is (Mnemonic.Push or Mnemonic.Pop or Mnemonic.Mov))
+                {
+                    mayFault = true;
+                    continue;
+                }
+
                 return FlagPlace.Memory;
             }
 
-            if (plan.MayTrap || instruction.HasMemoryOperand())
+            bool access = instruction.HasMemoryOperand();
+            if (plan.MayTrap || (access && !windows))
             {
                 return FlagPlace.Memory;
             }
+
+            mayFault |= access;
 
             switch (FlagEffects.Of(instruction, plan))
             {
                 case FlagEffect.None:
                     break;
                 case FlagEffect.WritesAll:
-                    return FlagPlace.Both;
+                    return mayFault ? usual : FlagPlace.Both;
                 default:
                     return FlagPlace.Host;
             }

@@ -61,6 +61,16 @@ internal readonly struct LoopPages
         return IsLoop && !wanders && ((_loaded | _far) >> instruction.MemoryBase.GetNumber() & 1) == 0;
     }
 
+    /// <summary>
+    /// The next turn waits for this operand's address, which it computes, and will find it in the same page: the check whose latency is
+    /// least is the best one.
+    /// </summary>
+    internal bool WaitsForAddress(in Instruction instruction, bool store) =>
+        IsLoop && (IsComputed(instruction.MemoryBase) || IsComputed(instruction.MemoryIndex))
+        && (!instruction.MemoryBase.IsGPR64() || StaysInPage(instruction, store));
+
+    private bool IsComputed(Register register) => register.IsGPR64() && (_computed >> register.GetNumber() & 1) != 0;
+
     // A step that is not known now is seldom a small one: those the compiler knows.
     private static bool StepsFar(in Instruction instruction) => instruction.Mnemonic switch
     {

@@ -26,13 +26,26 @@ internal sealed unsafe class MemoryLowering
         _w = writer;
         _e = writer.E;
         Slots = new SlotCheck(writer);
+        Window = new WindowLowering(writer);
     }
 
     /// <summary>The check against the page slot.</summary>
     internal SlotCheck Slots { get; }
 
-    /// <summary>The host address of the last operand is R10 + R11, not R10.</summary>
-    internal bool IsSplit => Slots.IsSplit;
+    /// <summary>Operands that need no check.</summary>
+    internal WindowLowering Window { get; }
+
+    /// <summary>
+    /// The host address of the last operand is <see cref="Base"/> + R11 + <see cref="Displacement"/>, not R10: without a window,
+    /// R10 + R11.
+    /// </summary>
+    internal bool IsSplit => Slots.IsSplit || Window.IsSplit;
+
+    /// <summary>See <see cref="IsSplit"/>.</summary>
+    internal int Base => Window.Base;
+
+    /// <summary>See <see cref="IsSplit"/>.</summary>
+    internal int Displacement => Window.Displacement;
 
     /// <summary>
     /// Brings the memory operand of an instruction within reach: afterwards R10 is a host address, R11 is free, and the
@@ -44,12 +57,27 @@ internal sealed unsafe class MemoryLowering
     /// <param name="load">It reads the operand.</param>
     /// <param name="store">It writes the operand.</param>
     /// <param name="stackBias">See <see cref="Address"/>.</param>
-    /// <param name="maySplit">The host address may be R10 + R11: see <see cref="IsSplit"/>.</param>
+    /// <param name="maySplit">The host address may be in two registers: see <see cref="IsSplit"/>.</param>
+    /// <param name="mayFault">The operation itself may meet a page fault: nothing of it is done before its access.</param>
     /// <returns>True when a commit is needed.</returns>
-    internal bool Operand(in Instruction instruction, int size, bool load, bool store, int stackBias = 0, bool maySplit = false)
+    internal bool Operand(
+        in Instruction instruction,
+        int size,
+        bool load,
+        bool store,
+        int stackBias = 0,
+        bool maySplit = false,
+        bool mayFault = true)
     {
         Slots.Begin(maySplit);
+        Window.Clear();
         byte segment = SegmentOf(instruction.MemorySegment);
+        if (mayFault && IsPlain(segment, store) && Window.Takes(size) && !_w.Loop.WaitsForAddress(instruction, store))
+        {
+            ReachThroughWindow(instruction, segment, stackBias, maySplit);
+            return false;
+        }
+
         bool keepsFlags = _w.NeedsHostFlags && _w.Thunks.CanKeepFlags && IsPlain(segment, store) && Thunks.IsLookedUp(size);
         if (!keepsFlags)
         {
@@ -77,9 +105,25 @@ internal sealed unsafe class MemoryLowering
         return false;
     }
 
+    private void ReachThroughWindow(in Instruction instruction, byte segment, int stackBias, bool maySplit)
+    {
+        int bias = instruction.MemoryBase == Register.RSP ? stackBias : 0;
+        if (WindowLowering.IsSimple(instruction, bias))
+        {
+            int host = Load(instruction.MemoryBase.GetNumber(), HostRegister.Address);
+            Window.Reach(host, (int)instruction.MemoryDisplacement64 + bias, maySplit);
+            return;
+        }
+
+        Address(instruction, stackBias);
+        AddSegmentBase(segment);
+        Window.Reach(HostRegister.Address, 0, maySplit);
+    }
+
     /// <summary>The same for an address that is already in R10, in a segment.</summary>
     internal bool Access(byte segment, int size, bool load, bool store, bool stack)
     {
+        Window.Clear();
         bool plain = IsPlain(segment, store);
         if (_w.Is64)
         {
@@ -104,9 +148,31 @@ internal sealed unsafe class MemoryLowering
         CallCareful(_w.Thunks.CarefulStore, 0);
     }
 
+    /// <summary>
+    /// Where the stack is reached through a window: the operand is there, [base+r11+disp] if it may be. The flags stay where they are.
+    /// </summary>
+    /// <param name="delta">Bytes from the stack pointer.</param>
+    /// <param name="size">Bytes.</param>
+    /// <param name="store">It is written.</param>
+    /// <param name="maySplit">R11 is free.</param>
+    internal bool TryReachStack(int delta, int size, bool store, bool maySplit)
+    {
+        Slots.Begin(false);
+        Window.Clear();
+        if (!IsPlain(StackSegment, store) || !Window.Takes(size))
+        {
+            return false;
+        }
+
+        Window.Reach(HostRegister.GuestRsp, delta, maySplit);
+        return true;
+    }
+
     /// <summary>A stack address: R10 = stack pointer + delta, cut to the stack's width.</summary>
     internal void StackAddress(int delta)
     {
+        Slots.Begin(false);
+        Window.Clear();
         _w.Flags.ToMemory();
         Slots.Choose(PageSlot.Stack, false);
         bool wide = _w.Is64;
@@ -126,6 +192,8 @@ internal sealed unsafe class MemoryLowering
     /// <summary>The frame pointer as a stack address, cut to the stack's width: what LEAVE pops from.</summary>
     internal void FrameAddress()
     {
+        Slots.Begin(false);
+        Window.Clear();
         _w.Flags.ToMemory();
         Slots.Choose(PageSlot.Frame, false);
         _e.Lea(_w.Is64, HostRegister.Address, HostRegister.Rbp, -1, 1, 0);

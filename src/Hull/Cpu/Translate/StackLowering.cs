@@ -35,7 +35,7 @@ internal sealed class StackLowering
     }
 
     /// <summary>Pushes a return address.</summary>
-    internal void PushReturn(ulong value, int size) => StoreConstant(value, size, CheckPush(size), true);
+    internal void PushReturn(ulong value, int size) => PushConstant(value, size, true);
 
     /// <summary>The first half of it: what may fault. The second is <see cref="StoreConstant"/>; R11 is free between them.</summary>
     /// <returns>What the second half must be told.</returns>
@@ -95,8 +95,7 @@ internal sealed class StackLowering
     /// <summary>PUSHFQ: the image without RF and VM, put together on the stack. SDM vol. 2, "PUSHF/PUSHFD/PUSHFQ".</summary>
     internal void PushFlags()
     {
-        _memory.StackAddress(-8);
-        _memory.StackAccess(8, false, true);
+        CheckPush(8);
         _e.State(false, 0x0FB6, HostRegister.Temp, StateLayout.DirectionFlag);
         _e.Reg(false, 0x01, HostRegister.Temp, HostRegister.Temp);
         _e.State(false, 0x0A, HostRegister.Temp, StateLayout.InterruptFlag);
@@ -119,8 +118,8 @@ internal sealed class StackLowering
     /// <summary>Pops a return address into R10, and moves the stack pointer over it and <paramref name="extra"/> bytes.</summary>
     internal void PopTarget(int size, int extra)
     {
-        _memory.StackAddress(0);
-        _memory.StackAccess(size, true, false);
+        _w.Flags.ToMemory();
+        ReachTop(size);
         LoadOperand(HostRegister.Address, size);
         _memory.StackAdjust(size + extra);
     }
@@ -128,7 +127,11 @@ internal sealed class StackLowering
     /// <summary>mov register, [r10], zero-extended.</summary>
     internal void LoadOperand(int register, int size)
     {
-        if (size == 2)
+        if (_memory.IsSplit)
+        {
+            _e.MemSplit(size == 8, size == 2 ? 0x0FB7 : 0x8B, register, _memory.Base, _memory.Displacement);
+        }
+        else if (size == 2)
         {
             _e.Mem(false, 0x0FB7, register, HostRegister.Address, 0);
         }
@@ -145,7 +148,35 @@ internal sealed class StackLowering
             _e.Byte(0x66);
         }
 
+        if (_memory.IsSplit)
+        {
+            _e.MemSplit(size == 8, 0x89, register, _memory.Base, _memory.Displacement);
+            return;
+        }
+
         _e.Mem(size == 8, 0x89, register, HostRegister.Address, 0);
+    }
+
+    // R10 is free beside a split operand.
+    private void PushConstant(ulong value, int size, bool moves)
+    {
+        if (!_memory.TryReachStack(-size, size, true, true))
+        {
+            StoreConstant(value, size, CheckPush(size), moves);
+            return;
+        }
+
+        if (moves)
+        {
+            _e.MoveAddress(HostRegister.Address, value);
+        }
+        else
+        {
+            _e.MoveImmediate(HostRegister.Address, value);
+        }
+
+        StoreOperand(HostRegister.Address, size);
+        _memory.StackAdjust(-size);
     }
 
     private void Close(bool commit)
@@ -165,11 +196,7 @@ internal sealed class StackLowering
                 PushSegment(MemoryLowering.SegmentOf(instruction.Op0Register), size);
                 break;
             case OpKind.Register:
-                _memory.StackAddress(-size);
-                bool commit = _memory.StackAccess(size, false, true);
-                StoreOperand(_memory.Load(instruction.Op0Register.GetNumber(), HostRegister.Temp), size);
-                Close(commit);
-                _memory.StackAdjust(-size);
+                PushRegister(instruction.Op0Register.GetNumber(), size);
                 break;
             case OpKind.Memory:
                 _memory.Operand(instruction, size, true, false);
@@ -177,8 +204,33 @@ internal sealed class StackLowering
                 PushTemp(size);
                 break;
             default:
-                StoreConstant(instruction.GetImmediate(0), size, CheckPush(size), false);
+                PushConstant(instruction.GetImmediate(0), size, false);
                 break;
+        }
+    }
+
+    private void PushRegister(int guest, int size)
+    {
+        bool commit = false;
+        if (!_memory.TryReachStack(-size, size, true, true))
+        {
+            _memory.StackAddress(-size);
+            commit = _memory.StackAccess(size, false, true);
+        }
+
+        // R10 is free beside a split operand, R11 beside another.
+        StoreOperand(_memory.Load(guest, _memory.IsSplit ? HostRegister.Address : HostRegister.Temp), size);
+        Close(commit);
+        _memory.StackAdjust(-size);
+    }
+
+    // The top of the stack, to be loaded.
+    private void ReachTop(int size)
+    {
+        if (!_memory.TryReachStack(0, size, false, size == 8))
+        {
+            _memory.StackAddress(0);
+            _memory.StackAccess(size, true, false);
         }
     }
 
@@ -186,8 +238,7 @@ internal sealed class StackLowering
     private void PushTemp(int size)
     {
         _e.StoreState(StateLayout.Scratch0, HostRegister.Temp);
-        _memory.StackAddress(-size);
-        bool commit = _memory.StackAccess(size, false, true);
+        bool commit = !_memory.TryReachStack(-size, size, true, false) && CheckPush(size);
         _e.LoadState(HostRegister.Temp, StateLayout.Scratch0);
         StoreOperand(HostRegister.Temp, size);
         Close(commit);
@@ -210,8 +261,7 @@ internal sealed class StackLowering
     private void EmitPop(in Instruction instruction)
     {
         int size = instruction.StackPointerIncrement;
-        _memory.StackAddress(0);
-        _memory.StackAccess(size, true, false);
+        ReachTop(size);
         if (instruction.Op0Kind == OpKind.Memory)
         {
             LoadOperand(HostRegister.Temp, size);
@@ -264,7 +314,15 @@ internal sealed class StackLowering
             _e.Byte(0x66);
         }
 
-        _e.Mem(size == 8, 0x8B, host, HostRegister.Address, 0);
+        if (_memory.IsSplit)
+        {
+            _e.MemSplit(size == 8, 0x8B, host, _memory.Base, _memory.Displacement);
+        }
+        else
+        {
+            _e.Mem(size == 8, 0x8B, host, HostRegister.Address, 0);
+        }
+
         if (spilled)
         {
             _e.StoreState(StateLayout.GprSlot(guest), HostRegister.Temp);

@@ -6,6 +6,8 @@ namespace Hull.Cpu.Translate;
 /// <summary>
 /// Several PUSH or POP of 64-bit registers one behind the other, as functions begin and end: one check for all of them. Where
 /// it fails they run one by one, so that what faults, or is no plain memory, is the same as ever.
+/// Through a window nothing is checked: what faults in the middle is done again from the first on, one by one. Until the stack
+/// pointer moves, that changes nothing.
 /// <code>
 ///   lea  r10, [r9-8n]
 ///   (the check of 8n bytes: MemoryLowering)
@@ -50,8 +52,13 @@ internal sealed unsafe class StackRunLowering
     internal void Emit(BlockDecoder decoder, int first, int count)
     {
         bool store = decoder.Instructions[first].Code == Code.Push_r64;
-        _w.Memory.StackAddress(store ? -8 * count : 0);
-        _w.Memory.Slots.CheckRun(count, store, first, out int piece);
+        int piece = -1;
+        if (!_w.Memory.TryReachStack(store ? -8 * count : 0, 8, store, false))
+        {
+            _w.Memory.StackAddress(store ? -8 * count : 0);
+            _w.Memory.Slots.CheckRun(count, store, first, out piece);
+        }
+
         for (int i = 0; i < count; i++)
         {
             int guest = decoder.Instructions[first + i].Op0Register.GetNumber();
@@ -72,7 +79,10 @@ internal sealed unsafe class StackRunLowering
         }
 
         _w.Memory.StackAdjust(store ? -8 * count : 8 * count);
-        _w.Cold.SetBack(piece, _e.At);
+        if (piece >= 0)
+        {
+            _w.Cold.SetBack(piece, _e.At);
+        }
     }
 
     private static bool IsMember(in Instruction instruction, Code code) =>

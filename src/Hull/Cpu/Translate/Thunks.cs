@@ -24,7 +24,10 @@ internal sealed unsafe class Thunks
         _registers = new DoorRegisters(e, avx);
         PageMask = e.At;
         e.Int64(~0xFFFUL);
-        Enter = EmitEnter();
+        RegionMask = e.At;
+        e.Int64((1UL << 47) - (1UL << StateLayout.RegionBits));
+        Enter = EmitEnter(false);
+        Resume = EmitEnter(true);
         Exit = EmitExit(out byte* tail);
         ExitTail = tail;
         LinkExit = EmitReasonExit(ExitReason.Link);
@@ -48,6 +51,9 @@ internal sealed unsafe class Thunks
 
     /// <summary>void Enter(CpuState*, byte* code): runs guest code until something leaves it.</summary>
     internal byte* Enter { get; }
+
+    /// <summary>void Resume(CpuState*): goes on at the instruction that <see cref="HostFault"/> came from, with all as it was.</summary>
+    internal byte* Resume { get; }
 
     /// <summary>Leaves with all guest registers still in host registers; ExitReason is set.</summary>
     internal byte* Exit { get; }
@@ -94,6 +100,9 @@ internal sealed unsafe class Thunks
     /// <summary>~0xFFF, in memory.</summary>
     internal byte* PageMask { get; }
 
+    /// <summary>The bits of an address that choose its region, in memory.</summary>
+    internal byte* RegionMask { get; }
+
     /// <summary>Checks may use PEXT, to leave the flags alone.</summary>
     internal bool CanKeepFlags { get; }
 
@@ -114,7 +123,7 @@ internal sealed unsafe class Thunks
     internal byte* Lookup(bool user, bool store, int size, bool hashed) =>
         IsLookedUp(size) ? _lookup.Of(user, store, size, hashed) : _slow.Of(size, store);
 
-    private byte* EmitEnter()
+    private byte* EmitEnter(bool resume)
     {
         byte* start = _e.At;
         _e.Bytes(0x53, 0x55);                                   // push rbx; push rbp
@@ -123,6 +132,20 @@ internal sealed unsafe class Thunks
         _e.Bytes(0x48, 0x83, 0xEC, 0x08);                       // sub rsp, 8
         _e.Mem(true, 0x89, HostRegister.Rsp, HostRegister.Rdi, StateLayout.HostRsp);
         _e.Lea(true, HostRegister.Rsp, HostRegister.Rdi, -1, 1, StateLayout.PointerBias);
+        if (resume)
+        {
+            _registers.LoadVector();
+            _registers.LoadGeneral();
+            _e.LoadState(HostRegister.Temp, StateLayout.Scratch1);
+            _e.Lea(true, HostRegister.Rsp, HostRegister.Rsp, -1, 1, -StateLayout.PointerBias);
+            _e.Bytes(0x41, 0x53, 0x9D);                         // push r11; popfq
+            _e.Lea(true, HostRegister.Rsp, HostRegister.Rsp, -1, 1, StateLayout.PointerBias);
+            _e.LoadState(HostRegister.Temp, StateLayout.FaultTemp);
+            _e.LoadState(HostRegister.Address, StateLayout.Scratch0);
+            _e.State(false, 0xFF, 4, StateLayout.FaultPc);      // jmp [rsp+FaultPc]
+            return start;
+        }
+
         _e.StoreState(StateLayout.Scratch1, HostRegister.Rsi);
         _registers.LoadVector();
         _registers.LoadGeneral();
@@ -157,6 +180,7 @@ internal sealed unsafe class Thunks
     private byte* EmitHostFault()
     {
         byte* start = _e.At;
+        _e.StoreState(StateLayout.FaultTemp, HostRegister.Temp);
         _e.Lea(true, HostRegister.Rsp, HostRegister.Rsp, -1, 1, -StateLayout.PointerBias);
         _e.Bytes(0x9C, 0x41, 0x5B);                             // pushfq; pop r11: not over the slots
         _e.Lea(true, HostRegister.Rsp, HostRegister.Rsp, -1, 1, StateLayout.PointerBias);

@@ -49,6 +49,12 @@ internal sealed unsafe class Translator
         set => _w.IsShared = value;
     }
 
+    /// <summary>See <see cref="BlockWriter.UsualFlags"/>.</summary>
+    internal FlagPlace UsualFlags
+    {
+        set => _w.UsualFlags = value;
+    }
+
     /// <summary>Instructions in a block; for tests that compare blocks with single steps.</summary>
     internal int Limit { get; set; } = MaximumInstructions;
 

@@ -15,7 +15,7 @@ public sealed unsafe class TlbTests : IDisposable
 
     public TlbTests()
     {
-        _tlb = new Tlb(_memory.State, _ram);
+        _tlb = new Tlb(_memory.State, _ram, 40, new WindowRoom());
     }
 
     public void Dispose()

@@ -1,5 +1,6 @@
 using System;
 using System.Linq;
+using Hull.Cpu.Mmu;
 using Hull.Cpu.State;
 using Hull.Cpu.Translate;
 using Hull.Engine;
@@ -138,7 +139,7 @@ public sealed unsafe class BlockCopierTests
 
     private static FlatGuest Guest(int limit)
     {
-        FlatGuest guest = new FlatGuest(CpuModel.HostSafe, blockLimit: limit).AsUser();
+        FlatGuest guest = new FlatGuest(CpuModel.HostSafe, blockLimit: limit, windows: WindowUse.Never).AsUser();
         foreach (ulong at in (ReadOnlySpan<ulong>)[One, Two])
         {
             guest.Memory.Write<ulong>(new GuestPhysical(0x1000 + (8 * (at >> 39))), 0x2007);

@@ -2,6 +2,7 @@ using System;
 using System.IO;
 using Hull.Bus;
 using Hull.Cpu;
+using Hull.Cpu.Mmu;
 using Hull.Cpu.Translate;
 using Hull.Engine;
 using Hull.Memory;
@@ -30,13 +31,19 @@ internal sealed class FlatGuest : IDisposable
     {
     }
 
-    internal FlatGuest(CpuModel model, nuint codeBytes = 128 << 20, int blockLimit = Translator.MaximumInstructions)
+    internal FlatGuest(
+        CpuModel model,
+        nuint codeBytes = 128 << 20,
+        int blockLimit = Translator.MaximumInstructions,
+        WindowUse? windows = null)
     {
         Memory = new GuestMemory(64 << 20);
         Bus = new IoBus();
         MachineClock clock = new();
         CpuidPolicy cpuid = CpuidPolicy.For(model, clock.TscHz, 1_000_000_000, 1);
-        Engine = new SoftEngine(Memory, Bus, clock, null, cpuid, codeBytes) { BlockLimit = blockLimit };
+        Engine = windows is { } use
+            ? new SoftEngine(Memory, Bus, clock, null, cpuid, codeBytes) { BlockLimit = blockLimit, Windows = use }
+            : new SoftEngine(Memory, Bus, clock, null, cpuid, codeBytes) { BlockLimit = blockLimit };
         Vcpu = (SoftVcpu)Engine.CreateVcpu(0, new SilentApic());
         WriteTables(Memory);
         State = NewState();
