@@ -114,7 +114,7 @@ internal sealed unsafe class BlockFinder
 
     private bool HasWindows()
     {
-        if (_engine.Windows == WindowUse.Always && !_tlb.Windows.IsOpen && _engine.HasWindows && !_vcpu.Debug.DataArmed)
+        if (_engine.Windows == WindowUse.Always && !_tlb.Windows.IsOpen && _engine.HasWindows)
         {
             _tlb.Windows.TryOpen();
         }

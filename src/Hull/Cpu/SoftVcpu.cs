@@ -74,7 +74,7 @@ internal sealed unsafe class SoftVcpu : IVcpu
     internal AssistDoor AssistDoor { get; }
 
     /// <summary>It runs a program that may have windows.</summary>
-    internal bool MayHaveWindows => _engine.HasWindows && Cpu->Cpl == 3 && CpuMode.Is64Bit(Cpu) && !Debug.DataArmed;
+    internal bool MayHaveWindows => _engine.HasWindows && Cpu->Cpl == 3 && CpuMode.Is64Bit(Cpu);
 
     /// <summary>What it counts.</summary>
     internal VcpuCounters Counters { get; } = new();

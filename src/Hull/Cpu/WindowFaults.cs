@@ -49,7 +49,7 @@ internal sealed unsafe class WindowFaults
             return false;
         }
 
-        bool mended = page.Host != null && !_vcpu.Debug.WatchesData(linear) && _windows.TryMap(linear, page, store);
+        bool mended = page.Host != null && _windows.TryMap(linear, page, store);
         if (_windows.IsTired)
         {
             _windows.Close();

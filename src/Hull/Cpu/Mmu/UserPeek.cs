@@ -9,12 +9,7 @@ namespace Hull.Cpu.Mmu;
 /// </summary>
 internal unsafe struct UserPeek
 {
-    private const ulong Present = 1;
-    private const ulong Write = 2;
-    private const ulong User = 4;
-    private const ulong Accessed = 0x20;
-    private const ulong Dirty = 0x40;
-    private const ulong Large = 0x80;
+    private const ulong Used = PageEntry.Present | PageEntry.Accessed;
     private const ulong NoTable = ulong.MaxValue;
     private readonly GuestMemory _memory;
     private readonly ulong _root;
@@ -33,7 +28,7 @@ internal unsafe struct UserPeek
         _memory = memory;
         _root = root;
         _addressMask = ((1UL << physicalBits) - 1) & ~0xFFFUL;
-        _reserved = (0x000F_FFFF_FFFF_F000 & ~_addressMask) | (noExecute ? 0 : 1UL << 63);
+        _reserved = (0x000F_FFFF_FFFF_F000 & ~_addressMask) | (noExecute ? 0 : PageEntry.NoExecute);
         _tableOf = NoTable;
     }
 
@@ -49,18 +44,17 @@ internal unsafe struct UserPeek
         if (linear >> 21 != _tableOf)
         {
             ulong table = _root;
-            ulong rights = Write | User;
+            ulong rights = PageEntry.Write | PageEntry.User;
             for (int shift = 39; shift > 12; shift -= 9)
             {
-                ulong* entries = (ulong*)_memory.HostPage(table);
-                ulong entry = entries == null ? 0 : Volatile.Read(ref entries[(linear >> shift) & 0x1FF]);
-                if ((entry & (Present | Accessed)) != (Present | Accessed) || (entry & _reserved) != 0)
+                ulong entry = PageEntry.Read(_memory, table + (((linear >> shift) & 0x1FF) * 8), out ulong* at);
+                if (at == null || (entry & Used) != Used || (entry & _reserved) != 0)
                 {
                     return false;
                 }
 
                 rights &= entry;
-                if ((entry & Large) != 0)
+                if ((entry & PageEntry.Large) != 0)
                 {
                     // Of 1 GiB nothing is kept: not all CPUs have such pages.
                     return shift == 21 && Leaf(entry, rights, shift, linear, out physical, out writable);
@@ -86,8 +80,8 @@ internal unsafe struct UserPeek
     {
         ulong within = (1UL << shift) - 1;
         physical = (leaf & _addressMask & ~within) | (linear & within & ~0xFFFUL);
-        writable = (rights & Write) != 0 && (leaf & Dirty) != 0;
-        return (leaf & (Present | Accessed)) == (Present | Accessed) && (rights & User) != 0
+        writable = (rights & PageEntry.Write) != 0 && (leaf & PageEntry.Dirty) != 0;
+        return (leaf & Used) == Used && (rights & PageEntry.User) != 0
             && (shift == 12 || (leaf & within & ~0x1FFFUL) == 0);
     }
 }
